@@ -1,0 +1,302 @@
+"""Settings as frozen dataclasses of JSON types: what is stored beside weights, and nothing else.
+
+A spec is checked when it is made, compares by value, can be a static argument of ``jax.jit`` and
+goes through JSON unchanged.
+"""
+
+import dataclasses
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from lungmask_jax.errors import SpecError, nearest
+
+__all__ = [
+    "PRESETS",
+    "ModelSpec",
+    "PostprocessSpec",
+    "PreprocessSpec",
+    "SegmenterSpec",
+    "TrainSpec",
+    "from_json",
+    "to_json",
+]
+
+VERSION: Final = 1
+T = TypeVar("T")
+
+
+class _Checked:
+    """Types are checked and lists become tuples, so that values from JSON compare equal."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = _coerced(getattr(self, name), kind, f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Ranges, in the classes that have any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec(_Checked):
+    """From HU to what a network sees; the same in training and inference.
+
+    Attributes:
+        window: HU ``(low, high)`` that become 0 and 1; the rest is clipped.
+        normalize: ``"window"`` maps `window` to [0, 1]; ``"minmax"`` then stretches every slice to
+            its own smallest and largest value.
+        region: What is cut out before resizing: the ``"full"`` slice, the ``"body"`` without the
+            table, or the ``"lungs"`` as a lung model found them. One box a scan, never the truth.
+        margin_mm: Added on all sides of the box.
+        size: ``(rows, columns)`` of the network's input.
+        denoise: ``"none"``, a 3x3 ``"median"``, or a ``"bilateral"`` filter.
+        clahe_clip_limit: Clip limit of CLAHE on 8-bit slices; 0 turns it off.
+        clahe_tiles: Tiles along ``(rows, columns)``.
+
+    Example:
+        >>> PreprocessSpec(window=(-1000, 400)).window
+        (-1000.0, 400.0)
+        >>> PreprocessSpec(window=(400, -1000))
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.SpecError: expected a window of low < high HU, found (400.0, -1000.0)
+    """
+
+    window: tuple[float, float] = (-1350.0, 150.0)
+    normalize: Literal["window", "minmax"] = "window"
+    region: Literal["full", "body", "lungs"] = "body"
+    margin_mm: float = 0.0
+    size: tuple[int, int] = (256, 256)
+    denoise: Literal["none", "median", "bilateral"] = "none"
+    clahe_clip_limit: float = 0.0
+    clahe_tiles: tuple[int, int] = (8, 8)
+
+    def _check(self) -> None:
+        if not self.window[0] < self.window[1]:
+            raise SpecError(f"expected a window of low < high HU, found {self.window}")
+        _at_least("size", min(self.size), 8)
+        _at_least("margin_mm", self.margin_mm, 0)
+        _at_least("clahe_clip_limit", self.clahe_clip_limit, 0)
+        _at_least("clahe_tiles", min(self.clahe_tiles), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(_Checked):
+    """Which architecture, with which options.
+
+    Attributes:
+        name: A name in `lungmask_jax.models`.
+        options: Keyword arguments of the architecture; what is missing has its default.
+    """
+
+    name: str = "unet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.name, json.dumps(dict(self.options), sort_keys=True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostprocessSpec(_Checked):
+    """From probabilities to a clean mask.
+
+    Attributes:
+        threshold: Probability from which a voxel counts.
+        min_component_ml: Smaller connected components are dropped, in millilitres.
+        fill_holes: Whether cavities become part of the mask.
+    """
+
+    threshold: float = 0.5
+    min_component_ml: float = 0.0
+    fill_holes: bool = False
+
+    def _check(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise SpecError(f"expected a threshold between 0 and 1, found {self.threshold}")
+        _at_least("min_component_ml", self.min_component_ml, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterSpec(_Checked):
+    """All that turns a CT into one mask, apart from the numbers in the network.
+
+    Attributes:
+        target: What the mask shows.
+        model: The network.
+        preprocess: What comes before it.
+        postprocess: What comes after it.
+        flip: Whether the mean over the image and its mirror image is taken.
+        card: Where the weights come from: data, licence, recipe, scores, known failures.
+        version: Of this layout.
+    """
+
+    target: Literal["lungs", "infection"]
+    model: ModelSpec = field(default_factory=ModelSpec)
+    preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
+    postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
+    flip: bool = False
+    card: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def _check(self) -> None:
+        if self.version != VERSION:
+            raise SpecError(
+                f"expected a spec of version {VERSION}, found {self.version}: "
+                "a newer lungmask_jax wrote it, upgrade to read it"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(_Checked):
+    """How a network is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Slices a step.
+        learning_rate: Peak of the schedule: linear warm-up, then cosine to zero.
+        warmup: Share of the steps spent warming up.
+        weight_decay: Of AdamW.
+        clip_norm: Largest global norm of a gradient.
+        ema_decay: Of the running mean of the weights, which is what is kept.
+        loss: A name in `lungmask_jax.losses`.
+        augment: How strong augmentation is; 0 turns it off, 1 is the default strength.
+        opacities: Share of images that get synthetic dense disease inside the lungs; for lung
+            models only, which must keep such lung inside their mask.
+        steps_per_epoch: Steps between two records, validations and checkpoints.
+        seed: Of weights, order and augmentation; the same seed gives the same model.
+    """
+
+    steps: int = 600
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    warmup: float = 0.05
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    ema_decay: float = 0.99
+    loss: str = "bce_dice"
+    augment: float = 1.0
+    opacities: float = 0.0
+    steps_per_epoch: int = 50
+    seed: int = 0
+
+    def _check(self) -> None:
+        for name in ("steps", "batch_size", "steps_per_epoch"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("weight_decay", "augment", "seed"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise SpecError(f"expected {name} above 0, found {getattr(self, name)}")
+        for name in ("warmup", "ema_decay", "opacities"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SpecError(f"expected {name} in [0, 1], found {getattr(self, name)}")
+
+
+def to_json(spec: object) -> str:
+    """A spec as JSON text, keys in the order of the fields.
+
+    Args:
+        spec: One of the specs of this module.
+
+    Returns:
+        JSON that `from_json` turns into an equal spec.
+
+    Example:
+        >>> to_json(ModelSpec(name="unet", options={"channels": [16, 32]}))
+        '{"name": "unet", "options": {"channels": [16, 32]}}'
+    """
+    return json.dumps(_plain(spec))
+
+
+def from_json(text: str, kind: type[T]) -> T:
+    """A spec from JSON text.
+
+    Args:
+        text: What `to_json` wrote, or the same by hand; missing keys have their defaults.
+        kind: The spec's class.
+
+    Returns:
+        The spec.
+
+    Raises:
+        SpecError: The text is not JSON, a key is unknown, or a value does not fit.
+
+    Example:
+        >>> from_json('{"wndow": [-1000, 400]}', PreprocessSpec)
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.SpecError: unknown key 'wndow' in PreprocessSpec: did you mean 'window'?
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SpecError(f"expected a {kind.__name__} as JSON, found {text[:40]!r}") from error
+    return _coerced(values, kind, kind.__name__)  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _coerced(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind`, where JSON's types stand for ours; anything else is an error."""
+    origin, parameters = get_origin(kind), get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        return _built(value, kind, where)
+    if origin is Literal and value in parameters:
+        return value
+    if origin is tuple and isinstance(value, list | tuple) and len(value) == len(parameters):
+        return tuple(_coerced(v, k, where) for v, k in zip(value, parameters, strict=True))
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        if isinstance(value, Mapping):
+            return {key: _plain(item) for key, item in value.items()}
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is kind:
+        return value
+    expected = getattr(kind, "__name__", kind) if origin is None else kind
+    raise SpecError(f"expected {expected} for {where}, found {value!r}")
+
+
+def _built(values: Mapping[str, Any], kind: Any, where: str) -> Any:
+    known = {f.name for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in known:
+            raise SpecError(f"unknown key {key!r} in {where}: {nearest(key, known)}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise SpecError(f"incomplete {where}: {error}") from error
+
+
+def _at_least(name: str, value: float, smallest: float) -> None:
+    if not value >= smallest:
+        raise SpecError(f"expected {name} of at least {smallest}, found {value}")
+
+
+PRESETS: Final[Mapping[str, PreprocessSpec]] = types.MappingProxyType(
+    {
+        "lungs": PreprocessSpec(region="body", margin_mm=5.0),
+        "infection": PreprocessSpec(region="lungs", margin_mm=5.0),
+        "forerunner": PreprocessSpec(
+            window=(-1024.0, 3071.0),
+            normalize="minmax",
+            region="lungs",
+            clahe_clip_limit=5.0,
+            size=(224, 224),
+        ),
+    }
+)
+"""Named preprocessing. ``"forerunner"`` is the recipe of the notebook this library grew out of
+(min-max to 8 bit, CLAHE with clip limit 5, crop to the lungs, resize), with its crop taken from
+predicted lungs instead of the true ones."""
