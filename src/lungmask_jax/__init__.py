@@ -1,3 +1,102 @@
-"""Placeholder."""
+"""Lungs and COVID-19 infection in chest CT, segmented and measured with JAX.
+
+::
+
+    import lungmask_jax as lj
+
+    result = lj.segment("scan.nii.gz")
+    result.measure()
+    result.save("out")
+
+Research software, not a medical device.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lungmask_jax import (
+        augment,
+        data,
+        errors,
+        inference,
+        io,
+        labels,
+        losses,
+        metrics,
+        models,
+        phantoms,
+        postprocess,
+        preprocess,
+        quantify,
+        report,
+        spec,
+        training,
+        viz,
+        weights,
+    )
+    from lungmask_jax.errors import LungmaskError, ScanError, ScanWarning
+    from lungmask_jax.inference import Segmentation, segment
+    from lungmask_jax.io import load, save
+    from lungmask_jax.phantoms import phantom
+    from lungmask_jax.training import train
+    from lungmask_jax.volume import Volume
+
+__all__ = [
+    "LungmaskError",
+    "ScanError",
+    "ScanWarning",
+    "Segmentation",
+    "Volume",
+    "__version__",
+    "augment",
+    "data",
+    "errors",
+    "inference",
+    "io",
+    "labels",
+    "load",
+    "losses",
+    "metrics",
+    "models",
+    "phantom",
+    "phantoms",
+    "postprocess",
+    "preprocess",
+    "quantify",
+    "report",
+    "save",
+    "segment",
+    "spec",
+    "train",
+    "training",
+    "viz",
+    "weights",
+]
+
+_HOMES = {
+    "LungmaskError": "errors",
+    "ScanError": "errors",
+    "ScanWarning": "errors",
+    "Segmentation": "inference",
+    "Volume": "volume",
+    "load": "io",
+    "phantom": "phantoms",
+    "save": "io",
+    "segment": "inference",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Loads a module or a name on first use, so that importing the package costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, name)}")
+    return getattr(module, name) if name in _HOMES else module
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -66,7 +66,7 @@ class PreprocessSpec(_Checked):
         lungmask_jax.errors.SpecError: expected a window of low < high HU, found (400.0, -1000.0)
     """
 
-    window: tuple[float, float] = (-1350.0, 150.0)
+    window: tuple[float, float] = (-1100.0, 250.0)
     normalize: Literal["window", "minmax"] = "window"
     region: Literal["full", "body", "lungs"] = "body"
     margin_mm: float = 0.0

@@ -1,0 +1,158 @@
+"""The command line: ``lungmask-jax segment``, ``train`` and ``demo``.
+
+Arguments are parsed before anything heavy is imported. This is the only module that prints, exits
+or configures JAX.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lungmask_jax import __version__
+from lungmask_jax.errors import LungmaskError
+
+__all__ = ["main"]
+
+_DISCLAIMER = "Research use only. Not a medical device."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process without any.
+
+    Returns:
+        The exit code: 0 if all went well, 1 if a scan or a setting was wrong.
+
+    Example:
+        >>> main(["segment", "nowhere.nii.gz", "-o", "out"])  # doctest: +SKIP
+        1
+    """
+    options = _parser().parse_args(arguments)
+    _cache_compilations()
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except LungmaskError as error:
+        print(f"lungmask-jax: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lungmask-jax",
+        description="Lungs and COVID-19 infection in chest CT, segmented and measured.",
+        epilog=_DISCLAIMER,
+    )
+    parser.add_argument("--version", action="version", version=f"lungmask-jax {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_train(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_segment(commands: Any) -> None:
+    segment = commands.add_parser(
+        "segment",
+        help="segment scans and measure them",
+        description="Writes masks, a picture, a JSON file and a CSV row for every scan.",
+        epilog=_DISCLAIMER,
+    )
+    segment.add_argument(
+        "scans",
+        nargs="+",
+        type=Path,
+        metavar="SCAN",
+        help="NIfTI file, image, DICOM file, or a folder of one of these",
+    )
+    segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    segment.add_argument(
+        "--weights",
+        nargs="+",
+        default=["lungs", "infection"],
+        metavar="NAME",
+        help="a lung model and, if infection is wanted, an infection model: names or .npz files "
+        "(default: lungs infection)",
+    )
+    _add_window(segment)
+    segment.set_defaults(run=_segment)
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a model on your own scans",
+        description="Trains a model, patient-wise validated, and writes a weights bundle.",
+        epilog=_DISCLAIMER,
+    )
+    data = train.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, help="metadata.csv in the covid19-ct-scans layout")
+    data.add_argument("--images", type=Path, help="folder of scans, with --masks")
+    train.add_argument("--masks", type=Path, help="folder of masks with the names of the scans")
+    train.add_argument("--target", choices=["lungs", "infection"], default="infection")
+    train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
+    train.add_argument("--lungs", default="lungs", help="lung model that finds the region")
+    train.add_argument("--model", default="unet", help="architecture (default: unet)")
+    train.add_argument(
+        "--channels", nargs="+", type=int, default=[32, 64, 128, 256], help="of the U-Net's levels"
+    )
+    train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
+    train.add_argument("--validation", type=float, default=0.2, help="share of patients held out")
+    for name, kind in (("steps", int), ("batch-size", int), ("learning-rate", float)):
+        train.add_argument(f"--{name}", type=kind, help="default: that of TrainSpec")
+    train.add_argument("--seed", type=int, default=0)
+    _add_window(train)
+    train.set_defaults(run=_train)
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="segment a synthetic scan and compare with its truth",
+        description="Makes a synthetic chest CT, segments it and prints Dice against its truth.",
+        epilog=_DISCLAIMER,
+    )
+    demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
+    demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
+    demo.add_argument("--seed", type=int, default=0, help="another patient")
+    demo.set_defaults(run=_demo)
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="HU of the darkest and brightest grey level, for images and windowed scans",
+    )
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _segment
+
+    return _segment.run(options)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _train
+
+    return _train.run(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _demo
+
+    return _demo.run(options)
+
+
+def _cache_compilations() -> None:
+    """Compiled programs outlive the process: the second start is quicker."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(home) / "lungmask-jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

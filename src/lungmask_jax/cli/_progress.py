@@ -1,0 +1,38 @@
+"""What all commands show while they work."""
+
+from collections.abc import Callable, Mapping
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+__all__ = ["bar", "stepper", "summary"]
+
+
+def bar() -> Progress:
+    """A progress bar that leaves nothing behind; print through its console."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        transient=True,
+    )
+
+
+def stepper(progress: Progress, task: TaskID) -> Callable[[str, int, int], None]:
+    """What `lungmask_jax.inference.segment` calls to move a bar on."""
+
+    def step(target: str, done: int, total: int) -> None:
+        progress.update(task, description=target, completed=done, total=total)
+
+    return step
+
+
+def summary(row: Mapping[str, str | float | None]) -> str:
+    """The measures of a scan on one line."""
+    parts = [f"lungs {row['lungs_ml']:.0f} ml"]
+    if "severity" in row:
+        percent = row["infection_percent"]
+        share = "" if percent is None else f" ({percent:.1f} %)"
+        parts += [f"infection {row['infection_ml']:.0f} ml{share}", str(row["severity"])]
+    if not row["lungs_ml"]:
+        parts.append("NO LUNGS FOUND: is this a chest CT?")
+    return ", ".join(parts)

@@ -1,0 +1,228 @@
+"""From a CT to masks: `segment`, and the `Segmentation` it returns."""
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models import Model, make_predict
+from lungmask_jax.preprocess import Box
+from lungmask_jax.spec import PreprocessSpec
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
+
+__all__ = ["DISCLAIMER", "Segmentation", "probabilities", "segment"]
+
+DISCLAIMER = "Research use only. Not a medical device."
+_BATCH = 4
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Masks of one scan, on its own grid.
+
+    Attributes:
+        ct: The scan.
+        lungs: uint8: 0 background, 1 right, 2 left.
+        infection: uint8, 0 or 1; ``None`` if no infection model was asked for.
+        models: Which weights made it: target to name and checksum.
+    """
+
+    ct: Volume
+    lungs: Volume
+    infection: Volume | None
+    models: Mapping[str, str]
+
+    def measure(self) -> dict[str, float | str]:
+        """Volumes, infected shares and severity, as `lungmask_jax.quantify.measures` gives them.
+
+        Returns:
+            A flat dict, fit for JSON and CSV.
+        """
+        return quantify.measures(self.lungs, self.infection)
+
+    def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
+        """A montage of slices with the masks drawn on them.
+
+        Args:
+            title: Printed on top.
+            count: How many slices.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB.
+        """
+        return viz.montage(
+            self.ct, self.lungs, self.infection, count=count, title=title, caption=DISCLAIMER
+        )
+
+    def save(self, directory: str | os.PathLike[str], *, name: str = "scan") -> list[Path]:
+        """Writes the masks and the montage, each under a temporary name first.
+
+        Args:
+            directory: Made if it is not there.
+            name: What the file names begin with.
+
+        Returns:
+            The paths: ``<name>_lungs.nii.gz``, ``<name>_infection.nii.gz``, ``<name>_overlay.png``.
+
+        Raises:
+            ScanError: A file cannot be written.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        masks = {"lungs": self.lungs, "infection": self.infection}
+        paths = []
+        for kind, mask in masks.items():
+            if mask is not None:
+                paths.append(folder / f"{name}_{kind}.nii.gz")
+                io.save(mask, paths[-1])
+        paths.append(folder / f"{name}_overlay.png")
+        viz.save_png(self.overlay(title=name), paths[-1])
+        return paths
+
+
+def segment(
+    scan: Volume | str | os.PathLike[str],
+    *,
+    weights: Sequence[str | os.PathLike[str] | Bundle] = ("lungs", "infection"),
+    window: tuple[float, float] | None = None,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """The lungs of a chest CT, and the infection in them.
+
+    Args:
+        scan: A CT in HU, or a path that `lungmask_jax.io.load` reads.
+        weights: A lung model, and an infection model if infection is wanted: names, paths or loaded
+            bundles.
+        window: Where the scan has been windowed: the HU of its smallest and largest grey level.
+        progress: Called as ``progress(target, slices_done, slices)``.
+
+    Returns:
+        The masks on the grid of the scan.
+
+    Raises:
+        ScanError: The scan cannot be read or is not a CT in HU.
+        SpecError: There is not exactly one lung model and at most one infection model.
+        UnknownNameError: No bundle has such a name.
+        WeightsError: A bundle is damaged.
+
+    Example:
+        >>> from lungmask_jax.phantoms import phantom
+        >>> result = segment(phantom((8, 96, 96)).ct)
+        >>> result.lungs.shape
+        (8, 96, 96)
+    """
+    bundles = _by_target(weights)
+    ct = scan if isinstance(scan, Volume) else io.load(scan, window=window)
+    body = preprocess.body_box(ct)
+    raw = _mask(ct, bundles["lungs"], None, progress)
+    lungs = postprocess.clean_lungs(
+        raw, bundles["lungs"].spec.postprocess, midline=(body.left + body.right - 1) / 2
+    )
+    infection = None
+    if "infection" in bundles:
+        raw = _mask(ct, bundles["infection"], lungs, progress)
+        spec = bundles["infection"].spec.postprocess
+        infection = postprocess.clean_infection(raw, lungs, spec)
+    models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}
+    return Segmentation(ct, lungs, infection, models)
+
+
+def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> np.ndarray:
+    """A network's raw answer on the grid of the scan, before any threshold.
+
+    Args:
+        ct: A CT in HU.
+        bundle: The model.
+        lungs: Lungs of the same scan, for a model whose region is the lungs.
+
+    Returns:
+        ``(slices, rows, columns)`` float32 in [0, 1].
+
+    Raises:
+        SpecError: The model wants the lungs and none are given.
+
+    Example:
+        >>> from lungmask_jax.phantoms import phantom
+        >>> probabilities(phantom((1, 96, 96)).ct, weights.load("lungs")).shape
+        (1, 96, 96)
+    """
+    box = preprocess.region(ct, bundle.spec.preprocess, lungs)
+    return _in_batches(_runner(bundle), ct, bundle, box, np.float32, None)
+
+
+def _mask(ct: Volume, bundle: Bundle, lungs: Volume | None, progress: Progress | None) -> Volume:
+    box = preprocess.region(ct, bundle.spec.preprocess, lungs)
+    run = _runner(bundle, threshold=bundle.spec.postprocess.threshold)
+    return ct.with_array(_in_batches(run, ct, bundle, box, np.bool_, progress))
+
+
+def _runner(bundle: Bundle, threshold: float | None = None) -> Callable[..., jax.Array]:
+    return functools.partial(
+        _answers,
+        model=bundle.model,
+        spec=bundle.spec.preprocess,
+        flip=bundle.spec.flip,
+        threshold=threshold,
+    )
+
+
+def _in_batches(
+    run: Callable[..., jax.Array],
+    ct: Volume,
+    bundle: Bundle,
+    box: Box,
+    dtype: Any,
+    progress: Progress | None,
+) -> np.ndarray:
+    """`run` over the slices in batches of one fixed shape, the last one padded."""
+    params, state = jax.device_put((bundle.params, bundle.state))
+    corners = jnp.asarray(box, jnp.float32)
+    result = np.zeros(ct.shape, dtype)
+    for first in range(0, len(ct), _BATCH):
+        slices = ct.array[first : first + _BATCH]
+        count = len(slices)
+        padded = np.pad(slices, [(0, _BATCH - count), (0, 0), (0, 0)], mode="edge")
+        result[first : first + count] = np.asarray(run(params, state, padded, corners))[:count]
+        if progress is not None:
+            progress(bundle.spec.target, first + count, len(ct))
+    return result
+
+
+@functools.partial(jax.jit, static_argnames=("model", "spec", "flip", "threshold"))
+def _answers(
+    params: Any,
+    state: Any,
+    slices: jax.Array,
+    box: jax.Array,
+    *,
+    model: Model,
+    spec: PreprocessSpec,
+    flip: bool,
+    threshold: float | None,
+) -> jax.Array:
+    """Probabilities, or the mask of those above the threshold, on the grid of the slices."""
+    images = preprocess.network_images(slices, box, spec=spec)
+    found = make_predict(model, flip=flip)(params, state, images)
+    found = preprocess.restore(found, box, size=(slices.shape[1], slices.shape[2]))
+    return found if threshold is None else found > threshold
+
+
+def _by_target(chosen: Sequence[str | os.PathLike[str] | Bundle]) -> dict[str, Bundle]:
+    if isinstance(chosen, str | os.PathLike | Bundle):
+        chosen = [chosen]
+    loaded = [one if isinstance(one, Bundle) else weights.load(one) for one in chosen]
+    targets = [bundle.spec.target for bundle in loaded]
+    if sorted(targets) not in (["lungs"], ["infection", "lungs"]):
+        raise SpecError(f"expected one lung model and at most one infection model, found {targets}")
+    return dict(zip(targets, loaded, strict=True))

@@ -1,0 +1,89 @@
+"""Networks: the `Model` interface, the built-in U-Net, and the registry that plugins join.
+
+A network is a `Model`, a pair of pure functions. Images are ``(N, H, W, C)`` float32, roughly in
+[0, 1]; logits are float32 of the same spatial shape.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models._model import Model, from_linen, from_nnx
+from lungmask_jax.models._predict import make_predict
+from lungmask_jax.models._unet import unet
+from lungmask_jax.registry import Registry
+
+__all__ = [
+    "Model",
+    "create",
+    "from_linen",
+    "from_nnx",
+    "make_predict",
+    "names",
+    "register",
+    "registry",
+    "unet",
+]
+
+registry: Registry[Callable[..., Model]] = Registry(
+    "lungmask_jax.models", {"unet": "lungmask_jax.models:unet"}
+)
+"""Architecture names to functions that make a `Model` from keyword-only options."""
+
+
+def create(name: str, **options: Any) -> Model:
+    """A model by the name of its architecture.
+
+    Args:
+        name: A name from `names`.
+        **options: What the architecture takes; the rest has defaults.
+
+    Returns:
+        The model.
+
+    Raises:
+        UnknownNameError: No architecture has that name.
+        SpecError: The architecture does not take one of the options.
+
+    Example:
+        >>> create("unet", channels=(8, 16), stem=1).stride
+        2
+    """
+    build = registry[name]
+    try:
+        return build(**options)
+    except TypeError as error:
+        raise SpecError(f"the options {options} do not fit the model {name!r}: {error}") from error
+
+
+def names() -> Iterator[str]:
+    """All architecture names, built in or from plugins; nothing is imported.
+
+    Returns:
+        The names, sorted.
+
+    Example:
+        >>> "unet" in names()
+        True
+    """
+    return iter(registry)
+
+
+def register(name: str, build: Callable[..., Model]) -> None:
+    """Makes an architecture known by name in this process.
+
+    Packages use an entry point in the group ``lungmask_jax.models`` instead.
+
+    Args:
+        name: The new name.
+        build: Takes keyword-only options with defaults and returns a `Model`.
+
+    Raises:
+        PluginError: The name is taken.
+
+    Example:
+        >>> register("tiny_unet", lambda *, width=4: unet(channels=(width, 2 * width)))
+        >>> create("tiny_unet", width=8).num_classes
+        1
+    """
+    registry.register(name, build)

@@ -1,0 +1,222 @@
+"""From a raw mask to a clean one: components, holes, and which lung is which.
+
+Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run from the patient's
+right to the left, so the right lung has the lower columns.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.spec import PostprocessSpec
+from lungmask_jax.volume import Volume
+
+__all__ = ["clean_infection", "clean_lungs", "filled", "sides", "without_small"]
+
+_COARSE_MM = 2.5
+_FACES = ndimage.generate_binary_structure(3, 1)
+_FULL = ndimage.generate_binary_structure(3, 3)
+
+
+def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = None) -> Volume:
+    """Lungs out of a raw lung mask: small pieces dropped, sides told apart, holes filled.
+
+    Args:
+        mask: Boolean or 0/1.
+        spec: Smallest component to keep, and whether holes are filled.
+        midline: The body's middle column; the middle of the slice without one.
+
+    Returns:
+        uint8: 0 background, 1 right, 2 left. An empty mask stays empty.
+
+    Example:
+        >>> raw = np.zeros((1, 32, 64), np.uint8)
+        >>> raw[:, 8:24, 8:24] = raw[:, 8:24, 40:56] = 1
+        >>> lungs = clean_lungs(Volume(raw), PostprocessSpec())
+        >>> lungs.array[0, 16, ::16].tolist()
+        [0, 1, 0, 2]
+    """
+    kept = without_small(mask, min_ml=spec.min_component_ml, min_share=0.02)
+    labels = sides(kept, midline=midline)
+    if spec.fill_holes:
+        result = np.zeros(mask.shape, np.uint8)
+        for side in (RIGHT, LEFT):
+            lung = filled(mask.with_array(labels.array == side))
+            result[lung.array & (result == 0)] = side
+        labels = mask.with_array(result)
+    return labels
+
+
+def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volume:
+    """Infection out of a raw mask: inside the lungs, small specks dropped.
+
+    Args:
+        mask: Boolean or 0/1.
+        lungs: Of the same scan; what is not 0 is lung.
+        spec: Smallest component to keep, and whether holes are filled.
+
+    Returns:
+        uint8, 0 or 1.
+
+    Example:
+        >>> raw, lungs = np.ones((1, 4, 4), np.uint8), np.eye(4, dtype=np.uint8)[None]
+        >>> clean_infection(Volume(raw), Volume(lungs), PostprocessSpec()).array.sum()
+        np.uint64(4)
+    """
+    inside = mask.with_array((mask.array != 0) & (lungs.array != 0))
+    kept = without_small(inside, min_ml=spec.min_component_ml)
+    if spec.fill_holes:
+        kept = mask.with_array(filled(kept).array & (lungs.array != 0))
+    return mask.with_array(kept.array.astype(np.uint8))
+
+
+def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) -> Volume:
+    """A mask without its small connected components (26 neighbours).
+
+    Args:
+        mask: Boolean or 0/1.
+        min_ml: Components below this volume go. In a scan of one slice nothing goes by volume.
+        min_share: Components below this share of the largest one go.
+
+    Returns:
+        Boolean.
+
+    Example:
+        >>> mask = np.zeros((2, 4, 8), bool)
+        >>> mask[:, :, :3] = mask[0, 0, 7] = True
+        >>> without_small(Volume(mask), min_share=0.5).array[0, 0].astype(int).tolist()
+        [1, 1, 1, 0, 0, 0, 0, 0]
+    """
+    found = mask.array != 0
+    smallest = min_ml / mask.voxel_ml if len(mask) > 1 else 0.0
+    if not found.any() or (smallest <= 1 and min_share <= 0):
+        return mask.with_array(found)
+    components, _ = ndimage.label(found, structure=_FULL)
+    voxels = np.bincount(components.ravel())
+    voxels[0] = 0
+    keep = voxels >= max(smallest, min_share * voxels.max(), 1)
+    return mask.with_array(keep[components])
+
+
+def filled(mask: Volume, *, max_hole_mm2: float = 200.0) -> Volume:
+    """A mask with its cavities filled.
+
+    A cavity is closed in three dimensions; the first and last slice count as open, so a liver dome
+    cut by the edge of the scan is none. Small holes of a single slice (vessels) are filled too.
+
+    Args:
+        mask: Boolean or 0/1.
+        max_hole_mm2: Largest hole of a single slice that is filled.
+
+    Returns:
+        Boolean.
+
+    Example:
+        >>> ring = np.ones((3, 5, 5), bool)
+        >>> ring[1, 2, 2] = False
+        >>> filled(Volume(ring)).array.all()
+        np.True_
+    """
+    result = mask.array != 0
+    if not result.any():
+        return mask.with_array(result)
+    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(result)[0])
+    region = result[box]
+    region |= _enclosed(region, open_ends=True)
+    _, down, across = mask.spacing
+    for plane in region:
+        plane |= _enclosed(plane, largest=max_hole_mm2 / (down * across))
+    return mask.with_array(result)
+
+
+def sides(mask: Volume, *, midline: float | None = None) -> Volume:
+    """Which lung every voxel of a lung mask belongs to.
+
+    On a coarse copy the mask is thinned, step by step, until it falls into parts on both sides of
+    the midline; these are the seeds. A component of the full mask takes the side of the nearest
+    seeds, and one that reaches both (lungs that touch) is divided between them. A single lung
+    takes the side of the midline it lies on.
+
+    Args:
+        mask: Boolean or 0/1.
+        midline: The body's middle column; the middle of the slice without one.
+
+    Returns:
+        uint8: 0 background, 1 right, 2 left.
+
+    Example:
+        >>> touching = np.zeros((1, 40, 80), bool)
+        >>> touching[:, 8:32, 8:38] = touching[:, 8:32, 42:72] = touching[:, 10:12, 38:42] = True
+        >>> sides(Volume(touching)).array[0, 11, 36:44].tolist()
+        [1, 1, 1, 1, 2, 2, 2, 2]
+    """
+    found = mask.array != 0
+    labels = np.zeros(mask.shape, np.uint8)
+    if not found.any():
+        return mask.with_array(labels)
+    middle = (mask.shape[2] - 1) / 2 if midline is None else midline
+    steps = [max(1, int(_COARSE_MM / mm)) for mm in mask.spacing]
+    coarse = found[:: steps[0], :: steps[1], :: steps[2]]
+    spacing = [mm * step for mm, step in zip(mask.spacing, steps, strict=True)]
+    seeds = _seeds(coarse, spacing, middle / steps[2])
+    nearest = ndimage.distance_transform_edt(
+        seeds == 0, sampling=spacing, return_distances=False, return_indices=True
+    )
+    side = seeds[tuple(nearest)]
+    for axis, step in enumerate(steps):
+        side = side.repeat(step, axis).take(range(mask.shape[axis]), axis)
+    components, count = ndimage.label(found, structure=_FACES)
+    right = np.bincount(components[side == RIGHT], minlength=count + 1)
+    voxels = np.bincount(components.ravel(), minlength=count + 1)
+    share = right / np.maximum(voxels, 1)
+    whole = np.select([share > 0.97, share < 0.03], [RIGHT, LEFT], 0).astype(np.uint8)
+    labels = np.where(whole[components] > 0, whole[components], side)
+    labels[~found] = 0
+    return mask.with_array(labels)
+
+
+def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
+    """Sure parts of the right and the left lung; one side only if the mask never falls apart."""
+    for core in _thinned(mask, spacing):
+        components, count = ndimage.label(core, structure=_FACES)
+        voxels = np.bincount(components.ravel(), minlength=count + 1)
+        large = 1 + np.flatnonzero(voxels[1:] >= 0.05 * voxels[1:].sum())
+        columns = np.array([c for *_, c in ndimage.center_of_mass(core, components, large)])
+        if (columns < middle).any() and (columns > middle).any():
+            table = np.zeros(count + 1, np.uint8)
+            table[large] = np.where(columns < middle, RIGHT, LEFT)
+            placed: np.ndarray = table[components]
+            return placed
+    center = ndimage.center_of_mass(mask)[2]
+    return mask * np.uint8(RIGHT if center < middle else LEFT)
+
+
+def _thinned(mask: np.ndarray, spacing: list[float]) -> Iterator[np.ndarray]:
+    """The mask, then what lies ever deeper inside it within each slice."""
+    yield mask
+    depth = np.stack([ndimage.distance_transform_edt(s, sampling=spacing[1:]) for s in mask])
+    for radius_mm in (2, 4, 6, 9, 12, 16, 20):
+        core = depth > radius_mm
+        if not core.any():
+            return
+        yield core
+
+
+def _enclosed(
+    mask: np.ndarray, *, open_ends: bool = False, largest: float | None = None
+) -> np.ndarray:
+    """Background that the outside does not reach through faces."""
+    width = [(0 if open_ends and axis == 0 else 1,) * 2 for axis in range(mask.ndim)]
+    outside = np.pad(~mask, width, constant_values=True)
+    components, count = ndimage.label(outside)
+    hole = np.ones(count + 1, bool)
+    hole[0] = False
+    for axis in range(mask.ndim):
+        hole[np.unique(components.take((0, -1), axis))] = False
+    if largest is not None:
+        hole &= np.bincount(components.ravel(), minlength=count + 1) <= largest
+    inner = tuple(slice(low, -high or None) for low, high in width)
+    enclosed: np.ndarray = hole[components][inner]
+    return enclosed

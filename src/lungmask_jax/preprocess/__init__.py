@@ -1,0 +1,24 @@
+"""From a CT in HU to the images a network sees, driven by one `PreprocessSpec`.
+
+Boxes are found on the host; everything per slice is batched, jit-able JAX on ``(N, H, W)``.
+"""
+
+from lungmask_jax.preprocess._clahe import clahe
+from lungmask_jax.preprocess._denoise import bilateral, median3
+from lungmask_jax.preprocess._geometry import Box, body_box, full_box, mask_box, region
+from lungmask_jax.preprocess._images import network_images, resample, restore, windowed
+
+__all__ = [
+    "Box",
+    "bilateral",
+    "body_box",
+    "clahe",
+    "full_box",
+    "mask_box",
+    "median3",
+    "network_images",
+    "region",
+    "resample",
+    "restore",
+    "windowed",
+]

@@ -1,0 +1,161 @@
+"""Where to look: one box a scan, found without any ground truth."""
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from lungmask_jax.errors import ShapeError, SpecError
+from lungmask_jax.spec import PreprocessSpec
+from lungmask_jax.volume import Volume
+
+__all__ = ["Box", "body_box", "full_box", "mask_box", "region"]
+
+_BODY_HU = -500
+_COARSE = 128
+
+
+class Box(NamedTuple):
+    """Half-open pixel bounds in a slice, the same for all slices of a scan.
+
+    Attributes:
+        top: First row.
+        bottom: Row after the last.
+        left: First column.
+        right: Column after the last.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+def region(ct: Volume, spec: PreprocessSpec, lungs: Volume | None = None) -> Box:
+    """The box that a spec asks for.
+
+    Args:
+        ct: A CT in HU.
+        spec: Its region and margin.
+        lungs: Predicted lungs of the same scan, for the region ``"lungs"``.
+
+    Returns:
+        The box.
+
+    Raises:
+        SpecError: The spec asks for the lungs and none are given.
+
+    Example:
+        >>> region(Volume(np.zeros((1, 4, 6), np.int16)), PreprocessSpec(region="full"))
+        Box(top=0, bottom=4, left=0, right=6)
+    """
+    if spec.region == "full":
+        return full_box(ct)
+    if spec.region == "body":
+        return body_box(ct, margin_mm=spec.margin_mm)
+    if lungs is None:
+        raise SpecError("expected a lung mask for the region 'lungs', found none: predict it first")
+    return mask_box(lungs, margin_mm=spec.margin_mm)
+
+
+def full_box(volume: Volume) -> Box:
+    """The whole slice.
+
+    Args:
+        volume: Any volume.
+
+    Returns:
+        The box that cuts nothing off.
+
+    Example:
+        >>> full_box(Volume(np.zeros((1, 4, 6), np.int16)))
+        Box(top=0, bottom=4, left=0, right=6)
+    """
+    return Box(0, volume.shape[1], 0, volume.shape[2])
+
+
+def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
+    """The patient's body without the table.
+
+    Tissue is what lies above -500 HU; an opening cuts thin things (table, tubes, clothes) off, and
+    the largest component of each slice counts. At most 32 slices are looked at, at low resolution.
+
+    Args:
+        volume: A CT in HU.
+        margin_mm: Added on all sides, within the slice.
+
+    Returns:
+        A box around the body in all slices; the whole slice where no body is found.
+
+    Example:
+        >>> ct = np.full((1, 64, 64), -1000, np.int16)
+        >>> ct[0, 10:40, 20:60] = 40
+        >>> body_box(Volume(ct))
+        Box(top=10, bottom=40, left=20, right=60)
+    """
+    step = max(1, -(-max(volume.shape[1:]) // _COARSE))
+    some = np.linspace(0, len(volume) - 1, min(len(volume), 32)).round().astype(int)
+    coarse = volume.array[some, ::step, ::step] > _BODY_HU
+    found = np.zeros(coarse.shape[1:], bool)
+    for tissue in coarse:
+        found |= _largest(_opened(tissue))
+    if not found.any():
+        return full_box(volume)
+    rows, columns = _extent(np.any(found, axis=1)), _extent(np.any(found, axis=0))
+    box = Box(rows[0] * step, rows[1] * step, columns[0] * step, columns[1] * step)
+    return _grown(box, volume, margin_mm)
+
+
+def mask_box(mask: Volume, *, margin_mm: float = 0.0) -> Box:
+    """The smallest box that holds a mask in all slices.
+
+    Args:
+        mask: Any mask; what is not 0 counts.
+        margin_mm: Added on all sides, within the slice.
+
+    Returns:
+        The box; the whole slice where the mask is empty.
+
+    Example:
+        >>> mask = np.zeros((2, 8, 8), np.uint8)
+        >>> mask[0, 2, 3] = mask[1, 4, 5] = 1
+        >>> mask_box(Volume(mask))
+        Box(top=2, bottom=5, left=3, right=6)
+    """
+    flat = np.any(mask.array != 0, axis=0)
+    if not flat.any():
+        return full_box(mask)
+    return _grown(
+        Box(*_extent(np.any(flat, axis=1)), *_extent(np.any(flat, axis=0))), mask, margin_mm
+    )
+
+
+def _opened(tissue: np.ndarray) -> np.ndarray:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    return cv2.morphologyEx(tissue.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    _, components, stats, _ = cv2.connectedComponentsWithStats(mask)
+    if len(stats) == 1:
+        return np.zeros(mask.shape, bool)
+    largest: np.ndarray = components == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    return largest
+
+
+def _extent(line: Any) -> tuple[int, int]:
+    places = np.flatnonzero(line)
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _grown(box: Box, volume: Volume, margin_mm: float) -> Box:
+    if margin_mm < 0:
+        raise ShapeError(f"expected a margin of at least 0 mm, found {margin_mm}")
+    _, rows, columns = volume.shape
+    down, across = (round(margin_mm / mm) for mm in volume.spacing[1:])
+    return Box(
+        max(0, box.top - down),
+        min(rows, box.bottom + down),
+        max(0, box.left - across),
+        min(columns, box.right + across),
+    )

@@ -1,0 +1,136 @@
+"""From HU to what a network sees, and from its answer back to the grid of the scan."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from lungmask_jax.errors import ShapeError
+from lungmask_jax.preprocess._clahe import clahe
+from lungmask_jax.preprocess._denoise import bilateral, median3
+from lungmask_jax.spec import PreprocessSpec
+
+__all__ = ["network_images", "resample", "restore", "windowed"]
+
+
+@functools.partial(jax.jit, static_argnames="spec")
+def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -> jax.Array:
+    """What the network sees of some slices: window, crop, resize, denoise, normalise, CLAHE.
+
+    Training and inference both come through here. The box is traced: other boxes do not recompile.
+
+    Args:
+        slices: ``(N, H, W)`` HU, any real dtype.
+        box: ``(4,)`` top, bottom, left, right, as in `Box`.
+        spec: What to do.
+
+    Returns:
+        ``(N, *spec.size, 1)`` float32 in [0, 1].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> slices = jnp.full((2, 64, 64), -600.0)
+        >>> images = network_images(slices, jnp.array([0, 64, 0, 64]), spec=PreprocessSpec())
+        >>> images.shape, float(images.mean())
+        ((2, 256, 256, 1), 0.5)
+    """
+    if slices.ndim != 3:
+        raise ShapeError(f"expected slices (N, H, W), found shape {slices.shape}")
+    images = resample(windowed(slices, spec.window), box, size=spec.size)
+    if spec.denoise == "median":
+        images = median3(images)
+    elif spec.denoise == "bilateral":
+        images = bilateral(images)
+    if spec.normalize == "minmax":
+        images = _stretched(images)
+    if spec.clahe_clip_limit > 0:
+        grey = jnp.round(images * 255)
+        enhanced = clahe(grey, clip_limit=spec.clahe_clip_limit, tiles=spec.clahe_tiles)
+        images = enhanced.astype(jnp.float32) / 255
+    return images[..., None]
+
+
+def windowed(slices: jax.Array, window: tuple[float, float]) -> jax.Array:
+    """HU mapped so that the window becomes [0, 1]; the rest is clipped.
+
+    Args:
+        slices: HU of any shape.
+        window: ``(low, high)`` in HU.
+
+    Returns:
+        Same shape, float32.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> windowed(jnp.array([-2000, -600, 3000]), (-1350, 150)).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    low, high = window
+    return jnp.clip((slices.astype(jnp.float32) - low) / (high - low), 0.0, 1.0)
+
+
+def resample(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    """The box of each image at another size, by antialiased linear interpolation.
+
+    Args:
+        images: ``(N, H, W)`` float32.
+        box: ``(4,)`` top, bottom, left, right; may be traced.
+        size: ``(rows, columns)`` of the result.
+
+    Returns:
+        ``(N, *size)`` float32.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> image = jnp.arange(16.0).reshape(1, 4, 4)
+        >>> resample(image, jnp.array([0, 2, 0, 2]), size=(2, 2)).tolist()
+        [[[0.0, 1.0], [4.0, 5.0]]]
+    """
+    start, stop = _corners(box)
+    scale = jnp.asarray(size, jnp.float32) / (stop - start)
+    return _mapped(images, size, scale, -start * scale)
+
+
+def restore(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    """Images of a box back at their place in the slice; zero outside the box.
+
+    Args:
+        images: ``(N, h, w)`` float32, what `resample` made of the box or an answer to it.
+        box: ``(4,)`` the same box.
+        size: ``(rows, columns)`` of the whole slice.
+
+    Returns:
+        ``(N, *size)`` float32.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> restore(jnp.ones((1, 8, 8)), jnp.array([1, 3, 0, 2]), size=(4, 4))[0].astype(int)
+        Array([[0, 0, 0, 0],
+               [1, 1, 0, 0],
+               [1, 1, 0, 0],
+               [0, 0, 0, 0]], dtype=int32)
+    """
+    start, stop = _corners(box)
+    scale = (stop - start) / jnp.asarray(images.shape[1:], jnp.float32)
+    return _mapped(images, size, scale, start)
+
+
+def _corners(box: jax.Array) -> tuple[jax.Array, jax.Array]:
+    top, bottom, left, right = jnp.asarray(box).astype(jnp.float32)
+    return jnp.stack([top, left]), jnp.stack([bottom, right])
+
+
+def _mapped(
+    images: jax.Array, size: tuple[int, int], scale: jax.Array, translation: jax.Array
+) -> jax.Array:
+    mapped: jax.Array = jax.image.scale_and_translate(
+        images, (len(images), *size), (1, 2), scale, translation, "linear", antialias=True
+    )
+    return mapped
+
+
+def _stretched(images: jax.Array) -> jax.Array:
+    """Every image from its own smallest value, 0, to its largest, 1; a constant one becomes 0."""
+    low = images.min(axis=(1, 2), keepdims=True)
+    span = images.max(axis=(1, 2), keepdims=True) - low
+    return (images - low) / jnp.where(span > 0, span, 1.0)

@@ -1,0 +1,94 @@
+"""The numbers a radiologist reads: volumes, shares, severity."""
+
+from typing import Final
+
+import numpy as np
+
+from lungmask_jax.errors import ShapeError
+from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.volume import Volume
+
+__all__ = ["SEVERITY_PERCENT", "measures", "severity"]
+
+SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
+"""Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
+
+
+def measures(lungs: Volume, infection: Volume | None = None) -> dict[str, float | str]:
+    """Volumes in millilitres, infected shares in percent, and the severity class.
+
+    Args:
+        lungs: 0 background, 1 right, 2 left.
+        infection: 0 or 1; what lies outside the lungs does not count.
+
+    Returns:
+        ``right_lung_ml``, ``left_lung_ml``, ``lungs_ml``, and with an infection also
+        ``right_infection_ml``, ``left_infection_ml``, ``infection_ml``, the same three with
+        ``_percent`` and ``severity``. The share of a lung that is not there is NaN.
+
+    Raises:
+        ShapeError: The two masks have different shapes.
+
+    Example:
+        >>> lungs = Volume(np.array([[[1, 1, 0, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
+        >>> infection = lungs.with_array(np.array([[[1, 0, 0, 0]]], np.uint8))
+        >>> result = measures(lungs, infection)
+        >>> result["lungs_ml"], result["right_infection_percent"], result["severity"]
+        (3.0, 50.0, 'CT-2')
+    """
+    where = {"right_": lungs.array == RIGHT, "left_": lungs.array == LEFT}
+    ml = {side: _ml(mask, lungs) for side, mask in where.items()}
+    result: dict[str, float | str] = {f"{side}lung_ml": value for side, value in ml.items()}
+    result["lungs_ml"] = sum(ml.values())
+    if infection is None:
+        return result
+    if infection.shape != lungs.shape:
+        raise ShapeError(
+            f"expected masks of one scan, found shapes {lungs.shape} and {infection.shape}"
+        )
+    found = infection.array != 0
+    sick = {side: _ml(mask & found, lungs) for side, mask in where.items()}
+    percent = {side: _percent(sick[side], ml[side]) for side in where}
+    result |= {f"{side}infection_ml": value for side, value in sick.items()}
+    result["infection_ml"] = sum(sick.values())
+    result |= {f"{side}infection_percent": value for side, value in percent.items()}
+    result["infection_percent"] = _percent(sum(sick.values()), sum(ml.values()))
+    result["severity"] = severity(*percent.values())
+    return result
+
+
+def severity(right_percent: float, left_percent: float) -> str:
+    """The MosMedData class, from the lung that is affected more.
+
+    CT-0 none, CT-1 up to 25 %, CT-2 25 to 50 %, CT-3 50 to 75 %, CT-4 above. Radiologists see no
+    findings where a network leaves specks, so CT-0 reaches up to 0.5 %. The class describes an
+    extent; whether it is COVID-19 no mask can tell.
+
+    Args:
+        right_percent: Infected share of the right lung; NaN for none.
+        left_percent: Infected share of the left lung; NaN for none.
+
+    Returns:
+        ``"CT-0"`` to ``"CT-4"``; ``"unknown"`` without any lung.
+
+    References:
+        Morozov et al., MosMedData: Chest CT Scans With COVID-19 Related Findings Dataset, 2020,
+        arXiv:2005.06465.
+
+    Example:
+        >>> severity(0.0, 30.0), severity(0.1, 0.0)
+        ('CT-2', 'CT-0')
+    """
+    present = [share for share in (right_percent, left_percent) if not np.isnan(share)]
+    if not present:
+        return "unknown"
+    worst = max(present)
+    return f"CT-{sum(worst > limit for limit in SEVERITY_PERCENT)}"
+
+
+def _ml(mask: np.ndarray, place: Volume) -> float:
+    return float(np.count_nonzero(mask) * place.voxel_ml)
+
+
+def _percent(part: float, whole: float) -> float:
+    return 100 * part / whole if whole else float("nan")

@@ -1,0 +1,76 @@
+"""What a run leaves beside the masks: one JSON file a scan, one CSV table a folder."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lungmask_jax import __version__
+from lungmask_jax.files import atomic
+from lungmask_jax.inference import DISCLAIMER, Segmentation
+
+__all__ = ["row", "update_csv", "write_json"]
+
+Row = Mapping[str, str | float | None]
+
+
+def row(name: str, segmentation: Segmentation) -> dict[str, str | float | None]:
+    """The measures of a scan with what made them, fit for JSON and CSV.
+
+    Args:
+        name: Of the scan.
+        segmentation: Its masks.
+
+    Returns:
+        A flat mapping; numbers have three decimals, and what is undefined is ``None``.
+
+    Example:
+        >>> import numpy as np
+        >>> from lungmask_jax.volume import Volume
+        >>> lungs = Volume(np.array([[[1, 2]]], np.uint8))
+        >>> row("a", Segmentation(lungs, lungs, None, {"lungs": "mine"}))["lungs_ml"]
+        0.002
+    """
+    measured = {key: _plain(value) for key, value in segmentation.measure().items()}
+    models = {f"{target}_model": name for target, name in segmentation.models.items()}
+    return {"scan": name, **measured, **models, "version": __version__, "note": DISCLAIMER}
+
+
+def write_json(path: Path, values: Row) -> None:
+    """Writes a row as JSON, under a temporary name first.
+
+    Args:
+        path: Where.
+        values: What `row` returned.
+    """
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def update_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Adds rows to a table; a row replaces an earlier one of the same scan.
+
+    Args:
+        path: The table; made if it is not there, replaced in one go if it is.
+        rows: What `row` returned.
+    """
+    table: dict[str, Row] = {}
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            table = {line["scan"]: line for line in csv.DictReader(file)}
+    table |= {str(one["scan"]): one for one in rows}
+    columns = list(dict.fromkeys(key for one in table.values() for key in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table.values())
+    with atomic(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _plain(value: float | str) -> float | str | None:
+    if isinstance(value, str):
+        return value
+    return round(value, 3) if math.isfinite(value) else None
