@@ -185,17 +185,16 @@ def _in_batches(
     dtype: Any,
     progress: Progress | None,
 ) -> np.ndarray:
-    """`run` over the slices in batches of one fixed shape, the last one padded."""
+    """`run` over the slices, in batches of one fixed shape."""
     params, state = jax.device_put((bundle.params, bundle.state))
     corners = jnp.asarray(box, jnp.float32)
     result = np.zeros(ct.shape, dtype)
-    for first in range(0, len(ct), _BATCH):
-        slices = ct.array[first : first + _BATCH]
-        count = len(slices)
-        padded = np.pad(slices, [(0, _BATCH - count), (0, 0), (0, 0)], mode="edge")
-        result[first : first + count] = np.asarray(run(params, state, padded, corners))[:count]
+    _, rows, columns = ct.shape
+    for where, batch in preprocess.batches(ct.array, _BATCH):
+        answers = np.asarray(run(params, state, batch, corners))
+        result[where] = answers[: where.stop - where.start, :rows, :columns]
         if progress is not None:
-            progress(bundle.spec.target, first + count, len(ct))
+            progress(bundle.spec.target, where.stop, len(ct))
     return result
 
 

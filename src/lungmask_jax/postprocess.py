@@ -38,15 +38,20 @@ def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = 
         >>> lungs.array[0, 16, ::16].tolist()
         [0, 1, 0, 2]
     """
-    kept = without_small(mask, min_ml=spec.min_component_ml, min_share=0.02)
-    labels = sides(kept, midline=midline)
-    if spec.fill_holes:
-        result = np.zeros(mask.shape, np.uint8)
-        for side in (RIGHT, LEFT):
-            lung = filled(mask.with_array(labels.array == side))
-            result[lung.array & (result == 0)] = side
-        labels = mask.with_array(result)
-    return labels
+    result = np.zeros(mask.shape, np.uint8)
+    box = _bounds(mask.array != 0)
+    part = Volume(mask.array[box], mask.affine)
+    middle = (mask.shape[2] - 1) / 2 if midline is None else midline
+    kept = without_small(part, min_ml=spec.min_component_ml, min_share=0.02)
+    labels = sides(kept, midline=middle - box[2].start)
+    if not spec.fill_holes:
+        result[box] = labels.array
+        return mask.with_array(result)
+    inside = result[box]
+    for side in (RIGHT, LEFT):
+        lung = filled(part.with_array(labels.array == side)).array
+        inside[lung & (inside == 0)] = side
+    return mask.with_array(result)
 
 
 def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volume:
@@ -122,7 +127,7 @@ def filled(mask: Volume, *, max_hole_mm2: float = 200.0) -> Volume:
     result = mask.array != 0
     if not result.any():
         return mask.with_array(result)
-    box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in ndimage.find_objects(result)[0])
+    box = _bounds(result)
     region = result[box]
     region |= _enclosed(region, open_ends=True)
     _, down, across = mask.spacing
@@ -175,6 +180,18 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
     labels = np.where(whole[components] > 0, whole[components], side)
     labels[~found] = 0
     return mask.with_array(labels)
+
+
+def _bounds(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box around a boolean mask; everything if it is empty."""
+    flat = mask.any(axis=0)
+    lines = (mask.any(axis=(1, 2)), flat.any(axis=1), flat.any(axis=0))
+    places = [np.flatnonzero(line) for line in lines]
+    first, second, third = (
+        slice(int(place[0]), int(place[-1]) + 1) if len(place) else slice(0, None)
+        for place in places
+    )
+    return first, second, third
 
 
 def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:

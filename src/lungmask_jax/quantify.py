@@ -33,7 +33,7 @@ def measures(lungs: Volume, infection: Volume | None = None) -> dict[str, float 
         >>> lungs = Volume(np.array([[[1, 1, 0, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
         >>> infection = lungs.with_array(np.array([[[1, 0, 0, 0]]], np.uint8))
         >>> result = measures(lungs, infection)
-        >>> result["lungs_ml"], result["right_infection_percent"], result["severity"]
+        >>> round(result["lungs_ml"], 6), result["right_infection_percent"], result["severity"]
         (3.0, 50.0, 'CT-2')
     """
     where = {"right_": lungs.array == RIGHT, "left_": lungs.array == LEFT}

@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+_BATCH = 4
+
+
 class Samples(NamedTuple):
     """Slices to learn from, as the network sees them.
 
@@ -94,19 +97,16 @@ class Samples(NamedTuple):
             SpecError: The spec asks for the lungs and none are given.
         """
         box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
-        inside = np.arange(len(ct)) if lungs is None else np.flatnonzero(lungs.array.any((1, 2)))
-        images, masks = [], []
-        for index in inside:
-            one = slice(index, index + 1)
-            images.append(preprocess.network_images(ct.array[one], box, spec=spec))
-            truth = jnp.asarray(mask.array[one] != 0, jnp.float32)
-            masks.append(preprocess.resample(truth, box, size=spec.size) >= 0.5)
-        empty = np.zeros((0, *spec.size, 1), np.float32)
-        return cls.of(
-            np.concatenate([empty, *map(np.asarray, images)]),
-            np.concatenate([empty[..., 0], *map(np.asarray, masks)]),
-            weight,
-        )
+        inside = slice(None) if lungs is None else np.any(lungs.array, axis=(1, 2))
+        images = [np.zeros((0, *spec.size, 1), np.float32)]
+        masks = [np.zeros((0, *spec.size), np.uint8)]
+        for where, batch in preprocess.batches(ct.array[inside], _BATCH):
+            seen = preprocess.network_images(batch, box, spec=spec)
+            images.append(np.asarray(seen)[: where.stop - where.start])
+        for where, batch in preprocess.batches(mask.array[inside] != 0, _BATCH):
+            truth = preprocess.resample(jnp.asarray(batch, jnp.float32), box, size=spec.size)
+            masks.append((np.asarray(truth)[: where.stop - where.start] >= 0.5).astype(np.uint8))
+        return cls.of(np.concatenate(images), np.concatenate(masks), weight)
 
     @classmethod
     def joined(cls, parts: "Sequence[Samples]") -> "Samples":

@@ -77,7 +77,8 @@ def _learn(
         weights.save(out, segmenter, state.ema, state.state)
         with atomic(out.with_suffix(".jsonl")) as temporary:
             temporary.write_text("".join(json.dumps(one) + "\n" for one in log), encoding="utf-8")
-        picture = viz.learning_curve(log, series=("loss",), scores=("dice",))
+        scores = ("dice",) if "dice" in line else ()
+        picture = viz.learning_curve(log, series=("loss",), scores=scores)
         viz.save_png(picture, out.with_suffix(".png"))
     progress.console.print(f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}")
 
@@ -93,7 +94,7 @@ def _samples(
     lung_model = weights.load(options.lungs) if preprocess.region == "lungs" else None
     parts = []
     for case in progress.track(cases, description=title):
-        ct, masks = data.load_case(case, window)
+        ct, masks = data.load_case(case, window=window)
         if options.target not in masks:
             raise SpecError(f"expected a mask of {options.target} for {case.name}, found none")
         lungs = None

@@ -3,6 +3,7 @@
 Boxes are found on the host; everything per slice is batched, jit-able JAX on ``(N, H, W)``.
 """
 
+from lungmask_jax.preprocess._batches import batches
 from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.preprocess._geometry import Box, body_box, full_box, mask_box, region
@@ -10,6 +11,7 @@ from lungmask_jax.preprocess._images import network_images, resample, restore, w
 
 __all__ = [
     "Box",
+    "batches",
     "bilateral",
     "body_box",
     "clahe",

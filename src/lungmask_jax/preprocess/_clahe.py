@@ -1,4 +1,4 @@
-"""Contrast-limited adaptive histogram equalisation, grey level for grey level as OpenCV does it.
+"""Contrast-limited adaptive histogram equalization, grey level for grey level as OpenCV does it.
 
 Every tile gets a lookup table: the cumulative histogram, after what exceeds the clip limit has been
 spread over all levels (Zuiderveld, Graphics Gems IV, 1994). A pixel is looked up in the four
@@ -47,7 +47,7 @@ def clahe(
         [32, 64, 96, 128, 159, 191, 223, 255]
     """
     _check(images, tiles)
-    levels = jnp.clip(jnp.round(images), 0, _LEVELS - 1).astype(jnp.int32)
+    levels = jnp.clip(jnp.round(images).astype(jnp.int32), 0, _LEVELS - 1)
     padded = _padded(levels, tiles)
     tables = _tables(padded, clip_limit, tiles)
     tile = padded.shape[1] // tiles[0], padded.shape[2] // tiles[1]

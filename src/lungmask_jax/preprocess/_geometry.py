@@ -102,7 +102,9 @@ def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     if not found.any():
         return full_box(volume)
     rows, columns = _extent(np.any(found, axis=1)), _extent(np.any(found, axis=0))
-    box = Box(rows[0] * step, rows[1] * step, columns[0] * step, columns[1] * step)
+    (top, bottom), (left, right) = rows, columns
+    reach = step - 1  # tissue may begin just after the pixel looked at before
+    box = Box(top * step - reach, bottom * step, left * step - reach, right * step)
     return _grown(box, volume, margin_mm)
 
 

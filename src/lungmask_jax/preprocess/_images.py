@@ -29,7 +29,7 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
 
     Example:
         >>> import jax.numpy as jnp
-        >>> slices = jnp.full((2, 64, 64), -600.0)
+        >>> slices = jnp.full((2, 64, 64), -425.0)
         >>> images = network_images(slices, jnp.array([0, 64, 0, 64]), spec=PreprocessSpec())
         >>> images.shape, float(images.mean())
         ((2, 256, 256, 1), 0.5)
@@ -69,6 +69,7 @@ def windowed(slices: jax.Array, window: tuple[float, float]) -> jax.Array:
     return jnp.clip((slices.astype(jnp.float32) - low) / (high - low), 0.0, 1.0)
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def resample(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax.Array:
     """The box of each image at another size, by antialiased linear interpolation.
 

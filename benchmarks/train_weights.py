@@ -1,0 +1,314 @@
+"""Trains the weights that ship, and cross-validates their recipes on patients not seen.
+
+    python benchmarks/train_weights.py lungs --data DIR --out lungs.npz
+    python benchmarks/train_weights.py lungs --data DIR --cross-validate
+    python benchmarks/train_weights.py infection --data DIR --out infection.npz
+
+DIR holds ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the
+model cards describe them. ``--cross-validate`` writes a JSON file with the scores of every case;
+``--scores FILE`` puts such a file into the card of a bundle.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import jax
+import numpy as np
+from scipy import ndimage
+
+from lungmask_jax import inference, io, metrics, phantoms, postprocess, training, viz, weights
+from lungmask_jax.spec import PRESETS, ModelSpec, PostprocessSpec, SegmenterSpec, TrainSpec
+from lungmask_jax.training import Samples
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
+
+WINDOW = PRESETS["infection"].window
+WIDE_WINDOW = (-1000.0, 1650.0)  # LungSegDB: soft tissue near 100 of 255, bone near 200
+LOOKALIKES = ("4 5 16 17 46", "10 43", "3 12 28", "35 67", "13 31", "26 27")
+NEIGHBOURS = ("2 81 97 114 131", "152 153 165 168", "372 375 376 379 380")
+
+SPECS = {
+    "lungs": TrainSpec(steps=500, opacities=0.4),
+    "infection": TrainSpec(steps=960, batch_size=4, learning_rate=1.5e-3),
+}
+MODELS = {
+    "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
+    "infection": ModelSpec(options={"channels": [32, 64, 128, 256]}),
+}
+POSTPROCESS = {
+    "lungs": PostprocessSpec(min_component_ml=5.0, fill_holes=True),
+    "infection": PostprocessSpec(min_component_ml=0.1),
+}
+FOLDS = {"lungs": 3, "infection": 5}
+
+
+class Item(NamedTuple):
+    """A scan or slice with the truth for one target.
+
+    Attributes:
+        name: Of the case.
+        group: Cases of one patient share it; they stay on one side of a split.
+        source: Which data set.
+        ct: In approximate HU.
+        mask: The truth.
+        lungs: Predicted lungs, where the region is the lungs and the scan is not cut out already.
+    """
+
+    name: str
+    group: str
+    source: str
+    ct: Volume
+    mask: Volume
+    lungs: Volume | None = None
+
+
+def main() -> None:
+    """Trains or cross-validates, as told on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("target", choices=["lungs", "infection"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=None, help="bundle or JSON file")
+    parser.add_argument("--cross-validate", action="store_true")
+    parser.add_argument("--scores", type=Path, help="JSON file of an earlier cross-validation")
+    parser.add_argument("--steps", type=int, help="fewer, for a trial")
+    options = parser.parse_args()
+    spec = SPECS[options.target]
+    spec = replace(spec, steps=options.steps) if options.steps else spec
+    items = list(ITEMS[options.target](options.data))
+    if options.cross_validate:
+        out = options.out or Path(f"{options.target}_scores.json")
+        scores = dict(cross_validated(options.target, items, spec))
+        out.write_text(json.dumps(scores, indent=1) + "\n")
+        print(json.dumps(summary(scores), indent=1))
+    else:
+        out = options.out or Path(f"{options.target}.npz")
+        scores = json.loads(options.scores.read_text()) if options.scores else {}
+        bundle = trained(options.target, items, spec, log=out.with_suffix(".jsonl"))
+        card = CARDS[options.target] | {"scores": summary(scores)}
+        weights.save(out, replace(bundle.spec, card=card), bundle.params, bundle.state)
+
+
+def trained(target: str, items: Sequence[Item], spec: TrainSpec, log: Path | None = None) -> Bundle:
+    """A bundle trained on the items, in memory."""
+    segmenter = SegmenterSpec(
+        target=target,  # type: ignore[arg-type]
+        model=MODELS[target],
+        preprocess=PRESETS[target],
+        postprocess=POSTPROCESS[target],
+        flip=target == "infection",
+    )
+    model = weights.create_model(segmenter.model)
+    lines = []
+    for epoch in training.train(model, samples(target, items), spec):
+        lines.append({"step": epoch.step, "loss": epoch.loss, "seconds": epoch.seconds})
+        print(f"step {epoch.step} loss {epoch.loss:.4f} {epoch.seconds:.0f} s", flush=True)
+        if log:
+            log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            viz.save_png(viz.learning_curve(lines, series=("loss",)), log.with_suffix(".png"))
+    state = jax.device_get(epoch.train_state)
+    return Bundle(target, segmenter, state.ema, state.state, "unsaved")
+
+
+def samples(target: str, items: Sequence[Item]) -> Samples:
+    """The items as the network sees them; each source has its share of the batches."""
+    parts = []
+    for item in items:
+        preprocess = PRESETS[target]
+        if target == "infection" and item.lungs is None:
+            preprocess = replace(preprocess, region="full")
+        parts.append(
+            (item.source, Samples.of_scan(item.ct, item.mask, preprocess, lungs=item.lungs))
+        )
+    slices = {source: 0 for source, _ in parts}
+    for source, part in parts:
+        slices[source] += len(part.images)
+    return Samples.joined(
+        [part._replace(weights=part.weights * SHARES[target][s] / slices[s]) for s, part in parts]
+    )
+
+
+def cross_validated(
+    target: str, items: Sequence[Item], spec: TrainSpec
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Scores of every real case by a model that saw no case of its group."""
+    folds = grouped(items, FOLDS[target])
+    for number, fold in enumerate(folds):
+        rest = [item for item in items if item.group not in fold]
+        bundle = trained(target, rest, spec)
+        for item in items:
+            if item.group in fold:
+                found = predicted(bundle, item)
+                scores = metrics.overlap(found.array > 0, item.mask.array > 0)
+                print(number, item.name, {k: round(v, 3) for k, v in scores.items()}, flush=True)
+                yield item.name, {"fold": number, **scores}
+
+
+def predicted(bundle: Bundle, item: Item) -> Volume:
+    """What the bundle says, on the grid of the item; slices cut out already are taken whole."""
+    if bundle.spec.target == "lungs":
+        return inference.segment(item.ct, weights=[bundle]).lungs
+    whole = replace(bundle.spec, preprocess=replace(bundle.spec.preprocess, region="full"))
+    found = inference.probabilities(item.ct, replace(bundle, spec=whole))
+    return item.ct.with_array(found > bundle.spec.postprocess.threshold)
+
+
+def grouped(items: Sequence[Item], count: int) -> list[set[str]]:
+    """Groups of real, labelled cases in folds, every source spread evenly over them.
+
+    Items without a group are in every training set.
+    """
+    folds: list[set[str]] = [set() for _ in range(count)]
+    for source in sorted({item.source for item in items}):
+        names = [item.group for item in items if item.source == source and item.group]
+        order = np.random.default_rng(0).permutation(sorted(set(names))).tolist()
+        held = [0] * count
+        for group in sorted(order, key=names.count, reverse=True):
+            least = held.index(min(held))
+            folds[least].add(group)
+            held[least] += names.count(group)
+    return folds
+
+
+def summary(scores: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Mean, standard deviation, median and range of Dice and IoU, by source."""
+    result: dict[str, Any] = {}
+    for source in sorted({name.split("/")[0] for name in scores}):
+        cases = [values for name, values in scores.items() if name.startswith(f"{source}/")]
+        result[source] = {"cases": len(cases)}
+        for key in ("dice", "iou"):
+            values = np.array([case[key] for case in cases])
+            result[source][key] = {
+                "mean": round(float(values.mean()), 4),
+                "sd": round(float(values.std(ddof=1)), 4) if len(values) > 1 else None,
+                "median": round(float(np.median(values)), 4),
+                "min": round(float(values.min()), 4),
+                "max": round(float(values.max()), 4),
+            }
+    return result
+
+
+def lung_items(data: Path) -> Iterator[Item]:
+    """Lungs: volumes, wide-window slices, COVID-19 slices with outlines made here, phantoms."""
+    for path in sorted((data / "ct_lowres_volumes").glob("*_ct.nii.gz")):
+        name = path.name.removesuffix("_ct.nii.gz")
+        mask = io.load_mask(path.with_name(f"{name}_lungs.nii.gz"))
+        yield Item(f"lowres/{name}", f"lowres {name}", "lowres", io.load(path), mask)
+    for path in sorted((data / "lungsegdb" / "images").iterdir()):
+        mask = io.load_mask(data / "lungsegdb" / "lungs" / path.name)
+        group = _group(path.stem, NEIGHBOURS)
+        ct = io.load(path, window=WIDE_WINDOW)
+        yield Item(f"lungsegdb/{path.stem}", f"lungsegdb {group}", "lungsegdb", ct, mask)
+    for item in semiseg(data):
+        outline = lung_outline(item.ct, item.mask)
+        yield item._replace(mask=outline)
+    for seed in range(12):
+        made = phantoms.phantom((48, 256, 256), disease=0.05 * (seed % 8), seed=1000 + seed)
+        yield Item(f"phantom/{seed}", "", "phantom", made.ct, made.lungs)
+
+
+def infection_items(data: Path) -> Iterator[Item]:
+    """Infection: labelled slices, scans without COVID-19, phantoms."""
+    yield from semiseg(data)
+    lungs = weights.load("lungs")
+    healthy = [*sorted((data / "ct_lowres_volumes").glob("*_ct.nii.gz"))]
+    healthy += sorted((data / "ct_dicom_slices").iterdir())
+    for path in healthy:
+        ct = io.load(path)
+        found = inference.segment(ct, weights=[lungs]).lungs
+        nothing = ct.with_array(np.zeros(ct.shape, np.uint8))
+        source = "lowres" if path.suffix == ".gz" else "dicom"
+        yield Item(f"{source}/{path.name}", "", source, ct, nothing, found)
+    for seed in range(8):
+        made = phantoms.phantom((32, 256, 256), disease=0.05 * seed, seed=2000 + seed)
+        yield Item(f"phantom/{seed}", "", "phantom", made.ct, made.infection, made.lungs)
+
+
+def semiseg(data: Path) -> Iterator[Item]:
+    """The 50 labelled slices of COVID-SemiSeg, turned to the radiological view."""
+    folder = data / "covid_semiseg" / "labelled"
+    for path in sorted((folder / "images").iterdir(), key=lambda path: int(path.stem)):
+        ct = io.load(path, window=WINDOW)
+        mask = io.load_mask(folder / "infection" / f"{path.stem}.png")
+        turned = [Volume(np.ascontiguousarray(v.array.transpose(0, 2, 1))) for v in (ct, mask)]
+        yield Item(
+            f"semiseg/{path.stem}", f"semiseg {_group(path.stem, LOOKALIKES)}", "semiseg", *turned
+        )
+
+
+def lung_outline(ct: Volume, infection: Volume) -> Volume:
+    """Lungs of one slice cut out around them: dark tissue and infection, closed on each side.
+
+    COVID-SemiSeg has no lung labels. With the infection known, dark tissue plus infection is the
+    lung, up to the trachea and to the air around the patient.
+    """
+    dark = ct.array[0] < -425
+    parts, _ = ndimage.label(dark)
+    for corner in (parts[0, 0], parts[0, -1], parts[-1, 0], parts[-1, -1]):
+        dark &= (parts != corner) | (corner == 0)
+    sick = infection.array[0] > 0
+    lung = _large_parts(ndimage.binary_opening(dark) | sick, sick)
+    size = lung.shape[1] // 20 | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = lung.copy()
+    for half in (slice(0, lung.shape[1] // 2), slice(lung.shape[1] // 2, None)):
+        alone = np.zeros(lung.shape, np.uint8)
+        alone[:, half] = lung[:, half]
+        padded = cv2.copyMakeBorder(alone, *[size] * 4, cv2.BORDER_CONSTANT, value=0)
+        joined = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[size:-size, size:-size]
+        closed[:, half] |= joined[:, half] > 0
+    mask = postprocess.filled(ct.with_array(closed[None]), max_hole_mm2=0.01 * closed.size)
+    return mask.with_array(mask.array.astype(np.uint8))
+
+
+def _large_parts(lung: np.ndarray, sick: np.ndarray) -> np.ndarray:
+    """Components that are no specks and no trachea (small, central, without infection)."""
+    parts, count = ndimage.label(lung)
+    numbers = np.arange(1, count + 1)
+    area = ndimage.sum_labels(np.ones(lung.shape), parts, numbers) / lung.size
+    columns = np.array([c for _, c in ndimage.center_of_mass(lung, parts, numbers)])
+    central = abs(columns / lung.shape[1] - 0.5) < 0.16
+    infected = ndimage.mean(sick, parts, numbers) >= 0.05
+    keep = (area > 0.002) & ~(central & (area < 0.02) & ~infected)
+    kept: np.ndarray = np.concatenate([[False], keep])[parts]
+    return kept
+
+
+def _group(name: str, groups: Sequence[str]) -> str:
+    return next((group for group in groups if name in group.split()), name)
+
+
+ITEMS: dict[str, Callable[[Path], Iterator[Item]]] = {
+    "lungs": lung_items,
+    "infection": infection_items,
+}
+SHARES = {
+    "lungs": {"lowres": 0.35, "lungsegdb": 0.15, "semiseg": 0.35, "phantom": 0.15},
+    "infection": {"semiseg": 0.78, "lowres": 0.08, "dicom": 0.06, "phantom": 0.08},
+}
+_LICENSE = "non-commercial research use only, as the data it was trained on"
+CARDS: dict[str, dict[str, Any]] = {
+    "lungs": {
+        "data": "3 low-resolution chest CTs (imlab-uiip/lung-segmentation-3d), 14 slices of "
+        "LungSegDB, 50 COVID-19 slices of COVID-SemiSeg with lung outlines derived from intensity "
+        "and infection labels, 12 synthetic volumes",
+        "license": _LICENSE,
+        "recipe": "python benchmarks/train_weights.py lungs --data DIR",
+        "known_failures": "complete white-out of a lung; lungs after resection; scans of animals",
+    },
+    "infection": {
+        "data": "50 labelled slices of COVID-SemiSeg (MedSeg set 1); as healthy examples 3 "
+        "low-resolution chest CTs and 14 slices of lung-cancer patients; 8 synthetic volumes",
+        "license": _LICENSE,
+        "recipe": "python benchmarks/train_weights.py infection --data DIR",
+        "known_failures": "other diseases that look alike (tumour, oedema, other pneumonia, "
+        "atelectasis) are called infection; vessels at the hilum; motion at the heart",
+    },
+}
+
+if __name__ == "__main__":
+    main()

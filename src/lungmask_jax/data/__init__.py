@@ -1,0 +1,12 @@
+"""Labelled scans: lists of files, paired, checked and split by patient.
+
+A `Case` names files and reads none, so lists are cheap; `load_case` reads one. Slices of a patient
+look alike: a split that separates them tests on what it has trained on, so splits here never do.
+"""
+
+from lungmask_jax.data._case import Case, load_case
+from lungmask_jax.data._folders import pair_folders
+from lungmask_jax.data._metadata import read_metadata
+from lungmask_jax.data._split import folds, split
+
+__all__ = ["Case", "folds", "load_case", "pair_folders", "read_metadata", "split"]

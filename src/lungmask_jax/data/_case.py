@@ -1,0 +1,101 @@
+"""A labelled scan, by its files and as volumes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lungmask_jax import io, labels
+from lungmask_jax.errors import ScanError
+from lungmask_jax.volume import Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan and what is known about it.
+
+    Attributes:
+        name: What results are filed under.
+        image: The CT: a file, or a folder of slices.
+        lungs: Its lung mask.
+        infection: Its infection mask.
+        patient: Cases of one patient stay together in a split; the name if empty.
+
+    Example:
+        >>> Case("a", Path("a.nii.gz"), infection=Path("a_mask.nii.gz")).lungs is None
+        True
+    """
+
+    name: str
+    image: Path
+    lungs: Path | None = None
+    infection: Path | None = None
+    patient: str = ""
+
+
+def load_case(
+    case: Case, *, window: tuple[float, float] | None = None
+) -> tuple[Volume, dict[str, Volume]]:
+    """A scan and its masks, checked to lie on each other.
+
+    Args:
+        case: What to read.
+        window: As in `lungmask_jax.io.load`; scans that are in HU already are left as they are, so
+            one window serves a mixed set.
+
+    Returns:
+        ``(ct, masks)``: the scan in HU; ``masks["lungs"]`` with 1 for the patient's right lung and
+        2 for the left, told by where they lie whatever the file's convention (one label for both
+        stays 1); ``masks["infection"]`` with 0 and 1. Only masks that the case has are there.
+
+    Raises:
+        ScanError: A file cannot be used, or scan and mask differ in shape or place.
+
+    Example:
+        >>> load_case(Case("a", Path("nowhere.nii.gz")))
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected a scan, found nothing at nowhere.nii.gz: check ...
+    """
+    ct = io.load(case.image, window=window)
+    masks = {}
+    for target, path, most in (("lungs", case.lungs, 2), ("infection", case.infection, 1)):
+        if path is not None:
+            mask = io.load_mask(path)
+            _check_same_place(ct, case.image, mask, path)
+            masks[target] = _checked_labels(mask, path, most)
+    return ct, masks
+
+
+def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None:
+    if mask.shape != ct.shape:
+        raise ScanError(
+            f"expected a mask of the scan's shape, found {mask.shape} in {path} and {ct.shape} in "
+            f"{image}: check that they belong together"
+        )
+    corners = np.array([[0, 0, 0, 1], [*ct.shape, 1]], np.float64)
+    distance_mm = np.abs(corners @ (mask.affine - ct.affine).T).max()
+    if distance_mm > min(ct.spacing) / 2:
+        raise ScanError(
+            f"expected scan and mask at one place, found them {distance_mm:.3g} mm apart: {image} "
+            f"and {path}; resample the mask to the scan, or copy its header if only that is wrong"
+        )
+
+
+def _checked_labels(mask: Volume, path: Path, most: int) -> Volume:
+    highest = int(mask.array.max())
+    if highest > most:
+        raise ScanError(
+            f"expected labels 0 to {most}, found up to {highest} in {path}: make them 0, 1 (right) "
+            "and 2 (left) for lungs, 0 and 1 for infection"
+        )
+    columns = np.arange(mask.shape[2])
+    first, second = (_mean(columns, (mask.array == label).sum(axis=(0, 1))) for label in (1, 2))
+    if first > second:
+        return mask.with_array(labels.swap_sides(mask.array))
+    return mask
+
+
+def _mean(columns: np.ndarray, counts: np.ndarray) -> float:
+    """Where a label lies between the patient's right and left; nowhere (NaN) if it is absent."""
+    return float((columns * counts).sum() / counts.sum()) if counts.any() else float("nan")

@@ -1,0 +1,134 @@
+"""The list of cases that comes with COVID-19-CT-Seg on Kaggle."""
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from lungmask_jax.data._case import Case
+from lungmask_jax.data._names import patient, stem
+from lungmask_jax.errors import ScanError
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "ct_scan": "ct_scans",
+    "lung_mask": "lung_mask",
+    "infection_mask": "infection_mask",
+    "lung_and_infection_mask": "lung_and_infection_mask",
+}
+"""Columns of a ``metadata.csv``, and the folder that each one's files are in."""
+
+MASKS: Final = {"lung_mask", "infection_mask"}
+MASK_NAME: Final = re.compile(r"(^|[-_. ])masks?([-_. ]|$)", re.IGNORECASE)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
+    """The cases of a ``metadata.csv`` as in the Kaggle set "covid19-ct-scans".
+
+    Its columns are ``ct_scan``, ``lung_mask``, ``infection_mask`` and ``lung_and_infection_mask``
+    (not used); each path is looked for beside the file, without the leading folders that are not
+    there. Copies of this list are around with fields missing, so that a mask stands where the CT
+    should: every row is checked before any is returned.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One case a row.
+
+    Raises:
+        ScanError: The file or a column is missing, or rows are wrong; the message names them all.
+
+    Example:
+        >>> read_metadata("nowhere.csv")
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected a metadata.csv, found none at nowhere.csv: ...
+    """
+    path = Path(path)
+    header, *rows = _table(path)
+    if "ct_scan" not in header.fields or not MASKS & set(header.fields):
+        raise ScanError(
+            f"expected the columns {', '.join(COLUMNS)}, found "
+            f"{', '.join(header.fields) or 'none'} in {path}: restore its first line"
+        )
+    files = [_files(header, row, path.parent) for row in rows]
+    problems = [
+        f"row {row.number}: {problem}"
+        for row, found in zip(rows, files, strict=True)
+        for problem in _problems(header, row, found)
+    ]
+    if problems or not rows:
+        raise ScanError(
+            f"expected a CT and its masks in every row of {path}, found "
+            f"{'; '.join(problems) or 'no rows'}: correct the file"
+        )
+    return [_case({column: file for column, file in row.items() if file}) for row in files]
+
+
+class Row(NamedTuple):
+    """One line of the file: its number there, as editors count, and its fields."""
+
+    number: int
+    fields: list[str]
+
+
+def _table(path: Path) -> list[Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ScanError(f"expected a metadata.csv, found none at {path}: check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScanError(f"expected to read {path}, found: {error}") from error
+    lines = enumerate(csv.reader(text.splitlines()), start=1)
+    rows = [Row(number, [field.strip() for field in fields]) for number, fields in lines]
+    return [row for row in rows if row.fields] or [Row(1, [])]
+
+
+def _files(header: Row, row: Row, folder: Path) -> dict[str, Path | None]:
+    """What each column names, None where there is no such file."""
+    named = zip(header.fields, row.fields, strict=False)
+    return {column: _found(text, folder) for column, text in named if column in COLUMNS}
+
+
+def _problems(header: Row, row: Row, files: Mapping[str, Path | None]) -> Iterator[str]:
+    if len(row.fields) != len(header.fields):
+        yield f"expected {len(header.fields)} fields, found {len(row.fields)}"
+        return
+    for column, text in zip(header.fields, row.fields, strict=True):
+        if column in COLUMNS:
+            problem = _field_problem(column, text)
+            if problem:
+                yield problem
+            elif files[column] is None:
+                yield f"no file for {column} {text!r}"
+            elif column != "ct_scan" and files[column] == files["ct_scan"]:
+                yield f"{column} is the CT itself"
+
+
+def _field_problem(column: str, text: str) -> str:
+    if not text:
+        return f"{column} is empty"
+    tail = PurePosixPath(text.replace("\\", "/")).parts[-2:]
+    misplaced = [
+        other for other, folder in COLUMNS.items() if other != column and folder in tail[:-1]
+    ]
+    if misplaced:
+        return f"{column} names a {misplaced[0]} ({text})"
+    if column == "ct_scan" and any(MASK_NAME.search(part) for part in tail):
+        return f"{column} names a mask ({text})"
+    return ""
+
+
+def _found(text: str, folder: Path) -> Path | None:
+    """The file whose path ends as `text` does; a name alone counts only if that is all there is."""
+    parts = PurePosixPath(text.replace("\\", "/")).parts
+    candidates = [folder.joinpath(*parts[start:]) for start in range(max(1, len(parts) - 1))]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _case(files: Mapping[str, Path]) -> Case:
+    scan = files["ct_scan"]
+    lungs, infection = files.get("lung_mask"), files.get("infection_mask")
+    return Case(stem(scan.name), scan, lungs, infection, patient(stem(scan.name)))

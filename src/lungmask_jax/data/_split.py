@@ -1,0 +1,94 @@
+"""Splits that keep a patient's cases together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lungmask_jax.data._case import Case
+from lungmask_jax.errors import SpecError
+
+
+def split(
+    cases: Sequence[Case], fraction: float, *, seed: int = 0
+) -> tuple[list[Case], list[Case]]:
+    """Cases to train on, and cases to hold out, without a patient in both.
+
+    Args:
+        cases: Of at least two patients.
+        fraction: Share of the cases to hold out, above 0 and below 1; at least one patient is on
+            either side.
+        seed: The same seed gives the same split, whatever the order of the cases.
+
+    Returns:
+        ``(train, held_out)``, each in the given order.
+
+    Raises:
+        SpecError: `fraction` is out of range, or there is one patient only.
+
+    Example:
+        >>> from pathlib import Path
+        >>> cases = [Case(name, Path(name), patient=name[0]) for name in ("a1", "a2", "b1", "b2")]
+        >>> train, held_out = split(cases, 0.5)
+        >>> len(train), {case.patient for case in train} & {case.patient for case in held_out}
+        (2, set())
+    """
+    if not 0 < fraction < 1:
+        raise SpecError(f"expected a fraction between 0 and 1, found {fraction}")
+    groups = _shuffled_patients(cases, seed)
+    if len(groups) < 2:
+        raise SpecError(f"expected cases of two patients or more, found {len(groups)}: add cases")
+    held: set[str] = set()
+    count = 0
+    for patient, size in groups[:-1]:
+        if held and count + size / 2 > fraction * len(cases):
+            break
+        held.add(patient)
+        count += size
+    return _divided(cases, held)
+
+
+def folds(
+    cases: Sequence[Case], count: int, *, seed: int = 0
+) -> list[tuple[list[Case], list[Case]]]:
+    """Splits for cross-validation: every case is held out once, with all of its patient's.
+
+    Args:
+        cases: Of at least `count` patients.
+        count: How many splits, 2 or more.
+        seed: The same seed gives the same splits, whatever the order of the cases.
+
+    Returns:
+        `count` pairs ``(train, held_out)``, the parts held out as equal as patients allow.
+
+    Raises:
+        SpecError: `count` is below 2 or above the number of patients.
+
+    Example:
+        >>> from pathlib import Path
+        >>> cases = [Case(name, Path(name)) for name in "abcdef"]
+        >>> [len(held_out) for _, held_out in folds(cases, 3)]
+        [2, 2, 2]
+    """
+    groups = _shuffled_patients(cases, seed)
+    if not 2 <= count <= len(groups):
+        raise SpecError(f"expected 2 to {len(groups)} folds (patients), found {count}")
+    parts: list[set[str]] = [set() for _ in range(count)]
+    sizes = [0] * count
+    for patient, size in sorted(groups, key=lambda group: -group[1]):
+        smallest = sizes.index(min(sizes))
+        parts[smallest].add(patient)
+        sizes[smallest] += size
+    return [_divided(cases, part) for part in parts]
+
+
+def _shuffled_patients(cases: Sequence[Case], seed: int) -> list[tuple[str, int]]:
+    """``(patient, cases)`` in an order that only the seed and the names decide."""
+    patients = [case.patient or case.name for case in cases]
+    names = sorted(set(patients))
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [(names[index], patients.count(names[index])) for index in order]
+
+
+def _divided(cases: Sequence[Case], held: set[str]) -> tuple[list[Case], list[Case]]:
+    train = [case for case in cases if (case.patient or case.name) not in held]
+    return train, [case for case in cases if (case.patient or case.name) in held]

@@ -1,0 +1,14 @@
+"""Scans and masks from files, and back onto the same grid.
+
+`load` and `load_mask` return a `Volume` in the canonical order ``(slices, rows, columns)``; `save`
+undoes the change of order exactly, so a mask lies on its scan voxel for voxel. A CT comes out in
+HU within [-1024, 3071], int16 where the values are whole numbers, else float32; a mask as uint8.
+
+What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM
+with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its name.
+"""
+
+from lungmask_jax.io._load import load, load_mask
+from lungmask_jax.io._nifti import save
+
+__all__ = ["load", "load_mask", "save"]

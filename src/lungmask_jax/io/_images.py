@@ -1,0 +1,106 @@
+"""Slices as PNG, JPEG or TIFF images."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from lungmask_jax.errors import ScanError
+from lungmask_jax.io._files import contents
+
+NOISE: Final = 3
+"""Grey levels by which JPEG lets the channels of a grey image differ."""
+
+ENDS: Final = {b"\x89PNG": b"IEND", b"\xff\xd8": b"\xff\xd9"}
+
+
+def read_images(files: list[Path]) -> np.ndarray:
+    """The slices of a scan, stacked.
+
+    Args:
+        files: Images of one size in order; a TIFF may hold several pages.
+
+    Returns:
+        ``(slices, rows, columns)``, uint8 or uint16.
+
+    Raises:
+        ScanError: An image is damaged, colored or of another size or depth than the first.
+    """
+    pages = [(file, page) for file in files for page in _pages(file)]
+    first_file, first = pages[0]
+    for file, page in pages[1:]:
+        if (page.shape, page.dtype) != (first.shape, first.dtype):
+            raise ScanError(
+                f"expected images like {first_file} ({_size(first)}), found {file} "
+                f"({_size(page)}): keep one scan a folder"
+            )
+    return np.stack([page for _, page in pages])
+
+
+def labels_of(levels: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
+    """Labels from images that show a mask.
+
+    Args:
+        levels: uint8 or uint16 grey levels.
+        source: Where they come from, for messages.
+
+    Returns:
+        Same shape, uint8: the levels themselves if none is above 15, else 1 where they are above
+        half of white.
+
+    Raises:
+        ScanError: The images are neither black and white nor labels.
+
+    Example:
+        >>> labels_of(np.array([[[0, 2, 1]]], np.uint8), "mask.png")
+        array([[[0, 2, 1]]], dtype=uint8)
+        >>> labels_of(np.array([[[0, 255, 251]]], np.uint8), "mask.jpg")
+        array([[[0, 1, 1]]], dtype=uint8)
+    """
+    if levels.max() <= 15:
+        return levels.astype(np.uint8)
+    white = np.iinfo(levels.dtype).max
+    edge = white // 16
+    gray = ((levels > edge) & (levels < white - edge)).mean()
+    if gray > 0.01:
+        raise ScanError(
+            f"expected a mask in black and white, or of labels 0 to 15, found {gray:.0%} grey "
+            f"pixels in {source}: check that this is the mask, or save it as NIfTI"
+        )
+    return (levels > white // 2).astype(np.uint8)
+
+
+def _pages(file: Path) -> list[np.ndarray]:
+    data = contents(file)
+    buffer = np.frombuffer(data, np.uint8)
+    for start, end in ENDS.items():
+        if data.startswith(start) and end not in data[-1024:]:
+            raise ScanError(f"expected a whole image, found {file} cut short: copy it again")
+    try:
+        _, pages = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ScanError(
+            f"expected an image, found {file} damaged ({error.err}): copy it again"
+        ) from error
+    if not pages:
+        raise ScanError(f"expected an image, found {file} damaged: copy it again")
+    return [_gray(np.asarray(page), file) for page in pages]
+
+
+def _gray(page: np.ndarray, file: Path) -> np.ndarray:
+    if page.dtype not in (np.uint8, np.uint16):
+        raise ScanError(
+            f"expected 8 or 16 bits a pixel, found {page.dtype} in {file}: convert it to NIfTI"
+        )
+    if page.ndim == 2:
+        return page
+    channels = page[..., :3].astype(np.int32)
+    if np.ptp(channels, axis=-1).max() > NOISE:
+        raise ScanError(f"expected a grey image, found {file} in color: export it without color")
+    return page[..., channels.shape[-1] // 2]
+
+
+def _size(page: np.ndarray) -> str:
+    return f"{page.shape[0]} x {page.shape[1]}, {page.dtype.itemsize * 8} bits"

@@ -1,0 +1,196 @@
+"""Values as they are in files, checked and brought to HU.
+
+A scan that cannot be told from a CT passes: a crop inside the lungs has no soft tissue, one of the
+abdomen no air. What is refused has values that no CT in HU has.
+"""
+
+import os
+import warnings
+from typing import Final
+
+import numpy as np
+
+from lungmask_jax.errors import ScanError, ScanWarning
+
+Source = str | os.PathLike[str]
+
+LOWEST: Final = -1024
+HIGHEST: Final = 3071
+OFFSET: Final = 1024
+AIR: Final = -700
+
+SAMPLE_SIZE: Final = 1_000_000
+LABELS: Final = 8
+"""So few different values in a volume are labels, not grey levels."""
+
+ADVICE: Final = (
+    "give the original HU, or say which HU black and white are: --window -1250 250 for the "
+    "windowed half of COVID-19-CT-Seg, window=(-1250, 250) in Python"
+)
+
+
+def hounsfield(
+    array: np.ndarray, source: Source, *, window: tuple[float, float] | None = None
+) -> np.ndarray:
+    """HU from the values of a volume.
+
+    Values that are no numbers become padding and an offset of 1024 is taken off, both with a
+    warning; padding below -1024 and metal above 3071 are clipped without one.
+
+    Args:
+        array: Any shape, real numbers.
+        source: Where it comes from, for messages.
+        window: HU ``(low, high)`` of grey levels 0 and 255 (or 1), if it turns out to hold these.
+
+    Returns:
+        Same shape, within [-1024, 3071]; int16 if all values are whole, else float32.
+
+    Raises:
+        ScanError: The values are not those of a CT.
+
+    Warns:
+        ScanWarning: Values were mended.
+
+    Example:
+        >>> hounsfield(np.array([-3024, -1000, 40, 9000]), "scan.nii")
+        array([-1024, -1000,    40,  3071], dtype=int16)
+    """
+    values = _numbers(array, source)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise ScanError(f"expected a CT, found {low:g} in every voxel of {source}: export it again")
+    sample = _sample(values)
+    if low >= 0 and high <= 255:
+        return _from_gray_volume(values, sample, window, source)
+    if np.percentile(sample, 0.1) > AIR:
+        return _compact(_without_offset(values, sample, source))
+    _refuse_double_offset(sample, source)
+    return _compact(values)
+
+
+def from_gray(
+    levels: np.ndarray, white: float, window: tuple[float, float], source: Source
+) -> np.ndarray:
+    """HU from grey levels.
+
+    Args:
+        levels: Any shape, 0 (black) to `white`.
+        white: The largest level that there can be.
+        window: HU ``(low, high)`` of black and white.
+        source: Where they come from, for messages.
+
+    Returns:
+        Same shape, within [-1024, 3071]; int16 if all values are whole, else float32.
+
+    Raises:
+        ScanError: All levels are equal, or only 12 of 16 bits are used.
+
+    Example:
+        >>> from_gray(np.array([0, 51, 255], np.uint8), 255, (-1000, 275), "slice.png")
+        array([-1000,  -745,   275], dtype=int16)
+    """
+    low, high = window
+    if levels.min() == levels.max():
+        raise ScanError(
+            f"expected a CT, found grey level {levels.min()} in every pixel of {source}: "
+            "export it again"
+        )
+    if white > 4095 >= levels.max() and high - low <= 4095:
+        raise ScanError(
+            f"expected 16-bit grey levels up to {white:g}, found none above {levels.max()} in "
+            f"{source}: if they are HU + 1024, give --window -1024 64511"
+        )
+    return _compact(levels.astype(np.float32) * np.float32((high - low) / white) + np.float32(low))
+
+
+def _numbers(array: np.ndarray, source: Source) -> np.ndarray:
+    if array.dtype.kind != "f":
+        return array
+    bad = ~np.isfinite(array)
+    share = float(bad.mean())
+    if share == 0:
+        return array
+    if share >= 0.5:
+        raise ScanError(
+            f"expected numbers, found NaN or infinity in {share:.0%} of {source}: export it again"
+        )
+    warnings.warn(
+        f"took NaN or infinity in {share:.2%} of {source} for padding ({LOWEST} HU)",
+        ScanWarning,
+        stacklevel=4,
+    )
+    return np.where(bad, array.dtype.type(LOWEST), array)
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    """Every n-th value, n odd so that it does not run along one column."""
+    return values.reshape(-1)[:: (values.size // SAMPLE_SIZE) | 1].astype(np.float32)
+
+
+def _from_gray_volume(
+    values: np.ndarray, sample: np.ndarray, window: tuple[float, float] | None, source: Source
+) -> np.ndarray:
+    high = float(values.max())
+    if len(np.unique(sample)) <= LABELS < values.size:
+        raise ScanError(
+            f"expected a CT, found only values {', '.join(f'{v:g}' for v in np.unique(sample))} "
+            f"in {source}, which looks like a mask: give the scan that belongs to it"
+        )
+    white = 1 if high <= 1 else 255
+    if window is None:
+        raise ScanError(
+            f"expected HU, found values from {values.min():g} to {high:g} in {source}, which are "
+            f"grey levels of a window: {ADVICE}"
+        )
+    return from_gray(values, white, window, source)
+
+
+def _without_offset(values: np.ndarray, sample: np.ndarray, source: Source) -> np.ndarray:
+    """Values without air in HU: an offset of 1024 is taken off, soft tissue alone passes."""
+    if _is_offset(sample):
+        warnings.warn(
+            f"subtracted {OFFSET} from {source}: its air is near 0, as in CT stored unsigned",
+            ScanWarning,
+            stacklevel=4,
+        )
+        return values - OFFSET if values.dtype.kind == "f" else values.astype(np.int32) - OFFSET
+    if not _is_soft_tissue(sample):
+        raise ScanError(
+            f"expected HU with air near -1000 and soft tissue near 0, found values from "
+            f"{values.min():g} to {values.max():g}, half of them below {np.median(sample):g}, in "
+            f"{source}, which is not a CT in HU (normalized, windowed or another modality): "
+            f"{ADVICE}"
+        )
+    return values
+
+
+def _is_offset(sample: np.ndarray) -> bool:
+    """Air near 0, and most of the rest within 150 of water at 1024, as only CT has it."""
+    if np.percentile(sample, 0.1) < -200:
+        return False
+    air = (sample < OFFSET + AIR).mean()
+    body = sample > OFFSET - 400
+    water = np.abs(sample - OFFSET) < 150
+    between = (sample >= OFFSET + AIR) & (sample < OFFSET - 200)
+    return bool(air > 0.01 and water.sum() > 0.6 * body.sum() and water.sum() > between.sum())
+
+
+def _is_soft_tissue(sample: np.ndarray) -> bool:
+    """Mostly within 200 of water, with fat below it, and not cut off at the lower end."""
+    fat, cut = (sample < -30).mean(), (sample == sample.min()).mean()
+    return bool((np.abs(sample) < 200).mean() > 0.5 and fat > 0.01 and cut < 0.05)
+
+
+def _refuse_double_offset(sample: np.ndarray, source: Source) -> None:
+    tissue, below = (np.abs(sample) < 300).mean(), (sample < LOWEST - 76).mean()
+    if tissue < 0.001 and below > 0.5:
+        raise ScanError(
+            f"expected HU, found {below:.0%} of {source} below {LOWEST} and no soft tissue near 0: "
+            f"if the offset was taken off twice, add {OFFSET}"
+        )
+
+
+def _compact(values: np.ndarray) -> np.ndarray:
+    clipped: np.ndarray = np.clip(values, LOWEST, HIGHEST)
+    whole = values.dtype.kind != "f" or np.array_equal(clipped, np.rint(clipped))
+    return clipped.astype(np.int16 if whole else np.float32)

@@ -1,0 +1,126 @@
+"""From a path to a CT in HU, or to a mask."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.io._dicom import read_series
+from lungmask_jax.io._files import scan_files
+from lungmask_jax.io._images import labels_of, read_images
+from lungmask_jax.io._intensity import from_gray, hounsfield
+from lungmask_jax.io._nifti import read_nifti
+from lungmask_jax.volume import Volume
+
+__all__ = ["load", "load_mask"]
+
+RADIOGRAPH_SIDE = 1024
+"""A single slice larger than this on both sides is no CT."""
+
+
+def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = None) -> Volume:
+    """A CT in HU from a file or a folder.
+
+    Images carry no geometry: row 0 is taken for anterior, column 0 for the patient's right, the
+    first file (or page) of a folder for the lowest slice, and the spacing for 1 mm.
+
+    Args:
+        path: A NIfTI, DICOM, PNG, JPEG or TIFF file, or a folder that holds the slices of one
+            scan as images (in the order of their numbers) or as DICOM.
+        window: HU ``(low, high)`` of black and white. Images need it: 0 to 255, or 0 to 65535 with
+            16 bits, is mapped to it. A volume of grey levels from 0 to 255 or 0 to 1 needs it too;
+            one that is in HU already is left as it is. 16-bit images that hold HU + 1024 need
+            ``(-1024, 64511)``.
+
+    Returns:
+        The scan, int16 or float32 within [-1024, 3071].
+
+    Raises:
+        ScanError: There is no scan, it is damaged, or its values are not HU.
+        SpecError: `window` is not ``low < high``.
+
+    Warns:
+        ScanWarning: Values or slices were mended on the way in.
+
+    Example:
+        >>> import tempfile
+        >>> from lungmask_jax.io import save
+        >>> ramp = np.linspace(-1000, 1000, 24).astype(np.int16).reshape(2, 3, 4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Volume(ramp), f"{folder}/scan.nii.gz")
+        ...     load(f"{folder}/scan.nii.gz")
+        Volume(shape=(2, 3, 4), dtype=int16, spacing=1 x 1 x 1 mm, axcodes='SPL')
+    """
+    if window is not None and not -math.inf < window[0] < window[1] < math.inf:
+        raise SpecError(f"expected a window of low < high HU, found {tuple(window)}")
+    kind, files = scan_files(path)
+    if kind == "image":
+        return _from_images(files, path, window)
+    volume = read_series(files) if kind == "dicom" else read_nifti(files[0])
+    _refuse_radiograph(volume.shape, path)
+    return volume.with_array(hounsfield(volume.array, path, window=window))
+
+
+def load_mask(path: str | os.PathLike[str]) -> Volume:
+    """A mask from a file, or from a folder of images.
+
+    Args:
+        path: A NIfTI file, or PNG, JPEG or TIFF slices. Images in black and white give 0 and 1
+            (above half is 1); images with small values only give those as labels.
+
+    Returns:
+        The labels as uint8.
+
+    Raises:
+        ScanError: There is no mask, it is damaged, or its values are not whole labels 0 to 255.
+
+    Example:
+        >>> import tempfile
+        >>> from lungmask_jax.io import save
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Volume(np.eye(3, dtype=np.uint8)[None]), f"{folder}/mask.nii.gz")
+        ...     load_mask(f"{folder}/mask.nii.gz").array.sum()
+        np.uint64(3)
+    """
+    kind, files = scan_files(path)
+    if kind == "dicom":
+        raise ScanError(f"expected a mask as NIfTI or images, found DICOM in {path}: convert it")
+    if kind == "image":
+        return Volume(labels_of(read_images(files), path), axcodes="LPS")
+    volume = read_nifti(files[0])
+    return volume.with_array(_labels(volume.array, path))
+
+
+def _from_images(
+    files: list[Path], path: str | os.PathLike[str], window: tuple[float, float] | None
+) -> Volume:
+    if window is None:
+        raise ScanError(
+            f"expected HU, found the grey levels of images in {path}: say which HU black and "
+            "white are, for example --window -1350 150, or window=(-1350, 150) in Python"
+        )
+    levels = read_images(files)
+    _refuse_radiograph(levels.shape, path)
+    return Volume(from_gray(levels, np.iinfo(levels.dtype).max, window, path), axcodes="LPS")
+
+
+def _refuse_radiograph(shape: tuple[int, ...], path: str | os.PathLike[str]) -> None:
+    *others, rows, columns = sorted(shape)
+    if max(others) == 1 and min(rows, columns) > RADIOGRAPH_SIDE:
+        raise ScanError(
+            f"expected CT slices, found one image of {rows} x {columns} pixels in {path}, "
+            "which looks like a radiograph: give a CT"
+        )
+
+
+def _labels(values: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    low, high = values.min(), values.max()
+    whole = values.dtype.kind in "iub" or np.allclose(values, np.rint(values), rtol=0, atol=1e-3)
+    if not (whole and low > -0.5 and high < 255.5):
+        raise ScanError(
+            f"expected a mask of whole labels 0 to 255, found values from {low:g} to {high:g} in "
+            f"{path}: check that this is a mask, and that it was resampled with nearest neighbours"
+        )
+    return np.rint(values).astype(np.uint8) if values.dtype.kind == "f" else values.astype(np.uint8)

@@ -1,0 +1,56 @@
+"""From a file's own order of axes to the canonical one, and exactly back."""
+
+import numpy as np
+from nibabel.orientations import (
+    aff2axcodes,
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+
+from lungmask_jax.volume import CANONICAL, Volume
+
+
+def canonical(array: np.ndarray, affine: np.ndarray, form_codes: tuple[int, int]) -> Volume:
+    """A volume in canonical order; an oblique one goes to the nearest axes and keeps its affine.
+
+    Args:
+        array: 3-D, in the file's order.
+        affine: ``(4, 4)``, from indices of `array` to millimetres in RAS.
+        form_codes: The file's ``(qform_code, sform_code)``.
+
+    Returns:
+        The volume, its array contiguous.
+
+    Example:
+        >>> canonical(np.zeros((5, 4, 3)), np.diag([-1.0, -1, 2, 1]), (1, 1))
+        Volume(shape=(3, 4, 5), dtype=float64, spacing=2 x 1 x 1 mm, axcodes='LPS')
+    """
+    transform = ornt_transform(io_orientation(affine), axcodes2ornt(CANONICAL))
+    return Volume(
+        np.ascontiguousarray(apply_orientation(array, transform)),
+        affine @ inv_ornt_aff(transform, array.shape),
+        "".join(aff2axcodes(affine)),
+        form_codes,
+    )
+
+
+def stored(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of `canonical`.
+
+    Args:
+        volume: In canonical order.
+
+    Returns:
+        ``(array, affine)`` in the order of the file it came from.
+
+    Example:
+        >>> array, affine = stored(Volume(np.zeros((3, 4, 5)), axcodes="LPS"))
+        >>> array.shape
+        (5, 4, 3)
+    """
+    transform = ornt_transform(axcodes2ornt(CANONICAL), axcodes2ornt(volume.axcodes))
+    array = apply_orientation(volume.array, transform)
+    return array, volume.affine @ inv_ornt_aff(transform, volume.shape)

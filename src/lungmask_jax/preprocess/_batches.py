@@ -1,0 +1,33 @@
+"""Slices of any number and size as batches of few shapes, so that little is compiled."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+__all__ = ["batches"]
+
+_MULTIPLE = 128
+
+
+def batches(slices: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Batches of one fixed shape; what is missing at the end repeats the last slice and the edges.
+
+    Args:
+        slices: ``(N, H, W)``.
+        count: Slices a batch.
+
+    Yields:
+        ``(where, batch)``: the slices ``slices[where]`` in ``batch``, ``(count, H', W')`` with the
+        next multiples of 128 as H' and W'. Cut answers back to ``[: where.stop - where.start, :H,
+        :W]``.
+
+    Example:
+        >>> [(where, batch.shape) for where, batch in batches(np.zeros((3, 512, 500)), 2)]
+        [(slice(0, 2, None), (2, 512, 512)), (slice(2, 3, None), (2, 512, 512))]
+    """
+    rows, columns = (-side % _MULTIPLE for side in slices.shape[1:])
+    for first in range(0, len(slices), count):
+        where = slice(first, min(first + count, len(slices)))
+        some = slices[where]
+        missing = count - len(some)
+        yield where, np.pad(some, [(0, missing), (0, rows), (0, columns)], mode="edge")

@@ -1,0 +1,173 @@
+"""One slice with its masks."""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from lungmask_jax.errors import ShapeError, SpecError
+from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.viz._canvas import SKY_BLUE, VERMILION, YELLOW, Color
+from lungmask_jax.volume import Volume
+
+__all__ = [
+    "INFECTION_COLOR",
+    "LUNG_COLORS",
+    "WINDOW",
+    "busiest",
+    "check",
+    "overlay",
+    "picture",
+    "windowed",
+]
+
+LUNG_COLORS: dict[int, Color] = {RIGHT: SKY_BLUE, LEFT: YELLOW}
+INFECTION_COLOR = VERMILION
+WINDOW = (-1350.0, 150.0)
+
+_FINER = 4
+
+
+def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.ndarray:
+    """HU as grey levels.
+
+    Args:
+        slice_hu: HU of any shape.
+        window: ``(low, high)`` HU that become black and white.
+
+    Returns:
+        Same shape, uint8.
+
+    Raises:
+        SpecError: The window is empty.
+
+    Example:
+        >>> windowed(np.array([-3024, -1350, -600, 150, 3000]))
+        array([  0,   0, 128, 255, 255], dtype=uint8)
+    """
+    low, high = window
+    if not low < high:
+        raise SpecError(f"expected a window of low < high HU, found {window}")
+    share = (np.asarray(slice_hu, np.float32) - low) / (high - low)
+    grey: np.ndarray = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return grey
+
+
+def overlay(
+    ct: Volume,
+    lungs: Volume | None = None,
+    infection: Volume | None = None,
+    *,
+    index: int | None = None,
+    window: tuple[float, float] = WINDOW,
+    alpha: float = 0.45,
+) -> np.ndarray:
+    """One slice, the lungs outlined and the infection filled in.
+
+    Args:
+        ct: In HU.
+        lungs: Labels 1 (right) and 2 (left); not drawn if missing.
+        infection: What is not 0 counts; not drawn if missing.
+        index: Which slice, from 0 at the feet; by default the one with most infection, else most
+            lung, else the middle one.
+        window: ``(low, high)`` HU that become black and white.
+        alpha: How opaque the infection is, from 0 to 1.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB, a pixel a voxel; where voxels are not square in the slice, the
+        longer side is stretched to true proportions.
+
+    Raises:
+        ShapeError: A mask has another shape than the CT, or there is no such slice.
+        SpecError: The window is empty.
+
+    Example:
+        >>> ct = Volume(np.full((3, 32, 32), -800, np.int16))
+        >>> lungs = ct.with_array(np.pad(np.ones((3, 8, 8), np.uint8), ((0, 0), (8, 16), (8, 16))))
+        >>> rgb = overlay(ct, lungs, index=1)
+        >>> rgb.shape, rgb[8, 10].tolist(), rgb[0, 0].tolist()
+        ((32, 32, 3), [86, 180, 233], [94, 94, 94])
+    """
+    check(ct, lungs, infection)
+    chosen = busiest(ct, lungs, infection) if index is None else index
+    if not 0 <= chosen < len(ct):
+        raise ShapeError(f"expected a slice from 0 to {len(ct) - 1}, found {chosen}")
+    _, rows_mm, columns_mm = ct.spacing
+    pixel_mm = min(rows_mm, columns_mm)
+    rows, columns = ct.shape[1:]
+    shape = round(rows * rows_mm / pixel_mm), round(columns * columns_mm / pixel_mm)
+    masks = [None if mask is None else mask.array[chosen] for mask in (lungs, infection)]
+    return picture(windowed(ct.array[chosen], window), *masks, shape=shape, alpha=alpha)
+
+
+def check(ct: Volume, *masks: Volume | None) -> None:
+    """A `ShapeError` unless every mask there is has the shape of the CT, and it has voxels."""
+    if not ct.array.size:
+        raise ShapeError(f"expected a CT with voxels, found shape {ct.shape}")
+    for mask in masks:
+        if mask is not None and mask.shape != ct.shape:
+            raise ShapeError(
+                f"expected masks of the CT's shape {ct.shape}, found {mask.shape}: "
+                "bring them to the grid of the CT"
+            )
+
+
+def busiest(ct: Volume, lungs: Volume | None, infection: Volume | None) -> int:
+    """The slice with most infection, else most lung, else the middle one."""
+    for mask in (infection, lungs):
+        if mask is not None and mask.array.any():
+            return int((mask.array != 0).sum(axis=(1, 2)).argmax())
+    return len(ct) // 2
+
+
+def picture(
+    grey: np.ndarray,
+    lungs: np.ndarray | None,
+    infection: np.ndarray | None,
+    *,
+    shape: tuple[int, int],
+    alpha: float = 0.45,
+) -> np.ndarray:
+    """A grey slice ``(h, w)`` with its masks, ``(*shape, 3)`` uint8 RGB."""
+    smaller = shape[0] < grey.shape[0] or shape[1] < grey.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    grey = cv2.resize(grey, shape[::-1], interpolation=how)
+    rgb = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+    for share, color in _layers(lungs, infection, shape, alpha):
+        rgb += share[..., None] * (np.array(color, np.float32) - rgb)
+    return np.rint(rgb).astype(np.uint8)
+
+
+def _layers(
+    lungs: np.ndarray | None, infection: np.ndarray | None, shape: tuple[int, int], alpha: float
+) -> Iterable[tuple[np.ndarray, Color]]:
+    """What covers which share of each pixel in which color, from the bottom up."""
+    if infection is not None and infection.any():
+        fine = _fine(infection != 0, shape)
+        yield alpha * _coarse(fine, shape), INFECTION_COLOR
+        yield _coarse(_outline(fine), shape), INFECTION_COLOR
+    if lungs is not None:
+        for label, color in LUNG_COLORS.items():
+            if (lungs == label).any():
+                yield _coarse(_outline(_fine(lungs == label, shape)), shape), color
+
+
+def _fine(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A mask on a finer grid than the picture's, its steps rounded off; uint8 0 and 1."""
+    size = shape[1] * _FINER, shape[0] * _FINER
+    step = max(size[0] / mask.shape[1], size[1] / mask.shape[0])
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return (cv2.GaussianBlur(share, (0, 0), max(0.3 * step, 0.5)) > 0.5).astype(np.uint8)
+
+
+def _outline(fine: np.ndarray) -> np.ndarray:
+    """The innermost picture pixel of a fine mask; its border is where the picture ends, too."""
+    width = 2 * round(1.25 * _FINER) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    eroded = cv2.erode(fine, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return fine - eroded
+
+
+def _coarse(fine: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The share of each pixel of the picture that a fine mask covers."""
+    return cv2.resize(fine.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)

@@ -1,0 +1,143 @@
+import csv
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from lungmask_jax.phantoms import phantom
+
+from lungmask_jax import cli, io, metrics, weights
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_outside(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def scan_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scans") / "one.nii.gz"
+    io.save(phantom((8, 128, 128), disease=0.2, seed=1).ct, path)
+    return path
+
+
+def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
+    assert cli.main(["segment", str(scan_file), "-o", str(tmp_path)]) == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    kinds = ("lungs.nii.gz", "infection.nii.gz", "overlay.png")
+    assert written == {*(f"one_{kind}" for kind in kinds), "one.json", "measures.csv"}
+    values = json.loads((tmp_path / "one.json").read_text())
+    with (tmp_path / "measures.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    assert line["severity"] == values["severity"]
+    assert float(line["lungs_ml"]) == values["lungs_ml"] > 0
+    assert cv2.imread(str(tmp_path / "one_overlay.png")) is not None
+    assert "not a medical device" in capsys.readouterr().out.lower()
+
+
+def test_one_bad_scan_does_not_stop_the_others(scan_file, tmp_path, capsys):
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"not a scan")
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(bad), str(scan_file), "-o", str(out)]) == 1
+    assert (out / "one.json").exists()
+    assert not list(out.glob("bad*"))
+    printed = capsys.readouterr().out
+    assert "bad:" in printed
+    assert "1 of 2 scans done" in printed
+
+
+def test_running_again_replaces_the_row(scan_file, tmp_path):
+    for _ in range(2):
+        arguments = ["segment", str(scan_file), "-o", str(tmp_path), "--weights", "lungs"]
+        assert cli.main(arguments) == 0
+    with (tmp_path / "measures.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_a_folder_stands_for_its_files_and_equal_names_stay_apart(scan_file, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ct.nii.gz").write_bytes(scan_file.read_bytes())
+    out = tmp_path / "out"
+    arguments = ["segment", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(out)]
+    assert cli.main([*arguments, "--weights", "lungs"]) == 0
+    assert {path.name for path in out.glob("*.json")} == {"a_ct.json", "b_ct.json"}
+
+
+def test_images_need_a_window_and_work_with_one(tmp_path, capsys):
+    made = phantom((1, 128, 128)).ct.array[0]
+    grey = np.clip((made + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+    image = tmp_path / "slice.png"
+    cv2.imwrite(str(image), grey)
+    out = str(tmp_path / "out")
+    assert cli.main(["segment", str(image), "-o", out]) == 1
+    assert "--window" in capsys.readouterr().out
+    assert cli.main(["segment", str(image), "-o", out, "--window", "-1350", "150"]) == 0
+
+
+def test_demo_prints_dice_against_the_truth(tmp_path, capsys, monkeypatch):
+    from lungmask_jax.cli import _demo
+
+    small = phantom((8, 128, 128), disease=0.2)
+    monkeypatch.setattr(_demo.phantoms, "phantom", lambda **_: small)
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 0
+    lungs = io.load_mask(tmp_path / "phantom_lungs.nii.gz")
+    dice = metrics.dice(lungs.array > 0, small.lungs.array > 0)
+    assert f"lungs {dice:.3f}" in capsys.readouterr().out
+
+
+def test_train_writes_a_bundle_a_log_and_a_curve(tmp_path):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    masks.mkdir()
+    for seed in range(3):
+        made = phantom((2, 64, 64), seed=seed)
+        io.save(made.ct, images / f"case{seed}.nii.gz")
+        whole = made.lungs.with_array((made.lungs.array > 0).astype(np.uint8))
+        io.save(whole, masks / f"case{seed}.nii.gz")
+    out = tmp_path / "mine.npz"
+    arguments = ["train", "--images", str(images), "--masks", str(masks), "--target", "lungs"]
+    arguments += ["-o", str(out), "--steps", "2", "--batch-size", "2", "--channels", "4", "8"]
+    assert cli.main([*arguments, "--validation", "0.34"]) == 0
+    bundle = weights.load(out)
+    assert bundle.spec.target == "lungs"
+    assert len(bundle.spec.card["held_out"]) == 1
+    (line,) = [json.loads(text) for text in out.with_suffix(".jsonl").read_text().splitlines()]
+    assert line["step"] == 2
+    assert 0 <= line["dice"] <= 1
+    assert cv2.imread(str(out.with_suffix(".png"))) is not None
+    scan = str(images / "case0.nii.gz")
+    assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--images", "x", "-o", "y.npz"],
+        ["train", "--images", "x", "--masks", "x", "-o", "y.bin"],
+        ["train", "--images", "x", "--masks", "x", "-o", "y.npz", "--preset", "lung"],
+        ["segment", "x.nii.gz", "-o", "y", "--weights", "nothing"],
+    ],
+)
+def test_wrong_settings_are_one_line_and_exit_code_one(arguments, capsys):
+    assert cli.main(arguments) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("lungmask-jax: ")
+    assert message.count("\n") == 1
+
+
+def test_help_needs_neither_jax_nor_opencv():
+    code = (
+        "import sys, contextlib\n"
+        "from lungmask_jax import cli\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    cli.main(['segment', '--help'])\n"
+        "heavy = {'jax', 'cv2', 'scipy', 'nibabel', 'rich', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--window" in done.stdout
+    assert "not a medical device" in done.stdout.lower()

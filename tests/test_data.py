@@ -1,0 +1,270 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungmask_jax import io
+from lungmask_jax.data import Case, folds, load_case, pair_folders, read_metadata, split
+from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.volume import Volume
+
+HEADER = "ct_scan,lung_mask,infection_mask,lung_and_infection_mask\n"
+FOLDERS = ("ct_scans", "lung_mask", "infection_mask", "lung_and_infection_mask")
+SHAPE = (2, 6, 8)
+
+
+def kaggle(root: Path, name: str = "coronacases_001.nii") -> str:
+    """One case as the Kaggle set has it, and its row."""
+    for folder in FOLDERS:
+        (root / folder).mkdir(exist_ok=True)
+        (root / folder / name).write_bytes(b"")
+    return ",".join(f"../input/covid19-ct-scans/{folder}/{name}" for folder in FOLDERS) + "\n"
+
+
+def scan(path: Path, affine: np.ndarray | None = None) -> Path:
+    values = np.linspace(-1000, 300, np.prod(SHAPE)).reshape(SHAPE).astype(np.int16)
+    io.save(Volume(values) if affine is None else Volume(values, affine), path)
+    return path
+
+
+def mask(path: Path, labels: dict[int, slice]) -> Path:
+    array = np.zeros(SHAPE, np.uint8)
+    for label, columns in labels.items():
+        array[:, :, columns] = label
+    io.save(Volume(array), path)
+    return path
+
+
+# metadata.csv
+
+
+def test_kaggle_paths_are_found_beside_the_list(tmp_path: Path) -> None:
+    rows = [kaggle(tmp_path, f"{name}.nii") for name in ("coronacases_001", "coronacases_002")]
+    (tmp_path / "metadata.csv").write_text(HEADER + "".join(rows))
+    first, second = read_metadata(tmp_path / "metadata.csv")
+    assert first == Case(
+        "coronacases_001",
+        tmp_path / "ct_scans/coronacases_001.nii",
+        tmp_path / "lung_mask/coronacases_001.nii",
+        tmp_path / "infection_mask/coronacases_001.nii",
+        "coronacases_001",
+    )
+    assert second.name == "coronacases_002"
+
+
+def test_byte_order_mark_blank_lines_and_windows_paths_do_not_matter(tmp_path: Path) -> None:
+    row = kaggle(tmp_path).replace("/", "\\")
+    text = "\ufeff" + HEADER + "\n" + row + "\n"
+    (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
+    assert len(read_metadata(tmp_path / "metadata.csv")) == 1
+
+
+def test_two_series_of_one_patient_share_the_patient(tmp_path: Path) -> None:
+    stem = "radiopaedia_org_covid-19-pneumonia-10_85902"
+    rows = [kaggle(tmp_path, f"{stem}_{series}-dcm.nii") for series in (1, 3)]
+    (tmp_path / "metadata.csv").write_text(HEADER + "".join(rows))
+    first, second = read_metadata(tmp_path / "metadata.csv")
+    assert first.name != second.name
+    assert first.patient == second.patient == "radiopaedia_org_covid-19-pneumonia-10"
+
+
+def test_shifted_rows_are_all_reported_with_their_number(tmp_path: Path) -> None:
+    good = kaggle(tmp_path)
+    fields = good.strip().split(",")
+    rows = [
+        good,
+        ",".join(fields[1:]),
+        ",".join([*fields[1:], fields[3]]),
+        ",".join(["", *fields[1:]]),
+        ",".join(["../input/none.nii", *fields[1:]]),
+        ",".join([fields[0], fields[0], fields[2], fields[3]]),
+    ]
+    (tmp_path / "metadata.csv").write_text(HEADER + "\n".join(row.strip() for row in rows))
+    with pytest.raises(ScanError) as caught:
+        read_metadata(tmp_path / "metadata.csv")
+    message = str(caught.value)
+    assert "row 2" not in message
+    assert "row 3: expected 4 fields, found 3" in message
+    assert "row 4: ct_scan names a lung_mask" in message
+    assert "row 4: lung_mask names a infection_mask" in message
+    assert "row 5: ct_scan is empty" in message
+    assert "row 6: no file for ct_scan '../input/none.nii'" in message
+    assert "row 7: lung_mask names a ct_scan" in message
+
+
+def test_ct_that_is_called_a_mask_or_is_its_own_mask_is_refused(tmp_path: Path) -> None:
+    for name in ("a.nii", "a_mask.nii"):
+        (tmp_path / name).write_bytes(b"")
+    table = tmp_path / "metadata.csv"
+    table.write_text("ct_scan,lung_mask\na_mask.nii,a.nii\na.nii,a.nii\n")
+    with pytest.raises(ScanError, match=r"row 2: ct_scan names a mask .* row 3: lung_mask is the"):
+        read_metadata(table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found none in"),
+        ("image,label\na,b\n", "found image, label in"),
+        ("ct_scan,lung_mask\n", "found no rows"),
+    ],
+)
+def test_list_without_columns_or_rows_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(ScanError, match=message):
+        read_metadata(tmp_path / "metadata.csv")
+
+
+def test_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ScanError, match="expected to read"):
+        read_metadata(tmp_path / "metadata.csv")
+
+
+# folders
+
+
+def folders(root: Path, images: list[str], masks: list[str]) -> tuple[Path, Path]:
+    for folder, names in (("images", images), ("masks", masks)):
+        (root / folder).mkdir()
+        for name in names:
+            (root / folder / name).write_bytes(b"")
+    return root / "images", root / "masks"
+
+
+def test_folders_pair_by_name_whatever_the_ending(tmp_path: Path) -> None:
+    images, masks = folders(
+        tmp_path,
+        ["b_0000.nii.gz", "a_ct.nii.gz", "c.png", ".hidden.png", "notes.txt"],
+        ["a_lungs.nii", "b.nii.gz", "c_lung_mask.PNG"],
+    )
+    cases = pair_folders(images, masks, target="lungs")
+    assert [(case.name, case.lungs, case.infection) for case in cases] == [
+        ("a", masks / "a_lungs.nii", None),
+        ("b", masks / "b.nii.gz", None),
+        ("c", masks / "c_lung_mask.PNG", None),
+    ]
+
+
+def test_folder_of_slices_counts_as_one_scan(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, [], ["a.nii.gz"])
+    (images / "a").mkdir()
+    assert pair_folders(images, masks)[0].infection == masks / "a.nii.gz"
+
+
+def test_scans_and_masks_without_partner_are_named(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, ["a.nii", "b.nii"], ["a.nii", "d.nii"])
+    with pytest.raises(ScanError, match=r"images/b.nii, .*masks/d.nii"):
+        pair_folders(images, masks)
+
+
+def test_two_files_of_one_name_are_named(tmp_path: Path) -> None:
+    images, masks = folders(tmp_path, ["a_ct.nii", "a_lungs.nii"], ["a.nii"])
+    with pytest.raises(ScanError, match=r"a_ct.nii and a_lungs.nii for 'a'"):
+        pair_folders(images, masks)
+
+
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScanError, match="found none in"):
+        pair_folders(*folders(tmp_path, [], []))
+
+
+# splits
+
+patients = st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=30)
+
+
+def cases_of(letters: list[str]) -> list[Case]:
+    return [Case(f"{n}", Path(f"{n}.nii"), patient=letter) for n, letter in enumerate(letters)]
+
+
+@given(patients.filter(lambda letters: len(set(letters)) > 1), st.floats(0.01, 0.99))
+def test_split_keeps_patients_whole_and_loses_none(letters: list[str], fraction: float) -> None:
+    cases = cases_of(letters)
+    train, held_out = split(cases, fraction, seed=3)
+    assert train
+    assert held_out
+    assert {case.patient for case in train}.isdisjoint(case.patient for case in held_out)
+    assert sorted(train + held_out, key=cases.index) == cases
+    again = split(cases[::-1], fraction, seed=3)
+    assert (again[0][::-1], again[1][::-1]) == (train, held_out)
+
+
+def test_split_holds_out_about_the_fraction() -> None:
+    cases = [Case(str(n), Path(str(n))) for n in range(20)]
+    assert len(split(cases, 0.2)[1]) == 4
+    assert split(cases, 0.2) == split(cases, 0.2)
+    assert split(cases, 0.2) != split(cases, 0.2, seed=1)
+
+
+@given(patients, st.integers(2, 8))
+def test_folds_hold_out_every_case_once(letters: list[str], count: int) -> None:
+    cases = cases_of(letters)
+    if count > len(set(letters)):
+        with pytest.raises(SpecError, match="folds"):
+            folds(cases, count)
+        return
+    parts = folds(cases, count)
+    assert len(parts) == count
+    assert sorted((case for _, held in parts for case in held), key=cases.index) == cases
+    for train, held in parts:
+        assert held
+        assert {case.patient for case in train}.isdisjoint(case.patient for case in held)
+
+
+def test_fraction_out_of_range_and_a_single_patient_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"between 0 and 1, found 1\.0"):
+        split(cases_of(["a", "b"]), 1.0)
+    with pytest.raises(SpecError, match="two patients"):
+        split(cases_of(["a", "a"]), 0.5)
+
+
+# loading
+
+
+def test_case_loads_with_the_masks_it_has(tmp_path: Path) -> None:
+    image = scan(tmp_path / "ct.nii")
+    infection = mask(tmp_path / "infection.nii", {1: slice(0, 2)})
+    ct, masks = load_case(Case("a", image, infection=infection))
+    assert ct.array.dtype == np.int16
+    assert list(masks) == ["infection"]
+    assert masks["infection"].array.sum() == 2 * 6 * 2
+
+
+@pytest.mark.parametrize("labels", [(1, 2), (2, 1)])
+def test_right_lung_is_1_in_whatever_convention_the_file_is(
+    tmp_path: Path, labels: tuple[int, int]
+) -> None:
+    right, left = labels
+    lungs = mask(tmp_path / "lungs.nii", {right: slice(0, 3), left: slice(5, 8)})
+    _, masks = load_case(Case("a", scan(tmp_path / "ct.nii"), lungs=lungs))
+    assert np.unique(masks["lungs"].array[:, :, :3]) == 1
+    assert np.unique(masks["lungs"].array[:, :, 5:]) == 2
+
+
+def test_one_label_for_both_lungs_stays(tmp_path: Path) -> None:
+    lungs = mask(tmp_path / "lungs.nii", {1: slice(4, 8)})
+    _, masks = load_case(Case("a", scan(tmp_path / "ct.nii"), lungs=lungs))
+    assert masks["lungs"].array.max() == 1
+
+
+def test_joint_mask_as_lungs_or_infection_is_refused(tmp_path: Path) -> None:
+    image, joint = scan(tmp_path / "ct.nii"), mask(tmp_path / "m.nii", {3: slice(1, 2)})
+    with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
+        load_case(Case("a", image, lungs=joint))
+    with pytest.raises(ScanError, match="expected labels 0 to 1, found up to 3"):
+        load_case(Case("a", image, infection=joint))
+
+
+def test_mask_of_another_shape_or_place_is_refused_naming_both(tmp_path: Path) -> None:
+    image = scan(tmp_path / "ct.nii")
+    io.save(Volume(np.zeros((2, 6, 7), np.uint8)), tmp_path / "small.nii")
+    with pytest.raises(ScanError, match=r"\(2, 6, 7\) in .*small.nii and \(2, 6, 8\) in .*ct.nii"):
+        load_case(Case("a", image, lungs=tmp_path / "small.nii"))
+    moved = Volume(np.zeros(SHAPE)).affine.copy()
+    moved[2, 3] += 40
+    io.save(Volume(np.zeros(SHAPE, np.uint8), moved), tmp_path / "moved.nii")
+    with pytest.raises(ScanError, match=r"40 mm apart: .*ct.nii and .*moved.nii"):
+        load_case(Case("a", image, lungs=tmp_path / "moved.nii"))

@@ -1,0 +1,334 @@
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lungmask_jax.errors import ShapeError, SpecError
+from lungmask_jax.viz import learning_curve, montage, overlay, save_png, windowed
+from lungmask_jax.volume import Volume
+
+SKY_BLUE, YELLOW, VERMILION = (86, 180, 233), (240, 228, 66), (213, 94, 0)
+CHART_BLUE, GREY = (0, 114, 178), 94  # -800 HU in the default window
+
+
+def spaced(slices_mm: float, rows_mm: float, columns_mm: float) -> np.ndarray:
+    return np.diag([slices_mm, rows_mm, columns_mm, 1.0])
+
+
+def scan(
+    slices: int = 12, spacing: tuple[float, float, float] = (1, 1, 1)
+) -> tuple[Volume, Volume, Volume]:
+    """A grey block, its right lung at columns 8..27, its left at 36..55, infection in the left."""
+    ct = Volume(np.full((slices, 64, 64), -800, np.int16), affine=spaced(*spacing))
+    lungs, infection = np.zeros((2, slices, 64, 64), np.uint8)
+    lungs[:, 16:48, 8:28] = 1
+    lungs[:, 16:48, 36:56] = 2
+    infection[slices // 3, 24:40, 42:50] = 1
+    return ct, ct.with_array(lungs), ct.with_array(infection)
+
+
+def colored(rgb: np.ndarray) -> np.ndarray:
+    return rgb.max(axis=-1) != rgb.min(axis=-1)
+
+
+def near(rgb: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    return np.abs(rgb.astype(int) - color).max(axis=-1) <= 12
+
+
+# Windowing
+
+
+def test_windowed_by_hand() -> None:
+    found = windowed(np.array([[-2000, -1000], [-500, 400]]), (-1000, 0))
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[0, 0], [128, 255]]
+
+
+def test_an_empty_window_is_an_error() -> None:
+    with pytest.raises(SpecError, match=r"low < high HU, found \(0, 0\)"):
+        windowed(np.zeros((2, 2)), (0, 0))
+
+
+# One slice
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_nothing_is_drawn_where_nothing_is(empty: bool) -> None:
+    ct, lungs, _ = scan()
+    nothing = ct.with_array(np.zeros_like(lungs.array)) if empty else None
+    rgb = overlay(ct, nothing, nothing)
+    assert rgb.dtype == np.uint8
+    assert rgb.shape == (64, 64, 3)
+    assert (rgb == GREY).all()
+
+
+def test_each_label_has_its_color_and_stays_inside() -> None:
+    ct, lungs, infection = scan()
+    rgb = overlay(ct, lungs, infection)
+    lung, side = lungs.array[4], np.arange(64) < 32
+    assert (near(rgb, SKY_BLUE) & (lung == 1)).sum() > 80
+    assert (near(rgb, YELLOW) & (lung == 2)).sum() > 80
+    assert (near(rgb, VERMILION) & (infection.array[4] == 1)).sum() > 30
+    assert not (near(rgb, SKY_BLUE) & ~side).any()
+    assert not (near(rgb, YELLOW) & side).any()
+    assert not (colored(rgb) & (lung == 0)).any()
+
+
+def test_the_patients_right_is_on_the_left() -> None:
+    ct, lungs, _ = scan()
+    rgb = overlay(ct, lungs)
+    assert np.nonzero(near(rgb, SKY_BLUE))[1].max() < np.nonzero(near(rgb, YELLOW))[1].min()
+
+
+def test_infection_is_translucent_as_asked() -> None:
+    ct, _, infection = scan()
+    red = [int(overlay(ct, None, infection, alpha=alpha)[32, 46, 0]) for alpha in (0.0, 0.5, 1.0)]
+    assert red == [GREY, round((GREY + VERMILION[0]) / 2), VERMILION[0]]
+
+
+def test_the_slice_is_the_one_with_most_infection_then_most_lung_then_the_middle() -> None:
+    ct, lungs, infection = scan()
+    ct = ct.with_array(ct.array + np.arange(12, dtype=np.int16)[:, None, None] * 20)
+    more = lungs.array.copy()
+    more[7, 48:52, 8:28] = 1
+    lungs = lungs.with_array(more)
+    corner = [overlay(ct, *masks)[0, 0, 0] for masks in ((lungs, infection), (lungs,), ())]
+    assert corner == [windowed(ct.array[index])[0, 0] for index in (4, 7, 6)]
+    assert overlay(ct, lungs, infection, index=0)[0, 0, 0] == GREY
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape"),
+    [((5, 1, 1), (64, 64)), ((1, 2, 1), (128, 64)), ((1, 0.7, 0.7 * 1.5), (64, 96))],
+)
+def test_proportions_are_true(spacing: tuple[float, float, float], shape: tuple[int, int]) -> None:
+    assert overlay(*scan(spacing=spacing)).shape == (*shape, 3)
+
+
+def test_a_single_voxel_is_seen() -> None:
+    ct = Volume(np.full((1, 16, 16), -800, np.int16))
+    infection = np.zeros((1, 16, 16), np.uint8)
+    infection[0, 5, 9] = 1
+    rgb = overlay(ct, None, ct.with_array(infection))
+    assert colored(rgb)[5, 9]
+    assert np.argwhere(colored(rgb)).tolist() == [[5, 9]]
+
+
+def test_masks_of_another_shape_are_an_error() -> None:
+    ct, lungs, _ = scan()
+    other = Volume(lungs.array[1:])
+    for draw in (overlay, montage):
+        with pytest.raises(ShapeError, match=r"shape \(12, 64, 64\), found \(11, 64, 64\)"):
+            draw(ct, other)
+        with pytest.raises(ShapeError, match=r"found \(11, 64, 64\): bring them to the grid"):
+            draw(ct, lungs, other)
+
+
+def test_a_slice_that_is_not_there_is_an_error() -> None:
+    for index in (-1, 12):
+        with pytest.raises(ShapeError, match=f"from 0 to 11, found {index}"):
+            overlay(scan()[0], index=index)
+
+
+def test_a_scan_without_voxels_is_an_error() -> None:
+    with pytest.raises(ShapeError, match="with voxels"):
+        overlay(Volume(np.zeros((0, 4, 4), np.int16)))
+
+
+# A page
+
+
+def test_one_slice_is_one_tile() -> None:
+    ct = Volume(np.full((1, 64, 64), -800, np.int16))
+    assert montage(ct, tile=128).shape == (130, 130, 3)
+
+
+def test_a_page_without_masks_has_no_color() -> None:
+    rgb = montage(scan()[0], title="A title", caption="A caption", tile=64)
+    assert rgb.dtype == np.uint8
+    assert not colored(rgb).any()
+    assert rgb.max() > 200  # the words
+
+
+def test_count_and_columns_make_the_grid() -> None:
+    ct = scan()[0]
+    assert montage(ct, count=6, columns=3, tile=64).shape == (2 * 66, 3 * 66, 3)
+    assert montage(ct, count=5, columns=3, tile=64).shape == (2 * 66, 3 * 66, 3)
+    assert montage(ct, count=2, columns=9, tile=64).shape == (66, 2 * 66, 3)
+    assert montage(ct, count=1, tile=64).shape == (66, 66, 3)
+
+
+def test_few_slices_are_shown_once_without_a_coronal_view() -> None:
+    assert montage(scan(slices=3)[0], count=12, columns=3, tile=64).shape == (66, 3 * 66, 3)
+
+
+def test_the_slice_with_most_infection_is_always_there() -> None:
+    for most in range(12):
+        ct, lungs, infection = scan()
+        infection = ct.with_array(np.roll(infection.array, most - 4, axis=0))
+        rgb = montage(ct, lungs, infection, count=3, columns=1, tile=64)
+        axial = rgb[-3 * 66 : -66]
+        assert near(axial, VERMILION).sum() > 20
+
+
+def test_tiles_run_from_head_to_feet() -> None:
+    ct = Volume(
+        (np.arange(7, dtype=np.int16)[:, None, None] * 100 - 900).repeat(64, 1).repeat(64, 2)
+    )
+    rgb = montage(ct, count=7, columns=7, tile=64)
+    shades = [int(rgb[50, 66 * place + 33, 0]) for place in range(7)]
+    assert shades == windowed(ct.array[::-1, 0, 0]).tolist()
+
+
+def test_tiles_are_cut_to_the_lungs_with_true_proportions() -> None:
+    ct, lungs, _ = scan(slices=1, spacing=(1, 1, 1))
+    small = np.zeros_like(lungs.array)
+    small[0, 30:34, 30:34] = 1
+    rgb = montage(ct, ct.with_array(small), tile=108)  # 4 + 2 * 25 mm each way
+    tile = rgb[-110:]
+    rows, columns = np.nonzero(colored(tile))
+    assert rgb.shape[1] == 110
+    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (8, 8)
+    tall = montage(Volume(ct.array, spaced(1, 2, 1)), tile=64)
+    assert tall.shape == (130, 66, 3)
+
+
+def test_the_legend_names_what_is_shown() -> None:
+    ct, lungs, infection = scan()
+    tile = {"tile": 96, "columns": 4, "count": 4}
+    bare, lung, both = (montage(ct, *masks, **tile) for masks in ((), (lungs,), (lungs, infection)))
+    assert len(lung) - len(bare) >= 24
+    header = len(both) - (len(lung) - 24)
+    assert near(both[:header], VERMILION).sum() >= 60
+    assert not near(lung, VERMILION).any()
+    assert near(lung[:24], SKY_BLUE).sum() >= 60
+    assert near(lung[:24], YELLOW).sum() >= 60
+
+
+def test_words_that_do_not_fit_shrink() -> None:
+    ct, lungs, infection = scan(slices=1)
+    words = "Research use only. Not a medical device."
+    rgb = montage(ct, lungs, infection, title=words, caption=words, tile=256)
+    assert rgb[:, -5:].max(initial=0, where=np.arange(len(rgb))[:, None, None] < 20) == 0
+    assert rgb[-20:, -5:].max() == 0
+    assert near(rgb[:80, 128:], VERMILION).any()
+
+
+@pytest.mark.parametrize("options", [{"count": 0}, {"columns": 0}, {"tile": 63}])
+def test_a_page_needs_a_tile(options: dict[str, int]) -> None:
+    with pytest.raises(SpecError, match="at least 1 tile, 1 column and 64 pixels"):
+        montage(scan()[0], **options)
+
+
+# A chart
+
+
+RECORDS = [{"step": 100.0 * i, "loss": 1.0 / i, "dice": 1 - 0.9 / i} for i in range(1, 9)]
+
+
+def test_a_chart_without_records_has_axes_and_no_line() -> None:
+    rgb = learning_curve([], size=(270, 480))
+    assert rgb.shape == (270, 480, 3)
+    assert rgb.dtype == np.uint8
+    assert not near(rgb[40:], CHART_BLUE).any()
+    assert rgb.min() < 60
+
+
+def test_lines_fall_and_rise() -> None:
+    rgb = learning_curve(RECORDS, scores=("dice",))[60:]
+    for color, falls in ((CHART_BLUE, True), (VERMILION, False)):
+        rows, columns = np.nonzero(near(rgb, color))
+        first, last = rows[columns == columns.min()].mean(), rows[columns == columns.max()].mean()
+        assert (first < last) == falls
+
+
+def test_scores_are_drawn_from_0_to_1() -> None:
+    rgb = learning_curve([{"step": 0, "d": 0.0}, {"step": 5, "d": 1.0}], series=(), scores=("d",))
+    grid = np.nonzero((rgb[:, rgb.shape[1] // 2] < 240).any(axis=-1))[0]
+    rows, _ = np.nonzero(near(rgb[60:], CHART_BLUE))
+    axis = np.nonzero((rgb[:, 100] < 60).all(axis=-1))[0]
+    assert abs(rows.max() + 60 - axis.max()) <= 3
+    assert rows.min() + 60 >= grid.min()
+
+
+def test_one_record_is_a_dot() -> None:
+    rgb = learning_curve([{"step": 50, "loss": 0.7}])[60:]
+    rows, columns = np.nonzero(near(rgb, CHART_BLUE))
+    assert 5 <= np.ptp(rows) + 1 <= 10
+    assert 5 <= np.ptp(columns) + 1 <= 10
+
+
+@pytest.mark.parametrize("hole", [{}, {"loss": math.nan}, {"loss": math.inf}])
+def test_a_missing_value_leaves_a_gap(hole: dict[str, float]) -> None:
+    records = [{"step": i, "loss": 1.0 + i} for i in range(5)]
+    whole = learning_curve(records)
+    records[2] = {"step": 2, **hole}
+    assert (
+        near(learning_curve(records)[60:], CHART_BLUE).sum()
+        < 0.7 * near(whole[60:], CHART_BLUE).sum()
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, -2.0, 0.5, 1e-9, 3e6])
+def test_a_constant_line_is_level(value: float) -> None:
+    rgb = learning_curve([{"step": i, "loss": value} for i in range(3)])[60:]
+    rows, columns = np.nonzero(near(rgb, CHART_BLUE))
+    assert np.ptp(rows) <= 4
+    assert np.ptp(columns) > 300
+
+
+def test_values_that_differ_by_rounding_alone_are_constant() -> None:
+    records = [{"step": 0, "loss": 0.3}, {"step": 1, "loss": 0.1 + 0.2}]
+    rows, _ = np.nonzero(near(learning_curve(records)[60:], CHART_BLUE))
+    assert np.ptp(rows) <= 4
+
+
+def test_a_chart_too_small_for_its_words_is_still_drawn() -> None:
+    assert learning_curve(RECORDS, scores=("dice",), title="T", size=(9, 9)).shape == (9, 9, 3)
+
+
+def test_a_long_title_stays_clear_of_the_legend() -> None:
+    title = "A title of very many words that goes on and on until it reaches the very end of a line"
+    bare, titled = (learning_curve(RECORDS, title=words) for words in ("", title))
+    start = np.nonzero(near(bare[:40], CHART_BLUE))[1].min()
+    np.testing.assert_array_equal(bare[:, start:], titled[:, start:])
+
+
+def test_a_name_that_no_record_has_is_an_error() -> None:
+    with pytest.raises(SpecError, match="no record has 'dise': did you mean 'dice'"):
+        learning_curve(RECORDS, scores=("dise",))
+
+
+def test_more_lines_than_colors_are_an_error() -> None:
+    with pytest.raises(SpecError, match="at most 6 lines, found 7"):
+        learning_curve([], series=tuple("abcdefg"))
+
+
+# A file
+
+
+def test_a_picture_comes_back_from_its_file(tmp_path: Path) -> None:
+    rgb = overlay(*scan())
+    path = tmp_path / "überlagert.png"
+    save_png(rgb, path)
+    save_png(rgb, path)
+    back = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(back[..., ::-1], rgb)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_what_is_no_picture_is_not_saved(wrong: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(ShapeError, match=r"picture \(H, W, 3\) of uint8, found shape"):
+        save_png(wrong, tmp_path / "wrong.png")
+    assert not list(tmp_path.iterdir())
