@@ -54,9 +54,11 @@ def test_kaggle_paths_are_found_beside_the_list(tmp_path: Path) -> None:
     assert second.name == "coronacases_002"
 
 
-def test_byte_order_mark_blank_lines_and_windows_paths_do_not_matter(tmp_path: Path) -> None:
+def test_byte_order_mark_blank_lines_other_columns_and_windows_paths_do_not_matter(
+    tmp_path: Path,
+) -> None:
     row = kaggle(tmp_path).replace("/", "\\")
-    text = "\ufeff" + HEADER + "\n" + row + "\n"
+    text = "\ufeffnote," + HEADER + "\nfirst," + row + "\n"
     (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
     assert len(read_metadata(tmp_path / "metadata.csv")) == 1
 

@@ -15,14 +15,19 @@ def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
+def half_written(path: Path, failure: type[BaseException]) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        raise failure
+
+
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
 def test_failure_keeps_the_older_file_and_removes_the_new_one(
     tmp_path: Path, failure: type[BaseException]
 ) -> None:
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(failure), atomic(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise failure
+    with pytest.raises(failure):
+        half_written(tmp_path / "a.txt", failure)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 

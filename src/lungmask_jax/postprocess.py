@@ -184,8 +184,8 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
 
 def _bounds(mask: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box around a boolean mask; everything if it is empty."""
-    flat = mask.any(axis=0)
-    lines = (mask.any(axis=(1, 2)), flat.any(axis=1), flat.any(axis=0))
+    flat = np.any(mask, axis=0)
+    lines = (np.any(mask, axis=(1, 2)), np.any(flat, axis=1), np.any(flat, axis=0))
     places = [np.flatnonzero(line) for line in lines]
     first, second, third = (
         slice(int(place[0]), int(place[-1]) + 1) if len(place) else slice(0, None)

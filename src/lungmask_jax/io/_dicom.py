@@ -1,7 +1,6 @@
 """One DICOM series, with pydicom."""
 
 import importlib
-import struct
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -14,16 +13,18 @@ from lungmask_jax.volume import Volume
 
 REQUIRED: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
-UNREADABLE: Final = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
+USED: Final = (
+    *REQUIRED,
+    "Modality",
+    "ImageType",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "SpacingBetweenSlices",
+    "SliceThickness",
 )
 
 
@@ -63,8 +64,11 @@ def _dataset(file: Path, *, pixels: bool) -> Any:
             'pip install "lungmask-jax[dicom]", or convert the scan to NIfTI'
         ) from error
     try:
-        return pydicom.dcmread(file, stop_before_pixels=not pixels, force=True)
-    except UNREADABLE as error:
+        dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=True)
+        for tag in USED:  # values are decoded, and found damaged, on first use
+            dataset.get(tag)
+        return dataset
+    except Exception as error:  # pydicom and its decoders raise all kinds
         raise ScanError(
             f"expected a DICOM file, found {file} damaged ({error}): copy it again"
         ) from error
@@ -184,7 +188,7 @@ def _rescaled(file: Path) -> np.ndarray:
         pixels = np.asarray(dataset.pixel_array, np.float32)
         slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
         return pixels * np.float32(slope) + np.float32(intercept)
-    except UNREADABLE as error:
+    except Exception as error:
         raise ScanError(
             f"expected pixels that pydicom can decode, found {file} with "
             f"{_transfer_syntax(dataset)} ({_first_line(error)}): copy it again if it is damaged, "

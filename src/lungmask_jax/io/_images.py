@@ -82,7 +82,7 @@ def _pages(file: Path) -> list[np.ndarray]:
         _, pages = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ScanError(
-            f"expected an image, found {file} damaged ({error.err}): copy it again"
+            f"expected an image, found {file} damaged ({error}): copy it again"
         ) from error
     if not pages:
         raise ScanError(f"expected an image, found {file} damaged: copy it again")

@@ -176,14 +176,15 @@ def _is_offset(sample: np.ndarray) -> bool:
 
 
 def _is_soft_tissue(sample: np.ndarray) -> bool:
-    """Mostly within 200 of water, with fat below it, and not cut off at the lower end."""
-    fat, cut = (sample < -30).mean(), (sample == sample.min()).mean()
-    return bool((np.abs(sample) < 200).mean() > 0.5 and fat > 0.01 and cut < 0.05)
+    """Much within 200 of water, some of it below as fat is, and not cut off at the lower end."""
+    lowest = sample.min()
+    near_water, at_lowest = (np.abs(sample) < 200).mean(), (sample == lowest).mean()
+    return bool(lowest < -30 and near_water > 0.25 and at_lowest < 0.05)
 
 
 def _refuse_double_offset(sample: np.ndarray, source: Source) -> None:
     tissue, below = (np.abs(sample) < 300).mean(), (sample < LOWEST - 76).mean()
-    if tissue < 0.001 and below > 0.5:
+    if tissue < 0.02 and below > 0.5:
         raise ScanError(
             f"expected HU, found {below:.0%} of {source} below {LOWEST} and no soft tissue near 0: "
             f"if the offset was taken off twice, add {OFFSET}"

@@ -143,8 +143,8 @@ def _check_layout(image: Any, found_bytes: int, path: Path) -> None:
 def _values(proxy: Any) -> np.ndarray:
     """Scaled values as float32, where nibabel's default would be float64; else the stored ones."""
     scaled = (proxy.slope, proxy.inter) != (1, 0)
-    array = proxy.get_scaled(np.float32) if scaled else proxy.get_unscaled()
-    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
+    kind = np.dtype(np.float32) if scaled else proxy.dtype.newbyteorder("=")
+    return np.asarray(proxy, kind)
 
 
 def _encoded(volume: Volume) -> bytes:

@@ -1,5 +1,7 @@
 """Everything that is not lung, painted into one slice."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lungmask_jax.phantoms import _thorax as thorax
@@ -17,10 +19,10 @@ from lungmask_jax.phantoms._shapes import (
 )
 
 AIR_HU, FAT_HU, MUSCLE_HU, BLOOD_HU, LIVER_HU = -1000, -100, 50, 42, 58
+_BODY_MM = 128
 _HOLLOW = (
     ((58, -26, 66), (46, 44, 46)),
     ((98, -30, 8), (24, 26, 40)),
-    ((38, -52, -12), (34, 24, 36)),
 )
 _NECK_VESSELS = (
     (((-30, -16, 180), (-29, -14, 250), (-34, -22, 275)), 9),
@@ -42,10 +44,16 @@ _LUNG_TRUNKS = (
 
 def paint_body(plane: Plane, patient: Anatomy) -> np.ndarray:
     """HU of a slice with everything but the lungs, ``(H, W)`` float32."""
+    hu = _paint_table(np.full((plane.y.size, plane.x.size), AIR_HU, np.float32), plane)
+    near = np.abs(plane.y[:, 0]) < _BODY_MM
+    hu[near] = _paint_patient(hu[near], replace(plane, y=plane.y[near]), patient)
+    return hu
+
+
+def _paint_patient(hu: np.ndarray, plane: Plane, patient: Anatomy) -> np.ndarray:
     edge = plane.edge_mm
     body, cage = outline(plane), thorax.cage(plane, patient)
-    hu = np.full((plane.y.size, plane.x.size), AIR_HU, np.float32)
-    hu = paint(paint(_paint_table(hu, plane), body, 20, edge), body + 2.2, FAT_HU, edge)
+    hu = paint(paint(hu, body, 20, edge), body + 2.2, FAT_HU, edge)
     for muscle in _muscles(plane, cage):
         inside = overlap(muscle, body + patient.fat_mm + 2, 6)
         hu = paint(paint(hu, inside - 1.6, FAT_HU, edge), inside, MUSCLE_HU, edge)
@@ -81,10 +89,10 @@ def _muscles(plane: Plane, cage: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _paint_belly(hu: np.ndarray, plane: Plane, cage: np.ndarray, patient: Anatomy) -> np.ndarray:
-    edge, inside = plane.edge_mm, thorax.diaphragm(plane, patient)
     if plane.height_mm > 145:
         return hu
-    belly = overlap(inside, cage + 1, 4)
+    edge = plane.edge_mm
+    belly = overlap(thorax.diaphragm(plane, patient), cage + 1, 4)
     hu = paint(paint(hu, belly, MUSCLE_HU, edge), belly + 3.5, FAT_HU, edge)
     organs = belly + 2.5
     liver = overlap(organs, rounded(plane, (-60, -18, 20), (86, 96, 135)), 8)
@@ -95,9 +103,9 @@ def _paint_belly(hu: np.ndarray, plane: Plane, cage: np.ndarray, patient: Anatom
     for center, radii in _HOLLOW:
         hu = _paint_hollow(hu, overlap(organs + 1, rounded(plane, center, radii), 8), plane, center)
     for side in (-1, 1):
-        bed = overlap(organs, rounded(plane, (side * 54, 44, -5), (38, 38, 60)), 8)
+        bed = overlap(organs, rounded(plane, (side * 54, 44, -5), (38, 38, 50)), 8)
         hu = paint(hu, bed, FAT_HU, edge)
-        hu = paint(hu, rounded(plane, (side * 54, 44, -5), (27, 25, 54)), 32, edge)
+        hu = paint(hu, rounded(plane, (side * 54, 44, -5), (27, 25, 45)), 32, edge)
     vena_cava = tube(plane, ((-22, 22, -20), (-22, 14, 90), (-22, -2, 140)), 11)
     return paint(hu, vena_cava, BLOOD_HU, edge)
 

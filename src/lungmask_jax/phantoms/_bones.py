@@ -18,7 +18,7 @@ from lungmask_jax.phantoms._shapes import (
 from lungmask_jax.phantoms._thorax import SPINE_MM
 
 _RIB_STEP_MM = 25.0
-_RIB_SLOPE = 0.55
+_RIB_SLOPE, _RIB_DROP = 0.55, 0.28
 
 
 def paint_skeleton(
@@ -31,10 +31,10 @@ def paint_skeleton(
 
 
 def _paint_ribs(hu: np.ndarray, plane: Plane, cage: np.ndarray, phase_mm: float) -> np.ndarray:
-    """Ribs lie in tilted planes, high at the back, so a slice cuts several of them."""
+    """Ribs lie in tilted planes, highest at the spine, so a slice cuts several of them."""
     if plane.height_mm > 292:
         return hu
-    height = plane.height_mm - _RIB_SLOPE * plane.y + phase_mm
+    height = plane.height_mm - _RIB_SLOPE * plane.y + _RIB_DROP * np.abs(plane.x) + phase_mm
     along = np.abs(height % _RIB_STEP_MM - _RIB_STEP_MM / 2)
     ribs = ellipse(along, cage, (0, 5.5), (6.5, 4.2))
     front = overlap(np.abs(plane.x) - 62, plane.y + 62)

@@ -61,7 +61,7 @@ def planes(grid: Grid, patient: Anatomy) -> list[Plane]:
     middle = FIELD_MM[0] / 2
     y = y[:, None] / patient.size[1]
     x = (x[None] - patient.shift_mm) / patient.size[2]
-    edge = max(grid.spacing_mm[1:])
+    edge = min(max(grid.spacing_mm[1:]), 8.0)
     return [
         Plane(float((height - middle) / patient.size[0] + middle), x, y, edge) for height in heights
     ]
@@ -76,7 +76,8 @@ def in_field(points_mm: np.ndarray, patient: Anatomy) -> np.ndarray:
         np.float64(160.0)
     """
     middle = np.array([FIELD_MM[0] / 2, 0, 0])
-    return (points_mm - middle) * patient.size + middle + (0, 0, patient.shift_mm)
+    moved: np.ndarray = (points_mm - middle) * patient.size + middle + (0, 0, patient.shift_mm)
+    return moved
 
 
 def smooth_field(generator: np.random.Generator, grid: Grid, scale_mm: float) -> np.ndarray:
@@ -101,7 +102,7 @@ def smooth_field(generator: np.random.Generator, grid: Grid, scale_mm: float) ->
         for axis, start, count in zip(grid.axes_mm, starts, counts, strict=True)
     )
     rows = np.matmul(y, np.tensordot(z, lattice, axes=1)).reshape(-1, counts[2])
-    return np.dot(rows, x.T).reshape(grid.shape)
+    return np.asarray(np.dot(rows, x.T).reshape(grid.shape))
 
 
 def _spline_weights(positions: np.ndarray, count: int) -> np.ndarray:

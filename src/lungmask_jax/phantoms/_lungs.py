@@ -6,7 +6,7 @@ import numpy as np
 
 from lungmask_jax.phantoms._anatomy import Anatomy
 from lungmask_jax.phantoms._grid import Grid, in_field, planes, smooth_field
-from lungmask_jax.phantoms._thorax import lungs
+from lungmask_jax.phantoms._thorax import lung_depth
 from lungmask_jax.phantoms._vessels import Tree, grow, stamped
 
 _TWIGS = 420
@@ -55,7 +55,7 @@ def disease_at(
     side = np.float32(generator.normal(0, 0.25))
     coarse, middle, fine = (smooth_field(generator, grid, mm)[lung] for mm in (26, 17, 8))
     z, y, x = (axis[index] for axis, index in zip(grid.axes_mm, np.nonzero(lung), strict=True))
-    pleura = np.exp(-depth_mm[lung] / 14)
+    pleura = np.exp(-depth_mm[lung] / 14) * np.minimum(1, (x / 75) ** 2)
     score = 1.15 * coarse + 0.35 * fine + 1.3 * pleura
     score = score + (0.9 * y / 80 - 0.5 * (z - 160) / 100 + side * np.sign(x))
     mask = _highest(score, np.ones_like(score, bool), fraction)
@@ -127,7 +127,7 @@ def _filled(grid: Grid, trees: list[Tree]) -> np.ndarray:
 
 def _trees(generator: np.random.Generator, patient: Anatomy) -> list[Tree]:
     """Artery and vein of the right lung, artery and vein of the left."""
-    depth = np.stack([-lungs(plane, patient) for plane in planes(_COARSE, patient)])
+    depth = np.stack([lung_depth(plane, patient) for plane in planes(_COARSE, patient)])
     points = np.stack(np.meshgrid(*_COARSE.axes_mm, indexing="ij"), -1)[depth > 5]
     points = points.astype(np.float64) + generator.uniform(-4, 4, points.shape)
     trees = []

@@ -12,7 +12,7 @@ from lungmask_jax.phantoms._anatomy import anatomy
 from lungmask_jax.phantoms._body import paint_body
 from lungmask_jax.phantoms._grid import FIELD_MM, Grid, planes
 from lungmask_jax.phantoms._lungs import disease_at, lung_hu
-from lungmask_jax.phantoms._thorax import lungs
+from lungmask_jax.phantoms._thorax import lung_depth
 from lungmask_jax.volume import Volume
 
 _BLUR = 0.55
@@ -79,7 +79,7 @@ def phantom(
     generator = np.random.default_rng(seed)
     patient = anatomy(generator)
     slices = planes(grid, patient)
-    depth = np.stack([-lungs(plane, patient) for plane in slices])
+    depth = np.stack([lung_depth(plane, patient) for plane in slices])
     ill = disease_at(generator, grid, depth, disease)
     hu = np.stack([paint_body(plane, patient) for plane in slices])
     lung = depth > 0
@@ -97,7 +97,7 @@ def _scanned(generator: np.random.Generator, hu: np.ndarray, noise_hu: float) ->
     gain = noise_hu * tap.sum() ** 2 / (tap**2).sum()
     noisy = hu + np.float32(gain) * generator.standard_normal(hu.shape, np.float32)
     blurred = ndimage.gaussian_filter(noisy, (0, _BLUR, _BLUR), truncate=2 / _BLUR)
-    return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)
+    return np.asarray(np.clip(np.rint(blurred), -1024, 3071).astype(np.int16))
 
 
 def _checked_grid(

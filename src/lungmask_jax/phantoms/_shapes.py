@@ -4,6 +4,7 @@ Distances are exact at the outline and approximate away from it, which is all th
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Plane:
         height_mm: From the feet end of the field upwards.
         x: ``(1, W)`` float32, mm from the midline to the patient's left.
         y: ``(H, 1)`` float32, mm from the middle of the body to its back.
-        edge_mm: Width of a painted edge, about one pixel.
+        edge_mm: Width of a painted edge: one pixel, or 8 mm where pixels are larger.
     """
 
     height_mm: float
@@ -97,7 +98,7 @@ def tube(plane: Plane, points: tuple[tuple[float, float, float], ...], radius: f
         array([[-3.,  1.]])
     """
     distance = np.full((plane.y.size, plane.x.size), 999, plane.x.dtype)
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in pairwise(points):
         heights = sorted((start[2], end[2]))
         if heights[0] - radius - 6 < plane.height_mm < heights[1] + radius + 6:
             distance = np.minimum(distance, segment(plane, start, end) - radius)
@@ -129,7 +130,7 @@ def union(first: np.ndarray, second: np.ndarray, blend_mm: float = 0) -> np.ndar
         >>> union(np.array(-1.0), np.array(4.0))
         np.float64(-1.0)
     """
-    nearer = np.minimum(first, second)
+    nearer: np.ndarray = np.minimum(first, second)
     if not blend_mm:
         return nearer
     crease = np.maximum(blend_mm - np.abs(first - second), 0)
@@ -153,7 +154,7 @@ def paint(hu: np.ndarray, distance: np.ndarray, value: float, edge_mm: float) ->
         >>> paint(np.zeros(3), np.array([-2.0, 0.0, 2.0]), 50, edge_mm=1)
         array([50., 25.,  0.])
     """
-    if distance.min() > edge_mm / 2:
+    if distance.min(initial=np.inf) > edge_mm / 2:
         return hu
     return np.asarray(hu + (value - hu) * np.clip(0.5 - distance / edge_mm, 0, 1))
 

@@ -1,5 +1,7 @@
 """The cavities: rib cage, mediastinum, diaphragm, and the lungs between them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lungmask_jax.phantoms._anatomy import Anatomy
@@ -12,6 +14,7 @@ AORTA_ASCENDING = ((4, -22, 168), (-14, -26, 195), (-12, -22, 222), (-2, -6, 232
 AORTA_ARCH = ((-2, -6, 232), (12, 12, 235), (23, 32, 228), (25, 40, 210))
 AORTA_DESCENDING = ((25, 40, 210), (24, 42, 150), (14, 38, 90), (4, 32, -20))
 SPINE_MM = (0.0, 58.0)
+_CAGE_MM = 100
 
 
 def cage(plane: Plane, patient: Anatomy) -> np.ndarray:
@@ -96,6 +99,14 @@ def mediastinum(plane: Plane, patient: Anatomy) -> np.ndarray:
         shape = union(shape, rounded(plane, (side * 38, 16, 188), (18, 22, 26)), 8)
     septum = np.broadcast_to(np.abs(plane.x) - 4, shape.shape)
     return union(shape, septum, 4)
+
+
+def lung_depth(plane: Plane, patient: Anatomy) -> np.ndarray:
+    """Depth below the lungs' outline in mm, ``(H, W)``: positive inside, -99 far outside."""
+    depth = np.full((plane.y.size, plane.x.size), -99, np.float32)
+    near = np.abs(plane.y[:, 0]) < _CAGE_MM
+    depth[near] = -lungs(replace(plane, y=plane.y[near]), patient)
+    return depth
 
 
 def lungs(plane: Plane, patient: Anatomy) -> np.ndarray:

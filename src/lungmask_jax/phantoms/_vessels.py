@@ -1,6 +1,7 @@
 """The vessels and airways of the lungs: trees in space, stamped into the grid."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def stamped(
         array([0. , 0.5, 1. , 0.5, 0. ], dtype=float32)
     """
     filled = np.zeros(np.prod(shape), np.float32)
-    for low, high in zip(_CLASSES_MM[:-1], _CLASSES_MM[1:], strict=True):
+    for low, high in pairwise(_CLASSES_MM):
         chosen = (tree.radii_mm >= low) & (tree.radii_mm < high)
         if chosen.any():
             part = Tree(tree.points_mm[chosen] - origin_mm, tree.radii_mm[chosen])
@@ -103,14 +104,16 @@ def _blobs(
     tree: Tree, spacing: np.ndarray, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flat indices and filled shares of the voxels round each point."""
-    edge = float(spacing[2])
+    edge = min(float(spacing[2]), 8.0)
     reach = np.floor((tree.radii_mm.max() + edge / 2) / spacing + 0.5).astype(int)
     window = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1)
     nearest = np.round(tree.points_mm / spacing).astype(int)
-    voxels = nearest[:, None] + window.reshape(1, -1, 3)
-    offset = voxels * spacing - tree.points_mm[:, None]
-    radii = tree.radii_mm[:, None]
+    rest = (nearest * spacing - tree.points_mm).astype(np.float32)
+    offset = rest[:, None] + (window.reshape(1, -1, 3) * spacing).astype(np.float32)
+    radii = tree.radii_mm[:, None].astype(np.float32)
     share = np.clip((radii - np.sqrt((offset**2).sum(-1))) / edge + 0.5, 0, 1)
     share = share * np.minimum(1, 2 * radii / edge) ** 2
-    kept = (share > 0) & ((voxels >= 0) & (voxels < shape)).all(-1)
-    return np.ravel_multi_index(tuple(voxels[kept].T), shape), share[kept].astype(np.float32)
+    point, place = np.nonzero(share)
+    voxels = nearest[point] + window.reshape(-1, 3)[place]
+    kept = ((voxels >= 0) & (voxels < shape)).all(-1)
+    return np.ravel_multi_index(tuple(voxels[kept].T), shape), share[point, place][kept]

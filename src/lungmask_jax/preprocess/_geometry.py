@@ -77,8 +77,9 @@ def full_box(volume: Volume) -> Box:
 def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     """The patient's body without the table.
 
-    Tissue is what lies above -500 HU; an opening cuts thin things (table, tubes, clothes) off, and
-    the largest component of each slice counts. At most 32 slices are looked at, at low resolution.
+    Tissue is what lies above -500 HU; an opening cuts thin things (table, tubes, clothes) off. The
+    largest component of each slice counts, with what lies beside it. At most 32 slices are looked
+    at, at low resolution.
 
     Args:
         volume: A CT in HU.
@@ -98,7 +99,7 @@ def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     coarse = volume.array[some, ::step, ::step] > _BODY_HU
     found = np.zeros(coarse.shape[1:], bool)
     for tissue in coarse:
-        found |= _largest(_opened(tissue))
+        found |= _body(_opened(tissue))
     if not found.any():
         return full_box(volume)
     rows, columns = _extent(np.any(found, axis=1)), _extent(np.any(found, axis=0))
@@ -137,12 +138,22 @@ def _opened(tissue: np.ndarray) -> np.ndarray:
     return cv2.morphologyEx(tissue.astype(np.uint8), cv2.MORPH_OPEN, kernel)
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
-    _, components, stats, _ = cv2.connectedComponentsWithStats(mask)
+def _body(tissue: np.ndarray) -> np.ndarray:
+    """The largest component, and others beside it; what lies wholly above or below is a table.
+
+    In a slice cut out around the lungs, mediastinum and chest wall are components of their own.
+    """
+    _, components, stats, _ = cv2.connectedComponentsWithStats(tissue)
     if len(stats) == 1:
-        return np.zeros(mask.shape, bool)
-    largest: np.ndarray = components == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-    return largest
+        return np.zeros(tissue.shape, bool)
+    area, top = stats[:, cv2.CC_STAT_AREA], stats[:, cv2.CC_STAT_TOP]
+    bottom = top + stats[:, cv2.CC_STAT_HEIGHT]
+    area[0] = 0
+    largest = area.argmax()
+    beside = (top < bottom[largest]) & (bottom > top[largest])
+    keep = beside & (area >= 0.02 * area[largest])
+    body: np.ndarray = keep[components]
+    return body
 
 
 def _extent(line: Any) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
     """
     if slices.ndim != 3:
         raise ShapeError(f"expected slices (N, H, W), found shape {slices.shape}")
-    images = resample(windowed(slices, spec.window), box, size=spec.size)
+    images: jax.Array = resample(windowed(slices, spec.window), box, size=spec.size)
     if spec.denoise == "median":
         images = median3(images)
     elif spec.denoise == "bilateral":
@@ -44,9 +44,8 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
     if spec.normalize == "minmax":
         images = _stretched(images)
     if spec.clahe_clip_limit > 0:
-        grey = jnp.round(images * 255)
-        enhanced = clahe(grey, clip_limit=spec.clahe_clip_limit, tiles=spec.clahe_tiles)
-        images = enhanced.astype(jnp.float32) / 255
+        levels = clahe(images * 255, clip_limit=spec.clahe_clip_limit, tiles=spec.clahe_tiles)
+        images = levels / 255
     return images[..., None]
 
 
