@@ -6,9 +6,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from lungmask_jax.phantoms import phantom
 
 from lungmask_jax import cli, io, metrics, weights
+from lungmask_jax.phantoms import phantom
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lungmask_jax.phantoms import phantom
 
 from lungmask_jax import inference, io, metrics, weights
 from lungmask_jax.errors import ScanError, SpecError, UnknownNameError
 from lungmask_jax.models import Model
+from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import ModelSpec, PostprocessSpec, PreprocessSpec, SegmenterSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle

@@ -249,6 +249,7 @@ def patched(path: Path, offset: int, values: Any) -> Path:
         (70, np.array([999], "<i2"), "damaged"),
         (280, np.zeros(12, "<f4"), "expected an invertible affine"),
         (280, np.full(12, np.nan, "<f4"), "expected an invertible affine"),
+        (280, np.array([1e30], "<f4"), "expected an invertible affine"),
         (344, np.frombuffer(b"xyz\0", "u1"), "of another kind"),
     ],
 )
@@ -754,6 +755,7 @@ def test_gaps_and_repeated_positions(tmp_path: Path) -> None:
         ({}, ("ImagePositionPatient", "PixelSpacing"), "no ImagePositionPatient, PixelSpacing in"),
         ({}, ("Rows",), "found none at"),
         ({"ImageType": ["LOCALIZER"]}, (), "only localizers"),
+        ({"PixelSpacing": [0, 0]}, (), "expected an invertible affine"),
         ({"PixelData": b"\0\0"}, (), "expected pixels that pydicom can decode"),
     ],
 )
@@ -777,6 +779,13 @@ def test_broken_dicom_and_masks_in_dicom_are_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(ScanError, match=r"a\.dcm"):
             load(path)
+
+
+def test_dicom_with_a_damaged_number_is_refused(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "a.dcm", 0)
+    path.write_bytes(path.read_bytes().replace(b"0.5\\0.75", b"0.x\\0.75"))
+    with pytest.raises(ScanError, match=r"a\.dcm damaged"):
+        load(path)
 
 
 def test_missing_pydicom_says_what_to_install(

@@ -52,7 +52,7 @@ def read_series(files: list[Path]) -> Volume:
     slices = sorted(series, key=_height)
     step = _step(slices)
     pixels = np.stack([_rescaled(Path(one.filename)) for one in slices])
-    return canonical(pixels.transpose(2, 1, 0), _affine(slices[0], step), (1, 1))
+    return canonical(pixels.transpose(2, 1, 0), _affine(slices[0], step), (1, 1), files[0])
 
 
 def _dataset(file: Path, *, pixels: bool) -> Any:
@@ -102,6 +102,13 @@ def _check_slice(one: Any) -> None:
             f"expected the position of a slice, found no {', '.join(missing)} in "
             f"{one.filename}: export it with its geometry"
         )
+    try:
+        _series_of(one), _height(one), _thickness(one)
+    except (ValueError, TypeError) as error:
+        raise ScanError(
+            f"expected numbers for the position of a slice, found {one.filename} damaged "
+            f"({error}): copy it again"
+        ) from error
 
 
 def _one_series(slices: list[Any]) -> list[Any]:
@@ -146,12 +153,14 @@ def _height(one: Any) -> float:
     return float(_directions(one)[2] @ np.asarray(one.ImagePositionPatient, float))
 
 
+def _thickness(one: Any) -> float:
+    return abs(float(one.get("SpacingBetweenSlices") or one.get("SliceThickness") or 1))
+
+
 def _step(slices: list[Any]) -> np.ndarray:
     """From one slice to the next, in LPS mm; it is not along the normal where the gantry tilts."""
     if len(slices) == 1:
-        one = slices[0]
-        spacing = one.get("SpacingBetweenSlices") or one.get("SliceThickness") or 1
-        return np.asarray(_directions(one)[2] * abs(float(spacing)))
+        return _directions(slices[0])[2] * _thickness(slices[0])
     _check_gaps(slices, np.diff([_height(one) for one in slices]))
     first, last = (np.asarray(slices[i].ImagePositionPatient, float) for i in (0, -1))
     return np.asarray((last - first) / (len(slices) - 1))
