@@ -7,7 +7,7 @@ of a batch draws its own numbers. ``strength`` scales all ranges; 0 returns the 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["augment", "flip", "intensities", "opacities", "warp"]
+__all__ = ["augment", "flip", "gas", "intensities", "opacities", "warp"]
 
 
 def augment(
@@ -17,15 +17,17 @@ def augment(
     *,
     strength: float = 1.0,
     opacity_rate: float = 0.0,
+    gas_rate: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """The training augmentation: `opacities`, then `warp` with its flips, then `intensities`.
+    """The training augmentation: `gas`, `opacities`, `warp` with its flips, `intensities`.
 
     Args:
         key: Random key.
         images: ``(N, H, W, 1)`` in [0, 1].
         masks: Same shape, in [0, 1].
-        strength: Scales all ranges; 0 turns everything but the opacities off.
+        strength: Scales the ranges of `warp` and `intensities`; 0 turns them off.
         opacity_rate: Share of images that get synthetic disease; the masks must be lungs.
+        gas_rate: Share of images that get synthetic gas; the masks must be lungs.
 
     Returns:
         Images and masks of the same shapes.
@@ -37,7 +39,9 @@ def augment(
         >>> images.shape, masks.shape
         ((2, 16, 16, 1), (2, 16, 16, 1))
     """
-    disease, geometry, values = jax.random.split(key, 3)
+    bowel, disease, geometry, values = jax.random.split(key, 4)
+    if gas_rate > 0:
+        images = gas(bowel, images, masks, rate=gas_rate)
     if opacity_rate > 0:
         images = opacities(disease, images, masks, rate=opacity_rate)
     if strength > 0:
@@ -170,6 +174,36 @@ def opacities(
     chosen = jax.random.uniform(keys[4], each) < rate
     dense = images + amount * jnp.maximum(texture - images, 0.0)
     return jnp.where(chosen, jnp.clip(dense, 0.0, 1.0), images)
+
+
+def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
+    """Synthetic gas outside the lungs: smooth blobs as dark and even as air in stomach and bowel.
+
+    Lung models learn from it that not all that is dark is lung.
+
+    Args:
+        key: Random key.
+        images: ``(N, H, W, 1)`` in [0, 1].
+        lungs: Same shape, in [0, 1].
+        rate: Share of images that are changed.
+
+    Returns:
+        Images of the same shape.
+
+    Example:
+        >>> import jax
+        >>> images = jax.numpy.full((1, 16, 16, 1), 0.8)
+        >>> bool((gas(jax.random.key(0), images, 0 * images + 1) == images).all())
+        True
+    """
+    keys = jax.random.split(key, 4)
+    each = (len(images), 1, 1, 1)
+    field = _field(keys[0], images.shape, 7)
+    threshold = jax.random.uniform(keys[1], each, minval=0.8, maxval=2.0)
+    level = jax.random.uniform(keys[2], each, minval=0.0, maxval=0.12)
+    amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - lungs)
+    chosen = jax.random.uniform(keys[3], each) < rate
+    return jnp.where(chosen, images + amount * jnp.minimum(level - images, 0.0), images)
 
 
 def _coordinates(key: jax.Array, size: tuple[int, int], strength: float) -> jax.Array:

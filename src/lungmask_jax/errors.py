@@ -19,6 +19,18 @@ message says what was expected, what came, and what to do.
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "LungmaskError",
+    "PluginError",
+    "ScanError",
+    "ScanWarning",
+    "ShapeError",
+    "SpecError",
+    "UnknownNameError",
+    "WeightsError",
+    "nearest",
+]
+
 
 class LungmaskError(Exception):
     """Base of all errors raised on purpose by this library."""

@@ -19,7 +19,7 @@ from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-__all__ = ["DISCLAIMER", "Segmentation", "probabilities", "segment"]
+__all__ = ["DISCLAIMER", "Progress", "Segmentation", "probabilities", "segment"]
 
 DISCLAIMER = "Research use only. Not a medical device."
 _BATCH = 4
@@ -36,6 +36,12 @@ class Segmentation:
         lungs: uint8: 0 background, 1 right, 2 left.
         infection: uint8, 0 or 1; ``None`` if no infection model was asked for.
         models: Which weights made it: target to name and checksum.
+
+    Example:
+        >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
+        >>> lungs = ct.with_array(np.ones((1, 16, 16), np.uint8))
+        >>> round(Segmentation(ct, lungs, None, {}).measure()["right_lung_ml"])
+        256
     """
 
     ct: Volume
@@ -125,7 +131,7 @@ def segment(
     bundles = _by_target(weights)
     ct = scan if isinstance(scan, Volume) else io.load(scan, window=window)
     body = preprocess.body_box(ct)
-    raw = _mask(ct, bundles["lungs"], None, progress)
+    raw = postprocess.without_gas(_mask(ct, bundles["lungs"], None, progress), ct)
     lungs = postprocess.clean_lungs(
         raw, bundles["lungs"].spec.postprocess, midline=(body.left + body.right - 1) / 2
     )

@@ -34,6 +34,10 @@ class Counts(NamedTuple):
         fp: Predicted, not true.
         fn: True, not predicted.
         tn: Neither.
+
+    Example:
+        >>> sum(Counts(tp=1, fp=2, fn=3, tn=4))
+        10
     """
 
     tp: int

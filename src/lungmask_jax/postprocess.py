@@ -13,15 +13,27 @@ from lungmask_jax.labels import LEFT, RIGHT
 from lungmask_jax.spec import PostprocessSpec
 from lungmask_jax.volume import Volume
 
-__all__ = ["clean_infection", "clean_lungs", "filled", "sides", "without_small"]
+__all__ = [
+    "clean_infection",
+    "clean_lungs",
+    "filled",
+    "sides",
+    "without_gas",
+    "without_small",
+]
 
 _COARSE_MM = 2.5
+_SMALL_SHARE = 0.05
+_GAS_HU = -960
+_GAS_REACH_MM = 1.5
 _FACES = ndimage.generate_binary_structure(3, 1)
 _FULL = ndimage.generate_binary_structure(3, 3)
 
 
 def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = None) -> Volume:
     """Lungs out of a raw lung mask: small pieces dropped, sides told apart, holes filled.
+
+    A piece is small below a twentieth of the largest one, on its side.
 
     Args:
         mask: Boolean or 0/1.
@@ -39,18 +51,16 @@ def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = 
         [0, 1, 0, 2]
     """
     result = np.zeros(mask.shape, np.uint8)
-    box = _bounds(mask.array != 0)
+    box = (slice(None), *_bounds(mask.array != 0)[1:])  # all slices: one alone has no volume
     part = Volume(mask.array[box], mask.affine)
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
-    kept = without_small(part, min_ml=spec.min_component_ml, min_share=0.02)
+    kept = without_small(part, min_ml=spec.min_component_ml, min_share=_SMALL_SHARE)
     labels = sides(kept, midline=middle - box[2].start)
-    if not spec.fill_holes:
-        result[box] = labels.array
-        return mask.with_array(result)
     inside = result[box]
     for side in (RIGHT, LEFT):
-        lung = filled(part.with_array(labels.array == side)).array
-        inside[lung & (inside == 0)] = side
+        lung = without_small(part.with_array(labels.array == side), min_share=_SMALL_SHARE)
+        lung = filled(lung) if spec.fill_holes else lung
+        inside[lung.array & (inside == 0)] = side
     return mask.with_array(result)
 
 
@@ -103,6 +113,46 @@ def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) 
     voxels[0] = 0
     keep = voxels >= max(smallest, min_share * voxels.max(), 1)
     return mask.with_array(keep[components])
+
+
+def without_gas(mask: Volume, ct: Volume) -> Volume:
+    """A lung mask without the air of airways, stomach, bowel and room.
+
+    Lung holds tissue, and its mean over some millimetres is above -960 HU even in emphysema; gas
+    alone is near -1000. Gas of more than 1 ml goes, with a rim of 6 mm. Bullae go too, and `filled`
+    brings them back. A scan in which hardly any of the mask is grey lung (a wide window clipped at
+    the lower end) stays as it is.
+
+    Args:
+        mask: Boolean or 0/1.
+        ct: The scan in HU.
+
+    Returns:
+        Boolean.
+
+    Example:
+        >>> hu = np.full((1, 64, 128), -850, np.int16)
+        >>> hu[:, :, 64:] = -1000
+        >>> left = without_gas(Volume(np.ones(hu.shape, bool)), Volume(hu))
+        >>> left.array[0, 32, ::32].astype(int).tolist()
+        [1, 1, 0, 0]
+    """
+    found = mask.array != 0
+    if not found.any():
+        return mask.with_array(found)
+    box = _bounds(found)
+    inside, hu = found[box], ct.array[box].astype(np.float32)
+    lung = np.count_nonzero(inside & (hu > _GAS_HU) & (hu < -300))
+    if lung < 0.2 * np.count_nonzero(inside):
+        return mask.with_array(found)
+    _, down, across = mask.spacing
+    reach = [max(1, round(_GAS_REACH_MM / mm)) for mm in (down, across)]
+    mean = ndimage.uniform_filter(hu, (1, *(2 * pixels + 1 for pixels in reach)), mode="nearest")
+    gas = without_small(Volume(inside & (mean < _GAS_HU), mask.affine), min_ml=1.0).array
+    rim = ndimage.maximum_filter(gas, (1, *(8 * pixels + 1 for pixels in reach)))
+    result = found.copy()
+    result[box] &= ~rim
+    return mask.with_array(result)
 
 
 def filled(mask: Volume, *, max_hole_mm2: float = 200.0) -> Volume:
@@ -164,6 +214,8 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
     steps = [max(1, int(_COARSE_MM / mm)) for mm in mask.spacing]
     coarse = found[:: steps[0], :: steps[1], :: steps[2]]
+    if not coarse.any():  # specks between the points of the coarse copy
+        steps, coarse = [1, 1, 1], found
     spacing = [mm * step for mm, step in zip(mask.spacing, steps, strict=True)]
     seeds = _seeds(coarse, spacing, middle / steps[2])
     nearest = ndimage.distance_transform_edt(

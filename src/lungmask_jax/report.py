@@ -11,7 +11,7 @@ from lungmask_jax import __version__
 from lungmask_jax.files import atomic
 from lungmask_jax.inference import DISCLAIMER, Segmentation
 
-__all__ = ["row", "update_csv", "write_json"]
+__all__ = ["Row", "row", "update_csv", "write_json"]
 
 Row = Mapping[str, str | float | None]
 
@@ -44,6 +44,13 @@ def write_json(path: Path, values: Row) -> None:
     Args:
         path: Where.
         values: What `row` returned.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "a.json", {"scan": "a", "lungs_ml": None})
+        ...     json.loads(Path(folder, "a.json").read_text())
+        {'scan': 'a', 'lungs_ml': None}
     """
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -55,6 +62,15 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
     Args:
         path: The table; made if it is not there, replaced in one go if it is.
         rows: What `row` returned.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = Path(folder) / "table.csv"
+        ...     update_csv(table, [{"scan": "a", "lungs_ml": 1.0}])
+        ...     update_csv(table, [{"scan": "a", "lungs_ml": 2.0}])
+        ...     table.read_text().splitlines()
+        ['scan,lungs_ml', 'a,2.0']
     """
     table: dict[str, Row] = {}
     if path.exists():

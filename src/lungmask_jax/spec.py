@@ -6,6 +6,7 @@ goes through JSON unchanged.
 
 import dataclasses
 import json
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from lungmask_jax.errors import SpecError, nearest
 
 __all__ = [
     "PRESETS",
+    "VERSION",
     "ModelSpec",
     "PostprocessSpec",
     "PreprocessSpec",
@@ -91,13 +93,14 @@ class ModelSpec(_Checked):
     Attributes:
         name: A name in `lungmask_jax.models`.
         options: Keyword arguments of the architecture; what is missing has its default.
+
+    Example:
+        >>> ModelSpec(options={"channels": (8, 16)}) == ModelSpec(options={"channels": [8, 16]})
+        True
     """
 
     name: str = "unet"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __hash__(self) -> int:
-        return hash((self.name, json.dumps(dict(self.options), sort_keys=True)))
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,12 @@ class PostprocessSpec(_Checked):
         threshold: Probability from which a voxel counts.
         min_component_ml: Smaller connected components are dropped, in millilitres.
         fill_holes: Whether cavities become part of the mask.
+
+    Example:
+        >>> PostprocessSpec(threshold=1.0)
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.SpecError: expected a threshold between 0 and 1, found 1.0
     """
 
     threshold: float = 0.5
@@ -132,6 +141,10 @@ class SegmenterSpec(_Checked):
         flip: Whether the mean over the image and its mirror image is taken.
         card: Where the weights come from: data, licence, recipe, scores, known failures.
         version: Of this layout.
+
+    Example:
+        >>> SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"]).preprocess.region
+        'body'
     """
 
     target: Literal["lungs", "infection"]
@@ -139,15 +152,11 @@ class SegmenterSpec(_Checked):
     preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
     postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
     flip: bool = False
-    card: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: int = VERSION
 
     def _check(self) -> None:
-        if self.version != VERSION:
-            raise SpecError(
-                f"expected a spec of version {VERSION}, found {self.version}: "
-                "a newer lungmask_jax wrote it, upgrade to read it"
-            )
+        _same_version(self.version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +177,10 @@ class TrainSpec(_Checked):
             models only, which must keep such lung inside their mask.
         steps_per_epoch: Steps between two records, validations and checkpoints.
         seed: Of weights, order and augmentation; the same seed gives the same model.
+
+    Example:
+        >>> TrainSpec(steps=100, loss="dice").batch_size
+        8
     """
 
     steps: int = 600
@@ -180,6 +193,7 @@ class TrainSpec(_Checked):
     loss: str = "bce_dice"
     augment: float = 1.0
     opacities: float = 0.0
+    gas: float = 0.0
     steps_per_epoch: int = 50
     seed: int = 0
 
@@ -191,7 +205,7 @@ class TrainSpec(_Checked):
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"expected {name} above 0, found {getattr(self, name)}")
-        for name in ("warmup", "ema_decay", "opacities"):
+        for name in ("warmup", "ema_decay", "opacities", "gas"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SpecError(f"expected {name} in [0, 1], found {getattr(self, name)}")
 
@@ -235,6 +249,8 @@ def from_json(text: str, kind: type[T]) -> T:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpecError(f"expected a {kind.__name__} as JSON, found {text[:40]!r}") from error
+    if isinstance(values, Mapping) and "version" in values:
+        _same_version(values["version"])  # before its new keys are called unknown
     return _coerced(values, kind, kind.__name__)  # type: ignore[no-any-return]
 
 
@@ -261,7 +277,8 @@ def _coerced(value: Any, kind: Any, where: str) -> Any:
         if isinstance(value, Mapping):
             return {key: _plain(item) for key, item in value.items()}
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        if math.isfinite(value):
+            return float(value)
     elif type(value) is kind:
         return value
     expected = getattr(kind, "__name__", kind) if origin is None else kind
@@ -277,6 +294,14 @@ def _built(values: Mapping[str, Any], kind: Any, where: str) -> Any:
         return kind(**values)
     except TypeError as error:
         raise SpecError(f"incomplete {where}: {error}") from error
+
+
+def _same_version(version: int) -> None:
+    if version != VERSION:
+        raise SpecError(
+            f"expected a spec of version {VERSION}, found {version!r}: "
+            "another lungmask_jax wrote it, upgrade to read it"
+        )
 
 
 def _at_least(name: str, value: float, smallest: float) -> None:

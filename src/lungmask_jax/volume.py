@@ -56,7 +56,11 @@ class Volume:
                 "give a single slice as array[None]"
             )
         affine = np.asarray(self.affine, np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.linalg.det(affine):
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or np.linalg.matrix_rank(affine) < 4
+        ):
             raise ShapeError(
                 f"expected an invertible 4x4 affine, found {affine.tolist()}: mend the header"
             )

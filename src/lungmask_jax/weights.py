@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 
 from lungmask_jax import models
-from lungmask_jax.errors import WeightsError
+from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.files import atomic
 from lungmask_jax.models import Model
 from lungmask_jax.registry import Registry
@@ -28,6 +29,16 @@ __all__ = ["Bundle", "create_model", "load", "names", "registry", "save"]
 
 _SPEC = "__spec__"
 _CHECKSUM = "__checksum__"
+_DAMAGE = (  # what numpy and zipfile raise on files that are not what they seem
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +51,11 @@ class Bundle:
         params: The network's parameters, float32.
         state: The network's state, float32.
         checksum: SHA-256 of the arrays, in hex.
+
+    Example:
+        >>> spec = SegmenterSpec(target="lungs", model=ModelSpec(options={"channels": [4, 8]}))
+        >>> Bundle("mine", spec, *create_model(spec.model).init(jax.random.key(0)), "").model.stride
+        4
     """
 
     name: str
@@ -58,19 +74,19 @@ def _shipped(name: str) -> Path:
     return Path(__file__).parent / "bundles" / f"{name}.npz"
 
 
-def lungs() -> Path:
+def _lungs() -> Path:
     """The lung model that ships with the library."""
     return _shipped("lungs")
 
 
-def infection() -> Path:
+def _infection() -> Path:
     """The infection model that ships with the library."""
     return _shipped("infection")
 
 
 registry: Registry[Any] = Registry(
     "lungmask_jax.weights",
-    {"infection": "lungmask_jax.weights:infection", "lungs": "lungmask_jax.weights:lungs"},
+    {"infection": "lungmask_jax.weights:_infection", "lungs": "lungmask_jax.weights:_lungs"},
 )
 """Names of bundles to functions that return the path of one."""
 
@@ -148,7 +164,8 @@ def save(
         raise WeightsError(f"expected a path that ends in .npz, found {path}")
     kind = np.float16 if half else np.float32
     leaves = _leaves({"params": params, "state": state})
-    arrays = {name: np.asarray(leaf, kind) for name, leaf in leaves.items()}
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is named below
+        arrays = {name: np.asarray(leaf, kind) for name, leaf in leaves.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise WeightsError(
@@ -178,19 +195,22 @@ def create_model(spec: ModelSpec) -> Model:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], SegmenterSpec, str]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         text, checksum = str(arrays.pop(_SPEC)), str(arrays.pop(_CHECKSUM))
     except FileNotFoundError as error:
         raise WeightsError(f"expected a weights bundle, found no file {path}") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise WeightsError(
             f"expected a weights bundle, {path} is damaged or something else ({error}): "
             "download or train it again"
         ) from error
     if _checksum(arrays) != checksum:
         raise WeightsError(f"the arrays of {path} differ from its checksum: get the file again")
-    return arrays, from_json(text, SegmenterSpec), checksum
+    try:
+        return arrays, from_json(text, SegmenterSpec), checksum
+    except SpecError as error:
+        raise WeightsError(f"the spec of {path} cannot be read: {error}") from error
 
 
 def _filled(template: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Any:

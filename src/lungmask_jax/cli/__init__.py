@@ -80,7 +80,7 @@ def _add_segment(commands: Any) -> None:
         "(default: lungs infection)",
     )
     _add_window(segment)
-    segment.set_defaults(run=_segment)
+    segment.set_defaults(run=_run_segment)
 
 
 def _add_train(commands: Any) -> None:
@@ -107,7 +107,7 @@ def _add_train(commands: Any) -> None:
         train.add_argument(f"--{name}", type=kind, help="default: that of TrainSpec")
     train.add_argument("--seed", type=int, default=0)
     _add_window(train)
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_run_train)
 
 
 def _add_demo(commands: Any) -> None:
@@ -120,7 +120,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
     demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
     demo.add_argument("--seed", type=int, default=0, help="another patient")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_run_demo)
 
 
 def _add_window(parser: argparse.ArgumentParser) -> None:
@@ -133,19 +133,19 @@ def _add_window(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _segment(options: argparse.Namespace) -> int:
+def _run_segment(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _segment
 
     return _segment.run(options)
 
 
-def _train(options: argparse.Namespace) -> int:
+def _run_train(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _train
 
     return _train.run(options)
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _run_demo(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _demo
 
     return _demo.run(options)

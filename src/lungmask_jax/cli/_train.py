@@ -129,7 +129,8 @@ def _train_spec(options: argparse.Namespace) -> TrainSpec:
         for name in ("steps", "batch_size", "learning_rate", "seed")
         if getattr(options, name) is not None
     }
-    return TrainSpec(opacities=0.3 if options.target == "lungs" else 0.0, **given)
+    rate = 0.5 if options.target == "lungs" else 0.0
+    return TrainSpec(opacities=rate, gas=rate, **given)
 
 
 def _postprocess(target: str) -> PostprocessSpec:

@@ -172,7 +172,7 @@ def from_linen(
     def init(key: jax.Array, /) -> tuple[Params, State]:
         images = jnp.zeros((1, *image_shape, in_channels))
         state = dict(module.init({"params": key, "dropout": key}, images, train=False))
-        return state.pop("params"), state
+        return state.pop("params", {}), state
 
     def apply(
         params: Params,

@@ -23,6 +23,11 @@ class Box(NamedTuple):
         bottom: Row after the last.
         left: First column.
         right: Column after the last.
+
+    Example:
+        >>> box = Box(top=10, bottom=40, left=20, right=60)
+        >>> np.zeros((64, 64))[box.top : box.bottom, box.left : box.right].shape
+        (30, 40)
     """
 
     top: int

@@ -1,0 +1,51 @@
+import os
+from pathlib import Path
+
+import hypothesis
+import jax
+import optax
+import pytest
+
+hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=40)
+hypothesis.settings.load_profile("lungmask_jax")
+
+DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _strict():
+    """No implicit promotion of dtypes or ranks in our code; Adam's own is excused."""
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(optax, "adamw", _excused(optax.adamw))
+        yield
+
+
+def _excused(make):
+    def made(*args, **options):
+        tx = make(*args, **options)
+
+        def update(*args):
+            with jax.numpy_dtype_promotion("standard"):
+                return tx.update(*args)
+
+        return optax.GradientTransformation(tx.init, update)
+
+    return made
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Real scans, too large to ship; tests that want them are skipped where they are missing."""
+    folder = Path(os.environ.get("LUNGMASK_DATA", DATA)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real scans in {folder}: set LUNGMASK_DATA to their folder")
+    return folder

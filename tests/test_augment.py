@@ -1,0 +1,185 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from lungmask_jax import labels
+from lungmask_jax.augment import augment, flip, gas, intensities, opacities, warp
+
+SHAPE = (4, 24, 32, 1)
+keys = st.integers(0, 2**31).map(jax.random.key)
+few = settings(max_examples=15)
+
+jitted_warp = jax.jit(warp)
+jitted_intensities = jax.jit(intensities)
+jitted_opacities = jax.jit(opacities)
+jitted_gas = jax.jit(gas)
+jitted = jax.jit(functools.partial(augment, opacity_rate=0.5, gas_rate=0.5))
+
+
+def noise(seed=0, shape=SHAPE):
+    return jnp.asarray(np.random.default_rng(seed).random(shape, np.float32))
+
+
+def lungs():
+    """Two boxes in each image."""
+    mask = np.zeros(SHAPE, np.float32)
+    mask[:, 6:18, 4:13] = mask[:, 6:18, 19:28] = 1
+    return jnp.asarray(mask)
+
+
+@few
+@given(keys)
+def test_images_and_masks_stay_between_zero_and_one(key):
+    for values in jitted(key, noise(), lungs()):
+        assert values.shape == SHAPE
+        assert values.dtype == jnp.float32
+        assert 0 <= float(values.min()) <= float(values.max()) <= 1
+
+
+@few
+@given(keys)
+def test_masks_move_with_their_images(key):
+    mask = noise()
+    image, moved = jitted_warp(key, mask, mask)
+    _, inside = jitted_warp(key, mask, jnp.ones(SHAPE))
+    inside = np.asarray(inside) > 1 - 1e-5
+    assert inside.mean() > 0.2
+    np.testing.assert_allclose(image[inside], moved[inside], atol=1e-4)
+
+
+@few
+@given(keys)
+def test_what_enters_from_outside_is_background_of_one_grey(key):
+    image, mask = jitted_warp(key, noise(), jnp.ones(SHAPE))
+    for one, inside in zip(np.asarray(image), np.asarray(mask), strict=True):
+        grey = one[inside == 0]
+        np.testing.assert_allclose(grey, np.full_like(grey, grey[:1].sum()), atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [jitted_intensities, lambda k, x: jitted_warp(k, x, x)[0]])
+def test_one_key_gives_one_result_and_another_key_another(change):
+    first, again, other = (change(jax.random.key(number), noise()) for number in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_images_of_a_batch_draw_their_own_numbers(key):
+    alike = jnp.broadcast_to(noise()[:1], SHAPE)
+    for images in (jitted_warp(key, alike, alike)[0], jitted_intensities(key, alike)):
+        assert len({np.asarray(image).tobytes() for image in images}) == len(alike)
+
+
+def test_an_image_does_not_depend_on_its_neighbours(key):
+    others = noise().at[1:].set(noise(seed=1)[1:])
+    np.testing.assert_array_equal(
+        jitted(key, noise(), lungs())[0][0], jitted(key, others, lungs())[0][0]
+    )
+
+
+def test_strength_zero_changes_nothing(key):
+    image, mask = augment(key, noise(), lungs(), strength=0.0)
+    np.testing.assert_array_equal(image, noise())
+    np.testing.assert_array_equal(mask, lungs())
+
+
+def test_a_warp_of_strength_zero_only_flips():
+    images = noise()
+    seen = set()
+    for number in range(4):
+        moved, _ = jitted_warp(jax.random.key(number), images, images, strength=0.0)
+        for before, after in zip(np.asarray(images), np.asarray(moved), strict=True):
+            flips = [np.flip(before, axis) for axis in ((), 0, 1, (0, 1))]
+            (kind,) = [k for k, f in enumerate(flips) if np.allclose(f, after, atol=1e-4)]
+            seen.add(kind)
+    assert seen == {0, 1, 2, 3}
+
+
+@few
+@given(keys)
+def test_a_weaker_change_of_intensities_is_a_smaller_one(key):
+    images = 0.2 + 0.6 * noise()
+    weak = jnp.abs(jitted_intensities(key, images, strength=0.01) - images).mean()
+    strong = jnp.abs(jitted_intensities(key, images, strength=1.0) - images).mean()
+    assert float(weak) < 0.01
+    assert float(weak) < float(strong)
+
+
+@few
+@given(keys)
+def test_intensities_keep_a_flat_background_black_and_bright_bright(key):
+    halves = jnp.zeros(SHAPE).at[:, :, 16:].set(1.0)
+    changed = np.asarray(jitted_intensities(key, halves))
+    assert (changed[:, :, 20:-4].mean((1, 2)) > changed[:, :, 4:12].mean((1, 2))).all()
+
+
+@few
+@given(keys)
+def test_opacities_lie_inside_the_lungs_and_never_darken(key):
+    images = 0.8 * noise()
+    changed = np.asarray(jitted_opacities(key, images, lungs(), rate=1.0))
+    outside = np.asarray(lungs()) == 0
+    np.testing.assert_array_equal(changed[outside], np.asarray(images)[outside])
+    assert (changed >= np.asarray(images) - 1e-6).all()
+    assert changed.max() <= 1
+
+
+def test_opacities_come_at_their_rate():
+    images = jnp.full(SHAPE, 0.2)
+
+    def changed(rate):
+        runs = [jitted_opacities(jax.random.key(n), images, lungs(), rate=rate) for n in range(60)]
+        return float(np.mean([(run != images).any((1, 2, 3)) for run in runs]))
+
+    assert changed(0.0) == 0
+    assert changed(1.0) > 0.9  # in a few no patch meets the lungs
+    assert abs(changed(0.5) - changed(1.0) / 2) < 0.12
+
+
+def test_without_warp_the_masks_stay_and_the_images_change(key):
+    change = jax.jit(functools.partial(augment, strength=0.0, opacity_rate=1.0))
+    image, mask = change(key, 0.2 * noise(), lungs())
+    np.testing.assert_array_equal(mask, lungs())
+    assert (image != 0.2 * noise()).any()
+
+
+@few
+@given(keys)
+def test_gas_lies_outside_the_lungs_and_never_brightens(key):
+    images = 0.2 + 0.8 * noise()
+    changed = np.asarray(jitted_gas(key, images, lungs(), rate=1.0))
+    inside = np.asarray(lungs()) == 1
+    np.testing.assert_array_equal(changed[inside], np.asarray(images)[inside])
+    assert (changed <= np.asarray(images) + 1e-6).all()
+    assert changed.min() >= 0
+
+
+def test_without_a_rate_there_is_no_gas(key):
+    assert (jitted_gas(key, noise(), 0 * lungs(), rate=1.0) != noise()).any()
+    np.testing.assert_array_equal(jitted_gas(key, noise(), 0 * lungs(), rate=0.0), noise())
+
+
+def test_other_values_do_not_compile_again(key):
+    jitted(key, noise(), lungs())
+    count = jitted._cache_size()
+    jitted(jax.random.key(9), noise(seed=9), 1 - lungs())
+    assert jitted._cache_size() == count
+
+
+@given(arrays.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 2)))
+def test_flip_mirrors_and_swaps_the_sides(mask):
+    flipped = flip(jnp.asarray(mask))
+    assert flipped.dtype == jnp.uint8
+    np.testing.assert_array_equal(flipped, labels.swap_sides(mask[..., ::-1]))
+    np.testing.assert_array_equal(flip(flipped), mask)
+
+
+def test_flip_takes_other_axes_and_other_pairs():
+    mask = jnp.array([[1, 3], [2, 5]])
+    assert flip(mask, axis=0, swap=((1, 2), (3, 5))).tolist() == [[1, 3], [2, 5]]
+    assert flip(mask, axis=0, swap=()).tolist() == [[2, 5], [1, 3]]

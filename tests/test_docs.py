@@ -1,0 +1,80 @@
+"""The documentation: examples run, commands parse, links resolve, no public name is missing."""
+
+import doctest
+import importlib
+import io
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import lungmask_jax
+from lungmask_jax import cli
+
+ROOT = Path(__file__).parents[1]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs/api/index.md"]
+API = sorted((ROOT / "docs" / "api").glob("*.md"))
+MODULES = [m.name for m in pkgutil.iter_modules(lungmask_jax.__path__) if m.name[0] != "_"]
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def fenced(page: Path, language: str) -> str:
+    """The lines inside fences of a language; the others are blank, so that numbers hold."""
+    lines, inside = [], ""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        fence = re.fullmatch(r"```(\S*)", line)
+        if fence:
+            inside = "" if inside else fence[1] or "text"
+        lines.append(line if inside == language and not fence else "")
+    return "\n".join(lines)
+
+
+def with_fences(language: str, word: str) -> list[Path]:
+    return [page for page in GUIDES if word in fenced(page, language)]
+
+
+def page_name(page: object) -> str:
+    return str(page.relative_to(ROOT)) if isinstance(page, Path) else str(page)
+
+
+@pytest.mark.parametrize("page", with_fences("python", ">>>"), ids=page_name)
+def test_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = doctest.DocTestParser().get_doctest(
+        fenced(page, "python"), {}, page.name, str(page), 0
+    )
+    printed = io.StringIO()
+    doctest.DocTestRunner(optionflags=FLAGS).run(examples, out=printed.write)
+    assert not printed.getvalue(), printed.getvalue()
+
+
+@pytest.mark.parametrize("page", with_fences("bash", "lungmask-jax "), ids=page_name)
+def test_commands_parse(page):
+    lines = re.split(r"\n|&&", fenced(page, "bash").replace("\\\n", " "))
+    words = [shlex.split(line, comments=True) for line in lines]
+    for program, *arguments in filter(None, words):
+        if program == "lungmask-jax":
+            cli._parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", [*GUIDES, *API[:-1], ROOT / "CONTRIBUTING.md"], ids=page_name)
+def test_links_resolve(page):
+    targets = re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if target and "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_name_is_in_the_api_pages(name):
+    module = importlib.import_module(f"lungmask_jax.{name}")
+    page = (ROOT / "docs" / "api" / f"{name}.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. auto(?:class|function|data):: (\S+)$", page, re.MULTILINE)
+    assert set(documented) >= {f"{module.__name__}.{each}" for each in public_names(module)}
+
+
+def public_names(module) -> list[str]:
+    """Those of ``__all__``; without one, what the module itself defines."""
+    own = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    return vars(module).get("__all__", [name for name in own if not name.startswith("_")])

@@ -1,0 +1,67 @@
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungmask_jax import errors
+from lungmask_jax.errors import LungmaskError, nearest
+
+KINDS = {
+    errors.ScanError: ValueError,
+    errors.ShapeError: ValueError,
+    errors.SpecError: ValueError,
+    errors.WeightsError: ValueError,
+    errors.UnknownNameError: KeyError,
+    errors.PluginError: ImportError,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_is_ours_and_the_builtin_one_expects(kind):
+    with pytest.raises(LungmaskError, match="expected this") as caught:
+        raise kind("expected this, found that")
+    assert isinstance(caught.value, KINDS[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_is_shown_as_it_was_written(kind):
+    assert str(kind("no 'x': did you mean 'y'?")) == "no 'x': did you mean 'y'?"
+    assert str(kind()) == ""
+
+
+def test_the_tree_in_the_docstring_names_every_class():
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and value.__module__ == errors.__name__
+    }
+    assert defined == {kind.__name__ for kind in KINDS} | {"LungmaskError", "ScanWarning"}
+    for name in defined:
+        assert name in errors.__doc__
+
+
+def test_a_mended_scan_is_a_warning_and_no_error():
+    assert issubclass(errors.ScanWarning, UserWarning)
+    assert not issubclass(errors.ScanWarning, LungmaskError)
+
+
+def test_nearest_of_nothing_says_so():
+    assert nearest("unet", []) == "known: none"
+
+
+def test_nearest_prefers_the_closest_name():
+    assert nearest("unet3", ["unet", "units", "linear"]) == "did you mean 'unet'?"
+
+
+def test_nearest_lists_all_names_when_none_is_close():
+    assert nearest("qqq", iter(["unet", "linear"])) == "known: 'linear', 'unet'"
+
+
+@given(st.text(min_size=1), st.sets(st.text(min_size=1), min_size=1))
+def test_nearest_suggests_only_what_is_known(name, known):
+    said = nearest(name, known)
+    if said.startswith("did you mean"):
+        assert said in {f"did you mean {choice!r}?" for choice in known}
+    else:
+        assert all(repr(choice) in said for choice in known)

@@ -1,0 +1,74 @@
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import lungmask_jax
+
+ROOT = Path(lungmask_jax.__file__).parent
+
+ROWS = [  # a module imports only from the rows above its own, and siblings never
+    ["errors"],
+    ["files", "labels", "registry", "spec", "volume"],
+    [
+        "augment",
+        "io",
+        "losses",
+        "metrics",
+        "models",
+        "phantoms",
+        "postprocess",
+        "preprocess",
+        "viz",
+    ],
+    ["data", "quantify", "weights"],
+    ["inference", "training"],
+    ["report"],
+    ["cli"],
+]
+USERS = {  # who may import what others wrote; numpy is for all
+    "cv2": {"io", "preprocess", "viz"},
+    "flax": {"models"},
+    "jax": {"augment", "cli", "inference", "losses", "models", "preprocess", "training", "weights"},
+    "nibabel": {"io"},
+    "optax": {"losses", "training"},
+    "pydicom": {"io"},
+    "rich": {"cli"},
+    "scipy": {"metrics", "phantoms", "postprocess"},
+}
+ROW = {name: number for number, names in enumerate(ROWS) for name in names}
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT or path.stem in ROW]
+
+
+def owner(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported(path):
+    """Dotted names of all imports in a file, wherever they stand."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_a_row():
+    modules = {owner(path) for path in ROOT.rglob("*.py")} - {"__init__", "__main__"}
+    assert modules == set(ROW)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    ours = [name.split(".")[1] for name in imported(path) if name.startswith("lungmask_jax.")]
+    for name in set(ours) - {owner(path), "__version__"}:
+        assert ROW[name] < ROW[owner(path)], f"{owner(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_of_others_has_its_few_users(path):
+    roots = {name.split(".")[0] for name in imported(path)}
+    for name in roots - set(sys.stdlib_module_names) - {"lungmask_jax", "numpy"}:
+        assert owner(path) in USERS.get(name, set()), f"{owner(path)} imports {name}"

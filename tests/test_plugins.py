@@ -1,0 +1,156 @@
+import importlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lungmask_jax import models
+from lungmask_jax.errors import PluginError, SpecError, UnknownNameError
+from lungmask_jax.registry import Registry
+from lungmask_jax.spec import TrainSpec
+from lungmask_jax.training import Samples, train
+
+GROUP = "lungmask_jax.models"
+
+NETWORK = """
+import jax.numpy as jnp
+from lungmask_jax.models import Model
+
+def build(*, scale=1.0):
+    return Model(
+        init=lambda key: ({"w": jnp.float32(scale), "b": jnp.float32(0)}, {}),
+        apply=lambda p, s, images, *, train=False, key=None: (images * p["w"] + p["b"], s),
+    )
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a fake distribution with one module and some entry points."""
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = []
+
+    def install(name, entries, source="", group=GROUP):
+        module = name.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(source)
+        info = tmp_path / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [f"{entry} = {value}" for entry, value in entries.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+        importlib.invalidate_caches()
+        modules.append(module)
+        return module
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def registry():
+    return Registry(GROUP, {"join": "os.path:join"})
+
+
+def test_without_anything_a_registry_is_empty():
+    registry = Registry("a.group.that.nobody.uses", {})
+    assert list(registry) == []
+    assert len(registry) == 0
+    with pytest.raises(UnknownNameError, match="known: none"):
+        registry["x"]
+
+
+def test_listing_and_asking_import_nothing(registry, install):
+    module = install("lung-net", {"lung_net": "lung_net:build"}, "raise RuntimeError('imported')")
+    assert list(registry) == ["join", "lung_net"]
+    assert len(registry) == 2
+    assert "lung_net" in registry
+    assert "lung_nets" not in registry
+    assert module not in sys.modules
+
+
+def test_looking_up_imports_that_package_alone_and_once(registry, install):
+    one = install("one-net", {"one": "one_net:build"}, "build = object()")
+    other = install("other-net", {"other": "other_net:build"}, "build = object()")
+    assert registry["one"] is registry["one"] is sys.modules[one].build
+    assert other not in sys.modules
+
+
+def test_a_builtin_cannot_be_shadowed(registry, install):
+    module = install("thief", {"join": "thief:join"}, "join = None")
+    assert registry["join"] is importlib.import_module("os.path").join
+    assert list(registry) == ["join"]
+    assert module not in sys.modules
+
+
+def test_two_claimants_are_both_named(registry, install):
+    install("first-net", {"net": "first_net:build"}, "build = 1")
+    install("second-net", {"net": "second_net:build"}, "build = 2")
+    assert list(registry) == ["join", "net"]
+    with pytest.raises(PluginError, match=r"first-net \(first_net:build\).*second-net"):
+        registry["net"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import a_module_that_is_not_there", "ModuleNotFoundError.*a_module_that_is_not_there"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("", "AttributeError.*build"),
+        ("build = (", "SyntaxError"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_leaves_the_others_alone(registry, install, source, message):
+    install("broken-net", {"broken": "broken_net:build"}, source)
+    with pytest.raises(PluginError, match=rf"'broken' .* broken-net \(.*{message}") as caught:
+        registry["broken"]
+    assert caught.value.__cause__ is not None
+    assert callable(registry["join"])
+
+
+def test_an_unknown_name_suggests_the_nearest(registry, install):
+    install("lung-net", {"lung_net": "lung_net:build"})
+    with pytest.raises(UnknownNameError, match=f"no 'lungnet' in '{GROUP}'.*'lung_net'"):
+        registry["lungnet"]
+    assert registry.get("lungnet") is None
+
+
+def test_entry_points_of_other_groups_do_not_count(registry, install):
+    install("elsewhere", {"net": "elsewhere:build"}, group="lungmask_jax.weights")
+    assert "net" not in registry
+
+
+def test_a_name_registered_here_can_be_replaced_but_takes_no_other(registry, install):
+    install("lung-net", {"lung_net": "lung_net:build"})
+    registry.register("mine", 1)
+    registry.register("mine", 2)
+    assert registry["mine"] == 2
+    assert list(registry) == ["join", "lung_net", "mine"]
+    for taken in ("join", "lung_net"):
+        with pytest.raises(PluginError, match=f"'{taken}' is taken"):
+            registry.register(taken, 3)
+
+
+def test_an_architecture_of_a_plugin_is_created_and_trained(install):
+    install("line-net", {"line": "line_net:build"}, NETWORK)
+    assert {"line", "unet"} <= set(models.names())
+    model = models.create("line", scale=2.0)
+    params, state = model.init(jax.random.key(0))
+    images = jnp.full((1, 8, 8, 1), 3.0)
+    np.testing.assert_array_equal(model.apply(params, state, images)[0], jnp.full_like(images, 6))
+    samples = Samples.of(np.ones((2, 8, 8, 1), np.float32), np.zeros((2, 8, 8)))
+    spec = TrainSpec(steps=1, batch_size=2, warmup=0, augment=0)
+    (epoch,) = train(model, samples, spec)
+    assert float(epoch.train_state.params["b"]) < 0  # everything is background: logits fall
+
+
+def test_options_that_an_architecture_does_not_take_are_refused():
+    with pytest.raises(SpecError, match=r"'depth': 3.*'unet'.*depth"):
+        models.create("unet", depth=3)
+
+
+def test_an_unknown_architecture_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'unet'"):
+        models.create("u_net")

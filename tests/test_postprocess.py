@@ -1,0 +1,284 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+
+from lungmask_jax import labels, postprocess
+from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.spec import PostprocessSpec
+from lungmask_jax.volume import Volume
+
+masks = arrays.arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 10), st.integers(1, 12)))
+spacings = st.sampled_from([(1, 1, 1), (5, 0.7, 0.7), (0.5, 0.5, 0.5), (10, 2, 2)])
+
+
+def at(array, spacing=(1.0, 1.0, 1.0)):
+    return Volume(np.asarray(array), np.diag([*spacing, 1.0]))
+
+
+def ball(shape, center, radius):
+    """An ellipsoid; `radius` is one number an axis."""
+    grid = np.indices(shape)
+    parts = zip(grid, center, np.broadcast_to(radius, 3), strict=True)
+    return sum(((line - middle) / size) ** 2 for line, middle, size in parts) <= 1
+
+
+def lungs(slices=10, *, bridge=(), gap=12, rows=48, columns=80):
+    """Two ellipsoids, right and left of the middle, joined in the slices of `bridge`."""
+    shape, half = (slices, rows, columns), gap / 2 + 13
+    middle = (columns - 1) / 2
+    right, left = (
+        ball(shape, ((slices - 1) / 2, rows / 2, middle + side * half), (0.8 * slices, 18, 13))
+        for side in (-1, 1)
+    )
+    joined = np.zeros(shape, bool)
+    low, high = int(middle - half), int(middle + half)
+    joined[list(bridge), rows // 2 - 14 : rows // 2 - 11, low:high] = True
+    return right, left, right | left | joined
+
+
+# --- sides ---
+
+
+def test_sides_of_an_empty_mask_are_empty():
+    found = postprocess.sides(at(np.zeros((2, 4, 4), bool))).array
+    assert found.dtype == np.uint8
+    assert not found.any()
+
+
+@pytest.mark.parametrize("slices", [1, 10])
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (5, 0.7, 0.7), (0.6, 0.6, 0.6), (8, 3, 3)])
+def test_separate_lungs_are_right_and_left_of_the_middle(slices, spacing):
+    right, left, both = lungs(slices)
+    found = postprocess.sides(at(both, spacing)).array
+    np.testing.assert_array_equal(found, RIGHT * right + LEFT * left)
+
+
+@pytest.mark.parametrize("bridge", [[5], [3, 4, 5, 6], range(10)])
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (5, 0.7, 0.7)])
+def test_touching_lungs_are_parted_where_they_touch(bridge, spacing):
+    right, left, both = lungs(bridge=bridge)
+    found = postprocess.sides(at(both, spacing)).array
+    np.testing.assert_array_equal(found > 0, both)
+    assert (found[right] == RIGHT).mean() > 0.99
+    assert (found[left] == LEFT).mean() > 0.99
+
+
+def test_touching_lungs_of_one_slice_are_parted():
+    right, left, both = lungs(1, bridge=[0])
+    found = postprocess.sides(at(both)).array
+    assert (found[right] == RIGHT).mean() > 0.99
+    assert (found[left] == LEFT).mean() > 0.99
+
+
+@pytest.mark.parametrize("bridge", [[], [4, 5], range(10)])
+def test_the_mirror_image_has_its_sides_swapped(bridge):
+    both = lungs(bridge=bridge)[2]
+    found = postprocess.sides(at(both)).array
+    mirrored = postprocess.sides(at(both[:, :, ::-1])).array
+    swapped = labels.swap_sides(found)[:, :, ::-1]
+    assert (mirrored != swapped).mean() <= 0.001 * both.mean()
+
+
+@pytest.mark.parametrize("side", [RIGHT, LEFT])
+def test_a_single_lung_has_the_side_it_lies_on(side):
+    lung = lungs()[side - 1]
+    np.testing.assert_array_equal(postprocess.sides(at(lung)).array, side * lung)
+
+
+def test_the_midline_decides_and_not_the_middle_of_the_slice():
+    lung = np.zeros((4, 20, 60), bool)
+    lung[:, 5:15, 10:25] = True
+    assert set(np.unique(postprocess.sides(at(lung), midline=30).array)) == {0, RIGHT}
+    assert set(np.unique(postprocess.sides(at(lung), midline=8).array)) == {0, LEFT}
+
+
+def test_both_lungs_right_of_the_middle_are_told_apart_by_the_midline():
+    both = np.zeros((4, 20, 80), bool)
+    both[:, 5:15, 2:14] = both[:, 5:15, 20:32] = True
+    found = postprocess.sides(at(both), midline=17).array
+    np.testing.assert_array_equal(found[0, 10, [5, 25]], [RIGHT, LEFT])
+
+
+@pytest.mark.parametrize(("column", "side"), [(3, RIGHT), (15, LEFT)])
+def test_a_speck_too_small_for_the_coarse_copy_has_its_side(column, side):
+    speck = np.zeros((5, 9, 20), bool)
+    speck[1, 3, column] = True
+    np.testing.assert_array_equal(postprocess.sides(at(speck)).array, side * speck)
+
+
+@settings(max_examples=60)
+@given(masks, spacings)
+def test_sides_label_the_mask_and_nothing_else(mask, spacing):
+    found = postprocess.sides(at(mask, spacing)).array
+    assert found.dtype == np.uint8
+    assert set(np.unique(found)) <= {0, RIGHT, LEFT}
+    np.testing.assert_array_equal(found > 0, mask)
+
+
+# --- filled ---
+
+
+def test_an_empty_mask_has_nothing_to_fill():
+    assert not postprocess.filled(at(np.zeros((2, 4, 4)))).array.any()
+
+
+def test_a_cavity_closed_in_three_dimensions_is_filled_whatever_its_size():
+    shell = ball((24, 40, 40), (12, 20, 20), 11) & ~ball((24, 40, 40), (12, 20, 20), 9)
+    found = postprocess.filled(at(shell), max_hole_mm2=0).array
+    np.testing.assert_array_equal(found, shell | ball((24, 40, 40), (12, 20, 20), 9))
+
+
+def test_a_liver_dome_that_opens_below_is_not_lung():
+    lung = np.zeros((10, 40, 40), bool)
+    lung[:, 4:36, 4:36] = True
+    dome = ball((10, 40, 40), (0, 20, 20), (6, 12, 12))
+    lung &= ~dome
+    found = postprocess.filled(at(lung, (5, 1, 1)), max_hole_mm2=10).array
+    np.testing.assert_array_equal(found[:5], lung[:5])
+
+
+def test_a_dome_stays_open_where_the_scan_goes_on_below():
+    lung = np.zeros((12, 40, 40), bool)
+    lung[2:, 4:36, 4:36] = True
+    lung &= ~ball((12, 40, 40), (2, 20, 20), (6, 12, 12))
+    found = postprocess.filled(at(lung, (5, 1, 1)), max_hole_mm2=10).array
+    np.testing.assert_array_equal(found[:7], lung[:7])
+
+
+@pytest.mark.parametrize(("spacing", "closed"), [(1.0, True), (2.0, False)])
+def test_holes_of_a_slice_are_filled_up_to_their_area(spacing, closed):
+    lung = np.ones((3, 30, 30), bool)
+    lung[:, 10:20, 10:20] = False  # a vessel through all slices, 100 or 400 square millimetres
+    found = postprocess.filled(at(lung, (5, spacing, spacing))).array
+    assert found.all() == closed
+    np.testing.assert_array_equal(found.all(axis=(1, 2)), [closed] * 3)
+
+
+def test_a_hole_at_the_border_of_a_slice_is_open():
+    lung = np.ones((1, 8, 8), bool)
+    lung[0, 0, 3] = False
+    np.testing.assert_array_equal(postprocess.filled(at(lung)).array, lung)
+
+
+@given(masks, spacings)
+def test_filling_only_adds_and_leaves_nothing_to_add(mask, spacing):
+    before = mask.copy()
+    found = postprocess.filled(at(mask, spacing)).array
+    assert found[mask].all()
+    np.testing.assert_array_equal(postprocess.filled(at(found, spacing)).array, found)
+    np.testing.assert_array_equal(mask, before)  # the argument is left alone
+
+
+@given(masks)
+def test_filling_without_a_limit_is_that_of_scipy_slice_by_slice(mask):
+    found = postprocess.filled(at(mask), max_hole_mm2=1e9).array
+    planes = [ndimage.binary_fill_holes(plane) for plane in ndimage.binary_fill_holes(mask)]
+    np.testing.assert_array_equal(found, planes)
+
+
+# --- without_small ---
+
+
+def naive_without_small(mask, min_voxels, min_share):
+    """Components one at a time."""
+    components, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    parts = [components == number for number in range(1, count + 1)]
+    largest = max((part.sum() for part in parts), default=0)
+    kept = np.zeros(mask.shape, bool)
+    for part in parts:
+        if part.sum() >= min_voxels and part.sum() >= min_share * largest:
+            kept |= part
+    return kept
+
+
+@given(masks, st.integers(0, 12), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_small_components_go_as_in_a_loop_over_components(mask, voxels, share):
+    volume = at(mask, (5, 2, 1))  # 0.01 ml a voxel
+    found = postprocess.without_small(volume, min_ml=0.01 * voxels - 0.001, min_share=share).array
+    smallest = voxels if len(mask) > 1 else 0
+    np.testing.assert_array_equal(found, naive_without_small(mask, smallest, share))
+
+
+def test_by_default_everything_stays():
+    mask = np.zeros((2, 4, 4), np.uint8)
+    mask[0, 0, 0] = mask[1, 3, 3] = 1
+    np.testing.assert_array_equal(postprocess.without_small(at(mask)).array, mask)
+
+
+def test_voxels_that_touch_at_a_corner_are_one_component():
+    mask = np.zeros((2, 4, 4), bool)
+    mask[0, 0, 0] = mask[1, 1, 1] = True
+    assert postprocess.without_small(at(mask), min_ml=0.002).array.sum() == 2
+
+
+def test_in_a_scan_of_one_slice_nothing_goes_by_volume():
+    mask = np.zeros((1, 4, 4), bool)
+    mask[0, 0, 0] = True
+    assert postprocess.without_small(at(mask), min_ml=100).array.sum() == 1
+
+
+# --- clean_lungs and clean_infection ---
+
+
+def test_an_empty_mask_stays_empty():
+    empty = at(np.zeros((3, 8, 8), np.uint8))
+    spec = PostprocessSpec(min_component_ml=1, fill_holes=True)
+    assert not postprocess.clean_lungs(empty, spec).array.any()
+    assert not postprocess.clean_infection(empty, empty, spec).array.any()
+
+
+def test_clean_lungs_drops_specks_fills_vessels_and_names_sides():
+    right, left, both = lungs()
+    raw = both.copy()
+    raw[5, 24, 12:15] = False  # a vessel
+    raw[0, 0, 0] = True  # a speck
+    found = postprocess.clean_lungs(at(raw), PostprocessSpec(min_component_ml=0.1, fill_holes=True))
+    assert found.array.dtype == np.uint8
+    np.testing.assert_array_equal(found.array, RIGHT * right + LEFT * left)
+    unfilled = postprocess.clean_lungs(at(raw), PostprocessSpec(min_component_ml=0.1))
+    assert not unfilled.array[5, 24, 12:15].any()
+
+
+def test_a_speck_in_one_slice_of_many_goes_by_its_volume():
+    raw = np.zeros((10, 16, 16), np.uint8)
+    raw[4, 8, 8] = 1
+    found = postprocess.clean_lungs(at(raw), PostprocessSpec(min_component_ml=1.0))
+    assert not found.array.any()
+
+
+def test_the_midline_is_a_column_of_the_whole_slice():
+    raw = np.zeros((4, 20, 60), bool)
+    raw[:, 5:15, 30:45] = True
+    found = postprocess.clean_lungs(at(raw), PostprocessSpec(), midline=50).array
+    np.testing.assert_array_equal(found, RIGHT * raw)
+
+
+@given(masks, spacings)
+def test_clean_lungs_without_filling_lie_inside_the_raw_mask(mask, spacing):
+    found = postprocess.clean_lungs(at(mask, spacing), PostprocessSpec(min_component_ml=0.02)).array
+    assert not found[~mask].any()
+
+
+@given(masks, st.booleans(), st.data())
+def test_infection_lies_inside_the_lungs(mask, fill, data):
+    where = data.draw(arrays.arrays(bool, mask.shape))
+    spec = PostprocessSpec(fill_holes=fill)
+    found = postprocess.clean_infection(at(mask), at(where), spec).array
+    assert found.dtype == np.uint8
+    assert not found[~where].any()
+    assert found[mask & where].all()
+    if not fill:
+        np.testing.assert_array_equal(found, mask & where)
+
+
+def test_specks_of_infection_go_by_their_volume():
+    raw, where = np.zeros((2, 8, 8)), np.ones((2, 8, 8))
+    raw[0, 0, 0] = 1
+    raw[:, 3:5, 3:5] = 1
+    spec = PostprocessSpec(min_component_ml=0.008)
+    found = postprocess.clean_infection(at(raw), at(where), spec).array
+    assert found.sum() == 8
+    assert not found[0, 0, 0]

@@ -1,0 +1,136 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from lungmask_jax.errors import ShapeError
+from lungmask_jax.labels import swap_sides
+from lungmask_jax.quantify import SEVERITY_PERCENT, measures, severity
+from lungmask_jax.volume import Volume
+
+SHAPE = (2, 3, 4)
+lung_masks = arrays.arrays(np.uint8, SHAPE, elements=st.integers(0, 2))
+infections = arrays.arrays(np.uint8, SHAPE, elements=st.integers(0, 1))
+percents = st.floats(0, 100)
+
+
+def at(values, spacing=(10.0, 10.0, 10.0)):
+    """Voxels of 1 ml, unless said otherwise."""
+    return Volume(np.asarray(values, np.uint8), np.diag([*spacing, 1.0]))
+
+
+def row(*values):
+    return at([[values]])
+
+
+def test_no_lungs_have_no_volume_no_share_and_no_class():
+    empty = row(0, 0, 0)
+    found = measures(empty, row(1, 1, 1))
+    assert found["lungs_ml"] == found["infection_ml"] == 0
+    assert math.isnan(found["infection_percent"])
+    assert math.isnan(found["right_infection_percent"])
+    assert found["severity"] == "unknown"
+
+
+def test_a_missing_lung_has_no_share_and_the_other_decides():
+    found = measures(row(1, 1, 0), row(1, 0, 1))
+    assert found["left_lung_ml"] == 0
+    assert math.isnan(found["left_infection_percent"])
+    assert found["right_infection_percent"] == found["infection_percent"] == 50
+    assert found["severity"] == "CT-2"
+
+
+def test_without_an_infection_only_the_lungs_are_measured():
+    found = measures(row(1, 1, 2, 0))
+    assert found == pytest.approx({"right_lung_ml": 2, "left_lung_ml": 1, "lungs_ml": 3})
+
+
+def test_measures_by_hand():
+    lungs = row(1, 1, 1, 1, 2, 2, 0, 0)
+    infection = row(1, 0, 0, 0, 1, 0, 1, 1)  # the last two lie outside the lungs
+    found = measures(lungs, infection)
+    assert found == {
+        "right_lung_ml": pytest.approx(4),
+        "left_lung_ml": pytest.approx(2),
+        "lungs_ml": pytest.approx(6),
+        "right_infection_ml": pytest.approx(1),
+        "left_infection_ml": pytest.approx(1),
+        "infection_ml": pytest.approx(2),
+        "right_infection_percent": pytest.approx(25),
+        "left_infection_percent": pytest.approx(50),
+        "infection_percent": pytest.approx(100 / 3),
+        "severity": "CT-2",
+    }
+
+
+def test_volumes_follow_the_spacing_and_shares_do_not():
+    lungs, infection = np.array([[[1, 1, 2]]]), np.array([[[1, 0, 0]]])
+    found = measures(at(lungs, (5, 2, 0.5)), at(infection, (5, 2, 0.5)))
+    assert found["right_lung_ml"] == pytest.approx(0.010)
+    assert found["right_infection_percent"] == pytest.approx(50)
+
+
+@given(lung_masks, infections)
+def test_both_sides_add_up(lungs, infection):
+    found = measures(at(lungs), at(infection))
+    for part in ("lung", "infection"):
+        whole = found["lungs_ml" if part == "lung" else "infection_ml"]
+        assert found[f"right_{part}_ml"] + found[f"left_{part}_ml"] == pytest.approx(whole)
+    assert found["lungs_ml"] == pytest.approx(np.count_nonzero(lungs))
+    assert found["infection_ml"] == pytest.approx(np.count_nonzero(infection[lungs > 0]))
+
+
+@given(lung_masks, infections)
+def test_swapping_sides_swaps_their_measures_and_keeps_the_class(lungs, infection):
+    found, swapped = (measures(at(m), at(infection)) for m in (lungs, swap_sides(lungs)))
+    for name in ("lung_ml", "infection_ml", "infection_percent"):
+        assert found[f"right_{name}"] == pytest.approx(swapped[f"left_{name}"], nan_ok=True)
+    assert found["severity"] == swapped["severity"]
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [
+        (0, "CT-0"),
+        (0.5, "CT-0"),
+        (0.6, "CT-1"),
+        (25, "CT-1"),
+        (25.1, "CT-2"),
+        (50, "CT-2"),
+        (50.1, "CT-3"),
+        (75, "CT-3"),
+        (75.1, "CT-4"),
+        (100, "CT-4"),
+    ],
+)
+def test_classes_begin_above_their_limits(percent, expected):
+    assert severity(percent, 0.0) == severity(0.0, percent) == expected
+
+
+@given(percents, percents)
+def test_the_worse_lung_decides(right, left):
+    worse = max(right, left)
+    assert severity(right, left) == severity(left, right) == severity(worse, worse)
+
+
+@given(percents, percents)
+def test_more_infection_never_lowers_the_class(one, other):
+    low, high = sorted([one, other])
+    assert severity(low, 0.0) <= severity(high, 0.0)
+
+
+def test_a_lung_that_is_not_there_does_not_count():
+    assert severity(math.nan, 30.0) == severity(30.0, math.nan) == "CT-2"
+    assert severity(math.nan, math.nan) == "unknown"
+
+
+def test_the_limits_rise():
+    assert list(SEVERITY_PERCENT) == sorted(SEVERITY_PERCENT)
+
+
+def test_masks_of_two_scans_are_refused():
+    with pytest.raises(ShapeError, match=r"one scan, found shapes \(1, 1, 2\) and \(1, 1, 3\)"):
+        measures(row(1, 2), row(0, 0, 1))

@@ -1,0 +1,230 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungmask_jax.errors import SpecError
+from lungmask_jax.spec import (
+    PRESETS,
+    ModelSpec,
+    PostprocessSpec,
+    PreprocessSpec,
+    SegmenterSpec,
+    TrainSpec,
+    from_json,
+    to_json,
+)
+
+shares = st.floats(0, 1)
+sizes = st.floats(0, 1e6)
+positive = st.floats(1e-6, 1e3)
+counts = st.integers(1, 10**6)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+options = st.dictionaries(st.text(max_size=5), json_values, max_size=3)
+
+preprocessing = st.builds(
+    PreprocessSpec,
+    window=st.tuples(st.floats(-2000, 0), st.floats(1, 3000)),
+    normalize=st.sampled_from(["window", "minmax"]),
+    region=st.sampled_from(["full", "body", "lungs"]),
+    margin_mm=sizes,
+    size=st.tuples(st.integers(8, 512), st.integers(8, 512)),
+    denoise=st.sampled_from(["none", "median", "bilateral"]),
+    clahe_clip_limit=sizes,
+    clahe_tiles=st.tuples(st.integers(1, 16), st.integers(1, 16)),
+)
+networks = st.builds(ModelSpec, name=st.text(max_size=8), options=options)
+postprocessing = st.builds(
+    PostprocessSpec,
+    threshold=st.floats(0.01, 0.99),
+    min_component_ml=sizes,
+    fill_holes=st.booleans(),
+)
+segmenters = st.builds(
+    SegmenterSpec,
+    target=st.sampled_from(["lungs", "infection"]),
+    model=networks,
+    preprocess=preprocessing,
+    postprocess=postprocessing,
+    flip=st.booleans(),
+    card=options,
+)
+training = st.builds(
+    TrainSpec,
+    steps=counts,
+    batch_size=counts,
+    learning_rate=positive,
+    warmup=shares,
+    weight_decay=sizes,
+    clip_norm=positive,
+    ema_decay=shares,
+    loss=st.text(max_size=8),
+    augment=sizes,
+    opacities=shares,
+    gas=shares,
+    steps_per_epoch=counts,
+    seed=st.integers(0, 2**31),
+)
+specs = preprocessing | networks | postprocessing | segmenters | training
+
+
+@given(specs)
+def test_json_and_back_is_the_same_spec(spec):
+    again = from_json(to_json(spec), type(spec))
+    assert again == spec
+    assert to_json(again) == to_json(spec)
+
+
+@given(specs)
+def test_equal_specs_hash_alike_and_so_can_be_static_arguments(spec):
+    again = from_json(to_json(spec), type(spec))
+    assert hash(again) == hash(spec)
+    assert len({spec, again}) == 1
+
+
+@given(specs)
+def test_json_is_what_any_other_reader_accepts(spec):
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    values = json.loads(to_json(spec), parse_constant=refuse)
+    assert list(values) == [field.name for field in dataclasses.fields(spec)]
+
+
+@pytest.mark.parametrize("kind", [PreprocessSpec, ModelSpec, PostprocessSpec, TrainSpec])
+def test_missing_keys_have_their_defaults(kind):
+    assert from_json("{}", kind) == kind()
+
+
+def test_nested_specs_are_built_from_plain_values():
+    spec = from_json('{"target": "lungs", "preprocess": {"size": [64, 32]}}', SegmenterSpec)
+    assert spec == SegmenterSpec(target="lungs", preprocess=PreprocessSpec(size=(64, 32)))
+
+
+def test_whole_numbers_stand_for_floats_but_not_the_other_way_round():
+    assert PreprocessSpec(margin_mm=5).margin_mm == 5.0
+    assert isinstance(PreprocessSpec(margin_mm=5).margin_mm, float)
+    with pytest.raises(SpecError, match=r"expected int for TrainSpec\.steps, found 5\.0"):
+        TrainSpec(steps=5.0)
+
+
+def test_options_are_compared_by_value_whatever_their_order():
+    one = ModelSpec(options={"stem": 2, "channels": (8, 16)})
+    other = ModelSpec(options={"channels": [8, 16], "stem": 2})
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+def test_specs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PreprocessSpec().margin_mm = 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ('{"step": 3}', TrainSpec, "unknown key 'step' in TrainSpec: did you mean 'steps'"),
+        ('{"x": 3}', ModelSpec, "unknown key 'x' in ModelSpec: known: 'name', 'options'"),
+        (
+            '{"target": "lungs", "preprocess": {"regin": "full"}}',
+            SegmenterSpec,
+            r"'regin' in SegmenterSpec\.preprocess: did you mean 'region'",
+        ),
+        ("{}", SegmenterSpec, "incomplete SegmenterSpec.*target"),
+        ("[1, 2]", TrainSpec, r"expected TrainSpec .*found \[1, 2\]"),
+        ("{steps: 3}", TrainSpec, "expected a TrainSpec as JSON, found '{steps: 3}'"),
+        ("", TrainSpec, "as JSON"),
+    ],
+)
+def test_text_that_is_no_such_spec_is_explained(text, kind, message):
+    with pytest.raises(SpecError, match=message):
+        from_json(text, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (TrainSpec, {"steps": True}, r"expected int for TrainSpec\.steps, found True"),
+        (TrainSpec, {"steps": "3"}, "found '3'"),
+        (TrainSpec, {"learning_rate": True}, "expected float .* found True"),
+        (TrainSpec, {"loss": None}, "expected str .* found None"),
+        (PostprocessSpec, {"fill_holes": 1}, "expected bool .* found 1"),
+        (PreprocessSpec, {"region": "heart"}, "'full', 'body', 'lungs'.*found 'heart'"),
+        (PreprocessSpec, {"region": ["full"]}, r"found \['full'\]"),
+        (PreprocessSpec, {"size": (64,)}, r"found \(64,\)"),
+        (PreprocessSpec, {"size": (64, 64, 64)}, "found"),
+        (PreprocessSpec, {"size": (64.0, 64)}, "expected int .* found 64.0"),
+        (PreprocessSpec, {"size": 64}, "found 64"),
+        (PreprocessSpec, {"window": (float("-inf"), 0)}, "expected float .* found -inf"),
+        (ModelSpec, {"options": [1]}, r"found \[1\]"),
+        (SegmenterSpec, {"target": "lungs", "model": "unet"}, "expected ModelSpec .*'unet'"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused(kind, values, message):
+    with pytest.raises(SpecError, match=message):
+        kind(**values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (PreprocessSpec, {"window": (0, 0)}),
+        (PreprocessSpec, {"window": (0, float("nan"))}),
+        (PreprocessSpec, {"size": (256, 7)}),
+        (PreprocessSpec, {"margin_mm": -0.1}),
+        (PreprocessSpec, {"clahe_clip_limit": -1}),
+        (PreprocessSpec, {"clahe_tiles": (0, 8)}),
+        (PostprocessSpec, {"threshold": 0}),
+        (PostprocessSpec, {"threshold": 1}),
+        (PostprocessSpec, {"min_component_ml": -1}),
+        (TrainSpec, {"steps": 0}),
+        (TrainSpec, {"batch_size": 0}),
+        (TrainSpec, {"steps_per_epoch": 0}),
+        (TrainSpec, {"seed": -1}),
+        (TrainSpec, {"augment": -1}),
+        (TrainSpec, {"weight_decay": -1}),
+        (TrainSpec, {"learning_rate": 0}),
+        (TrainSpec, {"clip_norm": 0}),
+        (TrainSpec, {"warmup": 1.1}),
+        (TrainSpec, {"ema_decay": -0.1}),
+        (TrainSpec, {"opacities": 2}),
+        (TrainSpec, {"gas": -0.5}),
+    ],
+)
+def test_values_out_of_range_are_refused(kind, values):
+    with pytest.raises(SpecError, match="expected"):
+        kind(**values)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_another_version_is_refused(version):
+    with pytest.raises(SpecError, match=f"version 1, found {version}"):
+        SegmenterSpec(target="lungs", version=version)
+
+
+def test_a_newer_version_says_upgrade_rather_than_unknown_key():
+    with pytest.raises(SpecError, match="upgrade"):
+        from_json('{"target": "lungs", "invented_later": 1, "version": 2}', SegmenterSpec)
+
+
+def test_presets_exist_for_both_targets_and_cannot_be_changed():
+    assert {"lungs", "infection"} <= set(PRESETS)
+    assert PRESETS["infection"].region == "lungs"
+    assert PRESETS["lungs"].region != "lungs"  # nothing has found the lungs before
+    with pytest.raises(TypeError):
+        PRESETS["lungs"] = PreprocessSpec()
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_go_through_json(name):
+    assert from_json(to_json(PRESETS[name]), PreprocessSpec) == PRESETS[name]

@@ -1,0 +1,240 @@
+import contextlib
+import json
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lungmask_jax import weights
+from lungmask_jax.errors import UnknownNameError, WeightsError
+from lungmask_jax.spec import ModelSpec, PreprocessSpec, SegmenterSpec
+
+NETWORK = ModelSpec(options={"channels": [2], "stem": 1, "norm": "batch"})
+SPEC = SegmenterSpec(
+    target="lungs", model=NETWORK, preprocess=PreprocessSpec(size=(64, 64)), card={"by": "us"}
+)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    """Parameters and state of the network."""
+    return weights.create_model(NETWORK).init(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory, numbers):
+    """A good bundle."""
+    path = tmp_path_factory.mktemp("weights") / "good.npz"
+    weights.save(path, SPEC, *numbers, half=False)
+    return path
+
+
+def contents(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_single_precision_comes_back_exactly(good, numbers):
+    bundle = weights.load(good)
+    assert jax.tree.structure((bundle.params, bundle.state)) == jax.tree.structure(numbers)
+    for mine, theirs in zip(leaves((bundle.params, bundle.state)), leaves(numbers), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.dtype == np.float32
+
+
+def test_half_precision_comes_back_to_eleven_bits_in_half_the_size(tmp_path, numbers):
+    path = tmp_path / "half.npz"
+    weights.save(path, SPEC, *numbers)
+    stored = [array for name, array in contents(path).items() if not name.startswith("__")]
+    assert {array.dtype for array in stored} == {np.dtype(np.float16)}
+    bundle = weights.load(path)
+    for mine, theirs in zip(leaves(bundle.params), leaves(numbers[0]), strict=True):
+        assert mine.dtype == np.float32
+        np.testing.assert_allclose(mine, theirs, rtol=2**-11, atol=2**-25)
+
+
+def test_a_bundle_knows_its_name_its_spec_and_its_network(good):
+    bundle = weights.load(good)
+    assert bundle.name == "good"
+    assert bundle.spec == SPEC
+    assert bundle.model is weights.create_model(NETWORK)
+    assert len(bundle.checksum) == 64
+
+
+def test_text_and_path_load_the_same(good):
+    assert weights.load(str(good)).checksum == weights.load(good).checksum
+
+
+def test_numpy_alone_can_read_a_bundle(good, numbers):
+    arrays = contents(good)
+    assert json.loads(str(arrays["__spec__"]))["target"] == "lungs"
+    head = arrays["params/head/kernel"]
+    np.testing.assert_array_equal(head, numbers[0]["head"]["kernel"])
+    assert sum(name.startswith("state/") for name in arrays) == len(leaves(numbers[1]))
+
+
+def test_the_checksum_follows_the_numbers(good, tmp_path, numbers):
+    params, state = numbers
+    weights.save(tmp_path / "same.npz", SPEC, params, state, half=False)
+    assert weights.load(tmp_path / "same.npz").checksum == weights.load(good).checksum
+    params = jax.tree.map(lambda leaf: leaf + 1, params)
+    weights.save(tmp_path / "other.npz", SPEC, params, state, half=False)
+    assert weights.load(tmp_path / "other.npz").checksum != weights.load(good).checksum
+
+
+def test_names_are_those_that_ship():
+    assert {"infection", "lungs"} <= set(weights.names())
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"no 'lung' .*did you mean 'lungs'"):
+        weights.load("lung")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"no file .*nowhere\.npz"):
+        weights.load(tmp_path / "nowhere.npz")
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_flipped_bit_is_found_or_harmless(good, tmp_path_factory, data):
+    raw = bytearray(good.read_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.mktemp("flipped") / "good.npz"
+    path.write_bytes(raw)
+    with contextlib.suppress(WeightsError):
+        bundle = weights.load(path)
+        assert bundle.checksum == weights.load(good).checksum
+        assert bundle.spec == SPEC
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_half_a_file_is_damaged(good, tmp_path, share):
+    raw = good.read_bytes()
+    path = tmp_path / "cut.npz"
+    path.write_bytes(raw[: int(share * len(raw))])
+    with pytest.raises(WeightsError, match=r"cut\.npz is damaged or something else"):
+        weights.load(path)
+
+
+def write_text(path):
+    path.write_text("these are not the weights you are looking for")
+
+
+def write_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def write_pickle(path):
+    np.savez(path, __spec__=np.array({"target": "lungs"}, dtype=object))
+
+
+def write_folder(path):
+    path.mkdir()
+
+
+def write_archive(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "hello")
+
+
+@pytest.mark.parametrize(
+    "write", [write_text, write_array, write_pickle, write_folder, write_archive]
+)
+def test_other_files_are_no_bundles(tmp_path, write):
+    path = tmp_path / "other.npz"
+    write(path)
+    with pytest.raises(WeightsError, match=r"expected a weights bundle.*other\.npz"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize("key", ["__spec__", "__checksum__"])
+def test_a_bundle_without_its_texts_is_damaged(good, tmp_path, key):
+    arrays = contents(good)
+    del arrays[key]
+    np.savez(tmp_path / "less.npz", **arrays)
+    with pytest.raises(WeightsError, match=key):
+        weights.load(tmp_path / "less.npz")
+
+
+def test_an_exchanged_array_does_not_pass_the_checksum(good, tmp_path):
+    arrays = contents(good)
+    arrays["params/head/bias"] = arrays["params/head/bias"] + 1
+    np.savez(tmp_path / "changed.npz", **arrays)
+    with pytest.raises(WeightsError, match="differ from its checksum"):
+        weights.load(tmp_path / "changed.npz")
+
+
+def test_a_spec_that_cannot_be_read_names_the_file(good, tmp_path):
+    arrays = contents(good)
+    arrays["__spec__"] = np.array('{"target": "heart"}')
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(WeightsError, match=r"odd\.npz.*'heart'"):
+        weights.load(tmp_path / "odd.npz")
+
+
+def test_arrays_that_do_not_fit_the_network_are_all_named(tmp_path, numbers):
+    params, state = numbers
+    head = {"kernel": np.zeros((5, 1)), "extra": np.zeros(1)}
+    weights.save(tmp_path / "odd.npz", SPEC, {**params, "head": head}, state)
+    with pytest.raises(WeightsError) as caught:
+        weights.load(tmp_path / "odd.npz")
+    for difference in (
+        "odd.npz does not fit",
+        "missing params/head/bias",
+        "unknown params/head/extra",
+        "params/head/kernel is (5, 1), not (2, 1)",
+    ):
+        assert difference in str(caught.value)
+
+
+def test_only_npz_is_written(tmp_path, numbers):
+    with pytest.raises(WeightsError, match=r"\.npz, found .*mine\.pt"):
+        weights.save(tmp_path / "mine.pt", SPEC, *numbers)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "half"), [(1e6, True), (np.nan, True), (np.nan, False), (np.inf, False)]
+)
+def test_numbers_that_cannot_be_stored_are_refused_and_the_old_file_stays(
+    tmp_path, good, numbers, value, half
+):
+    params, state = numbers
+    path = tmp_path / "mine.npz"
+    path.write_bytes(good.read_bytes())
+    broken = {**params, "head": {**params["head"], "bias": np.full(1, value, np.float32)}}
+    with pytest.raises(WeightsError, match="params/head/bias"):
+        weights.save(path, SPEC, broken, state, half=half)
+    assert path.read_bytes() == good.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_left_behind_when_writing_fails(tmp_path, numbers, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="no space left"):
+        weights.save(tmp_path / "mine.npz", SPEC, *numbers)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_but_the_bundle_is_written(tmp_path, numbers):
+    weights.save(tmp_path / "mine.npz", SPEC, *numbers)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
+
+
+def test_equal_specs_share_one_network():
+    one = weights.create_model(ModelSpec(options={"channels": (2, 4)}))
+    assert one is weights.create_model(ModelSpec(options={"channels": [2, 4]}))
+    assert one is not weights.create_model(ModelSpec(options={"channels": [2, 3]}))
