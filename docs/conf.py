@@ -77,8 +77,16 @@ def signature(*event: Any) -> tuple[str | None, str | None]:
     return arguments and arguments.replace("<factory>", "..."), returns
 
 
+def docstring(*event: Any) -> None:
+    """No text for a constant rather than that of its type, such as ``int``."""
+    _, what, _, value, _, lines = event
+    if what == "data" and " ".join(lines).split() == (value.__doc__ or "").split():
+        lines.clear()
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Registers the two hooks."""
+    """Registers the hooks."""
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-process-docstring", docstring)
     return {"parallel_read_safe": True}

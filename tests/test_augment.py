@@ -39,7 +39,7 @@ def test_images_and_masks_stay_between_zero_and_one(key):
     for values in jitted(key, noise(), lungs()):
         assert values.shape == SHAPE
         assert values.dtype == jnp.float32
-        assert 0 <= float(values.min()) <= float(values.max()) <= 1
+        assert 0 <= float(values.min()) <= float(values.max()) <= 1 + 1e-6
 
 
 @few
@@ -102,12 +102,10 @@ def test_a_warp_of_strength_zero_only_flips():
 
 @few
 @given(keys)
-def test_a_weaker_change_of_intensities_is_a_smaller_one(key):
-    images = 0.2 + 0.6 * noise()
-    weak = jnp.abs(jitted_intensities(key, images, strength=0.01) - images).mean()
-    strong = jnp.abs(jitted_intensities(key, images, strength=1.0) - images).mean()
-    assert float(weak) < 0.01
-    assert float(weak) < float(strong)
+def test_a_weak_change_of_intensities_is_a_small_one(key):
+    grey = jnp.full(SHAPE, 0.5)
+    change = jnp.abs(jitted_intensities(key, grey, strength=0.01) - grey).mean()
+    assert 0 < float(change) < 0.005  # 0.002 by the window, 0.0014 by gamma, 0.0004 by noise
 
 
 @few

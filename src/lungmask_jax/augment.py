@@ -1,7 +1,7 @@
 """Random changes to images and their masks on the device, from an explicit key.
 
 Images are ``(N, H, W, 1)`` float32 in [0, 1]; masks ``(N, H, W, 1)`` float32 in [0, 1]. Every image
-of a batch draws its own numbers. ``strength`` scales all ranges; 0 returns the input.
+of a batch draws its own numbers.
 """
 
 import jax
@@ -81,7 +81,8 @@ def warp(
 ) -> tuple[jax.Array, jax.Array]:
     """Flips, rotation, zoom, stretch and shift, as one linear resampling.
 
-    Both flips have a chance of 1/2: the masks know no sides, and prone patients are upside down.
+    Both flips have a chance of 1/2: prone patients are upside down, and the masks know no sides, so
+    none are swapped (`flip` does that for masks which do).
     What enters from outside has one random grey level an image and is background.
 
     Args:

@@ -34,8 +34,8 @@ class Segmentation:
     Attributes:
         ct: The scan.
         lungs: uint8: 0 background, 1 right, 2 left.
-        infection: uint8, 0 or 1; ``None`` if no infection model was asked for.
-        models: Which weights made it: target to name and checksum.
+        infection: uint8, 0 or 1, inside the lungs; ``None`` if no infection model was asked for.
+        models: Which weights made it: target to ``"name checksum"``, 12 digits of the checksum.
 
     Example:
         >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -62,7 +62,7 @@ class Segmentation:
 
         Args:
             title: Printed on top.
-            count: How many slices.
+            count: How many tiles, the coronal view included.
 
         Returns:
             ``(H, W, 3)`` uint8 RGB.
@@ -73,6 +73,8 @@ class Segmentation:
 
     def save(self, directory: str | os.PathLike[str], *, name: str = "scan") -> list[Path]:
         """Writes the masks and the montage, each under a temporary name first.
+
+        `lungmask_jax.report` writes the numbers.
 
         Args:
             directory: Made if it is not there.
@@ -110,7 +112,7 @@ def segment(
         scan: A CT in HU, or a path that `lungmask_jax.io.load` reads.
         weights: A lung model, and an infection model if infection is wanted: names, paths or loaded
             bundles.
-        window: Where the scan has been windowed: the HU of its smallest and largest grey level.
+        window: For images and windowed scans: HU of black and white. Not used with a `Volume`.
         progress: Called as ``progress(target, slices_done, slices)``.
 
     Returns:

@@ -23,8 +23,9 @@ def measures(lungs: Volume, infection: Volume | None = None) -> dict[str, float 
 
     Returns:
         ``right_lung_ml``, ``left_lung_ml``, ``lungs_ml``, and with an infection also
-        ``right_infection_ml``, ``left_infection_ml``, ``infection_ml``, the same three with
-        ``_percent`` and ``severity``. The share of a lung that is not there is NaN.
+        ``right_infection_ml``, ``left_infection_ml``, ``infection_ml``,
+        ``right_infection_percent``, ``left_infection_percent``, ``infection_percent`` and
+        ``severity``. The share of a lung that is not there is NaN.
 
     Raises:
         ShapeError: The two masks have different shapes.

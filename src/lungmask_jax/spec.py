@@ -108,7 +108,7 @@ class PostprocessSpec(_Checked):
     """From probabilities to a clean mask.
 
     Attributes:
-        threshold: Probability from which a voxel counts.
+        threshold: Probability above which a voxel counts.
         min_component_ml: Smaller connected components are dropped, in millilitres.
         fill_holes: Whether cavities become part of the mask.
 
@@ -164,7 +164,7 @@ class TrainSpec(_Checked):
     """How a network is trained.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimizer steps.
         batch_size: Slices a step.
         learning_rate: Peak of the schedule: linear warm-up, then cosine to zero.
         warmup: Share of the steps spent warming up.
@@ -172,10 +172,10 @@ class TrainSpec(_Checked):
         clip_norm: Largest global norm of a gradient.
         ema_decay: Of the running mean of the weights, which is what is kept.
         loss: A name in `lungmask_jax.losses`.
-        augment: How strong augmentation is; 0 turns it off, 1 is the default strength.
+        augment: Strength of flips, warps and changes of intensity; 0 turns them off.
         opacities: Share of images that get synthetic dense disease inside the lungs; for lung
             models only, which must keep such lung inside their mask.
-        steps_per_epoch: Steps between two records, validations and checkpoints.
+        steps_per_epoch: Steps between two records of the log, with a validation each.
         seed: Of weights, order and augmentation; the same seed gives the same model.
 
     Example:

@@ -4,6 +4,7 @@ One pure, jitted step; the caller prints, stops and saves. Everything random com
 the number of the step, so a resumed run goes on as if it had not stopped.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -95,7 +96,8 @@ class Samples(NamedTuple):
             ct: A CT in HU.
             mask: The truth for it; what is not 0 counts.
             spec: What the network will see.
-            lungs: Predicted lungs; needed for the region ``"lungs"``, and only their slices count.
+            lungs: Predicted lungs; needed for the region ``"lungs"``. Slices without lung are left
+                out, so a scan without any gives no samples.
             weight: How often each slice is drawn.
 
         Returns:
@@ -140,7 +142,7 @@ class TrainState(NamedTuple):
         step: Steps done, int32.
         params: The network's parameters.
         state: The network's state, as in `Model`.
-        opt_state: The optimiser's state.
+        opt_state: The optimizer's state.
         ema: Running mean of the parameters; this is what is kept.
         key: The run's random key.
 
@@ -165,8 +167,9 @@ class Epoch(NamedTuple):
     Attributes:
         step: Steps done.
         loss: Mean training loss since the last record.
-        dice: Mean Dice over the validation slices; NaN without any.
-        seconds: Time since the last record.
+        dice: Mean Dice of `TrainState.ema` over the validation slices, at threshold 0.5; NaN
+            without any.
+        seconds: Time since the last record, compilation and validation included.
         train_state: Where training stands, on the device; it is donated to the next step, so copy
             what you keep (`jax.device_get`).
 
@@ -233,8 +236,11 @@ def create_state(model: Model, spec: TrainSpec) -> TrainState:
     return TrainState(jnp.int32(0), params, state, optimizer(spec).init(params), ema, key)
 
 
+@functools.cache
 def make_train_step(model: Model, spec: TrainSpec) -> TrainStep:
     """The jitted step: augment, loss, gradient, update, running mean.
+
+    Asked for again with an equal model and spec, it is the same function, already compiled.
 
     Args:
         model: The network.

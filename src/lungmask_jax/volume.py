@@ -74,7 +74,7 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance between voxel centres in mm along ``(slices, rows, columns)``."""
+        """Distance between voxel centers in mm along ``(slices, rows, columns)``."""
         slices, rows, columns = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0)).tolist()
         return slices, rows, columns
 

@@ -46,7 +46,7 @@ class Bundle:
     """A trained segmenter: a spec, and the numbers for its network.
 
     Attributes:
-        name: What it was loaded as.
+        name: The stem of its file.
         spec: Preprocessing, network, post-processing and card.
         params: The network's parameters, float32.
         state: The network's state, float32.
@@ -108,7 +108,7 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     """A bundle by name or from a file.
 
     Args:
-        name: One of `names`, or the path of an ``.npz`` file.
+        name: One of `names`, or the path of a file, told by its ``.npz`` or a separator.
 
     Returns:
         The bundle, checked against its network.

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; those of the process without any.
 
     Returns:
-        The exit code: 0 if all went well, 1 if a scan or a setting was wrong.
+        The exit code: 0 if all went well, 1 if a scan or a setting was wrong. Words that cannot be
+        understood end the process with 2, as argparse does.
 
     Example:
         >>> main(["segment", "nowhere.nii.gz", "-o", "out"])  # doctest: +SKIP
@@ -102,7 +103,7 @@ def _add_train(commands: Any) -> None:
         "--channels", nargs="+", type=int, default=[32, 64, 128, 256], help="of the U-Net's levels"
     )
     train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
-    train.add_argument("--validation", type=float, default=0.2, help="share of patients held out")
+    train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
     for name, kind in (("steps", int), ("batch-size", int), ("learning-rate", float)):
         train.add_argument(f"--{name}", type=kind, help="default: that of TrainSpec")
     train.add_argument("--seed", type=int, default=0)

@@ -4,7 +4,7 @@ A network is a `Model`, a pair of pure functions. Images are ``(N, H, W, C)`` fl
 [0, 1]; logits are float32 of the same spatial shape.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from lungmask_jax.errors import SpecError
@@ -56,17 +56,17 @@ def create(name: str, **options: Any) -> Model:
         raise SpecError(f"the options {options} do not fit the model {name!r}: {error}") from error
 
 
-def names() -> Iterator[str]:
+def names() -> list[str]:
     """All architecture names, built in or from plugins; nothing is imported.
 
     Returns:
-        The names, sorted.
+        Sorted names.
 
     Example:
         >>> "unet" in names()
         True
     """
-    return iter(registry)
+    return list(registry)
 
 
 def register(name: str, build: Callable[..., Model]) -> None:

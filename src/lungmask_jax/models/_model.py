@@ -52,9 +52,11 @@ class Model:
             images ``(N, H, W, C)`` (``(N, D, H, W, C)`` if ``ndim`` is 3) and float32 logits of
             the same shape with `num_classes` channels. ``key`` feeds dropout.
         in_channels: C of the images.
-        num_classes: Channels of the logits. 1 means one sigmoid.
+        num_classes: Channels of the logits. Training and segmentation take 1, one sigmoid.
         stride: H and W must be multiples of this.
         ndim: 2 for slices, 3 for volumes.
+
+    The adapters check the images against these; a plain pair must do so itself.
 
     Example:
         >>> import jax, jax.numpy as jnp

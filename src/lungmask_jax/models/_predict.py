@@ -1,5 +1,6 @@
 """The forward pass that inference and validation share."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from lungmask_jax.models._model import Model
 __all__ = ["make_predict"]
 
 
+@functools.cache
 def make_predict(model: Model, *, flip: bool = False) -> Callable[[Any, Any, jax.Array], jax.Array]:
     """The jitted forward pass of a one-channel model, up to probabilities.
 

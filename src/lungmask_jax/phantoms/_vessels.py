@@ -78,7 +78,7 @@ def stamped(
 
     Args:
         tree: The branches.
-        origin_mm: ``(3,)``, where the first voxel's centre is.
+        origin_mm: ``(3,)``, where the first voxel's center is.
         spacing_mm: ``(3,)``.
         shape: Of the grid.
 

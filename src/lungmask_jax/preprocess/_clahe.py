@@ -130,7 +130,7 @@ def _interpolated(levels: jax.Array, tables: jax.Array, tile: tuple[int, int]) -
 
 
 def _cells(length: int, tile: int) -> tuple[jax.Array, jax.Array]:
-    """For each pixel of an axis, the tile whose centre lies before it, and how far past it is."""
+    """For each pixel of an axis, the tile whose center lies before it, and how far past it is."""
     place = jnp.arange(length, dtype=jnp.float32) * (1 / jnp.float32(tile)) - 0.5
     cell = jnp.floor(place)
     return cell.astype(jnp.int32), place - cell

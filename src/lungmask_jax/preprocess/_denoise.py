@@ -112,6 +112,6 @@ def _neighbours(columns: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def _disc(radius: int) -> list[tuple[int, int]]:
-    """Offsets ``(row, column)`` within the radius, without the centre."""
+    """Offsets ``(row, column)`` within the radius, without the center."""
     reach = range(-radius, radius + 1)
     return [(r, c) for r in reach for c in reach if 0 < math.hypot(r, c) <= radius]

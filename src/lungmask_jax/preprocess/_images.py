@@ -25,7 +25,7 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
         spec: What to do.
 
     Returns:
-        ``(N, *spec.size, 1)`` float32 in [0, 1].
+        ``(N, *spec.size, 1)`` float32 in [0, 1], up to rounding.
 
     Example:
         >>> import jax.numpy as jnp
@@ -51,6 +51,8 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
 
 def windowed(slices: jax.Array, window: tuple[float, float]) -> jax.Array:
     """HU mapped so that the window becomes [0, 1]; the rest is clipped.
+
+    (`lungmask_jax.viz.windowed` makes grey levels for a picture.)
 
     Args:
         slices: HU of any shape.
