@@ -315,7 +315,7 @@ def test_lungs_clipped_to_air_by_a_wide_window_stay():
 
 
 def test_a_bulla_comes_back_by_filling():
-    mask, ct = lungs_in_hu(gas=-850)
+    _, ct = lungs_in_hu(gas=-850)
     big = at(np.repeat(ct.array, 3, axis=0))
     big.array[1:5, 20:44, 40:64] = -1000
     gone = postprocess.without_gas(at(np.ones(big.shape, bool)), big)
@@ -332,3 +332,21 @@ def test_without_gas_of_an_empty_mask_is_empty():
 def test_without_gas_only_removes(mask):
     hu = np.where(np.arange(mask.shape[2]) % 3, -850, -1000) + np.zeros(mask.shape)
     assert not postprocess.without_gas(at(mask), at(hu.astype(np.int16))).array[~mask].any()
+
+
+@pytest.mark.parametrize(("slice_mm", "lost"), [(5.0, 1), (2.5, 2), (2.0, 3), (10.0, 1)])
+def test_infection_at_the_ends_of_a_lung_is_partial_volume(slice_mm, lost):
+    lungs = np.zeros((20, 4, 4), np.uint8)
+    lungs[4:16] = 1
+    place = at(lungs, (slice_mm, 1.0, 1.0))
+    spec = PostprocessSpec(rim_mm=5.0)
+    found = postprocess.clean_infection(place, place, spec).array
+    expected = np.zeros(lungs.shape, np.uint8)
+    expected[4 + lost : 16 - lost] = 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_lungs_cut_by_the_end_of_the_scan_have_no_rim_there():
+    lungs = at(np.ones((3, 4, 4), np.uint8))
+    spec = PostprocessSpec(rim_mm=5.0)
+    assert postprocess.clean_infection(lungs, lungs, spec).array.all()

@@ -4,6 +4,7 @@ Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run
 right to the left, so the right lung has the lower columns.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -65,12 +66,12 @@ def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = 
 
 
 def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volume:
-    """Infection out of a raw mask: inside the lungs, small specks dropped.
+    """Infection out of a raw mask: inside the lungs, not at their ends, small specks dropped.
 
     Args:
         mask: Boolean or 0/1.
         lungs: Of the same scan; what is not 0 is lung.
-        spec: Smallest component to keep, and whether holes are filled.
+        spec: Rim to leave out, smallest component to keep, and whether holes are filled.
 
     Returns:
         uint8, 0 or 1.
@@ -80,11 +81,22 @@ def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volum
         >>> clean_infection(Volume(raw), Volume(lungs), PostprocessSpec()).array.sum()
         np.uint64(4)
     """
-    inside = mask.with_array((mask.array != 0) & (lungs.array != 0))
+    inner = _without_ends(lungs, spec.rim_mm)
+    inside = mask.with_array((mask.array != 0) & inner)
     kept = without_small(inside, min_ml=spec.min_component_ml)
     if spec.fill_holes:
-        kept = mask.with_array(filled(kept).array & (lungs.array != 0))
+        kept = mask.with_array(filled(kept).array & inner)
     return mask.with_array(kept.array.astype(np.uint8))
+
+
+def _without_ends(lungs: Volume, rim_mm: float) -> np.ndarray:
+    """Lung that goes on for `rim_mm` above and below; at the ends of the scan it is taken to."""
+    inside: np.ndarray = lungs.array != 0
+    reach = math.ceil(rim_mm / lungs.spacing[0] - 1e-6)
+    if reach == 0 or not inside.any():
+        return inside
+    inner: np.ndarray = ndimage.minimum_filter1d(inside, 2 * reach + 1, axis=0, mode="nearest")
+    return inner
 
 
 def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) -> Volume:

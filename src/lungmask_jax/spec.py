@@ -122,11 +122,13 @@ class PostprocessSpec(_Checked):
     threshold: float = 0.5
     min_component_ml: float = 0.0
     fill_holes: bool = False
+    rim_mm: float = 0.0
 
     def _check(self) -> None:
         if not 0 < self.threshold < 1:
             raise SpecError(f"expected a threshold between 0 and 1, found {self.threshold}")
         _at_least("min_component_ml", self.min_component_ml, 0)
+        _at_least("rim_mm", self.rim_mm, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,7 +136,7 @@ def _train_spec(options: argparse.Namespace) -> TrainSpec:
 def _postprocess(target: str) -> PostprocessSpec:
     if target == "lungs":
         return PostprocessSpec(min_component_ml=5.0, fill_holes=True)
-    return PostprocessSpec(min_component_ml=0.1)
+    return PostprocessSpec(min_component_ml=0.1, rim_mm=5.0)
 
 
 def _card(
