@@ -6,7 +6,8 @@
 
 and the same with ``infection``, which needs the lung model of the library. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
-describe them. ``card`` puts the scores of a cross-validation into a bundle.
+describe them. ``card`` puts the scores of a cross-validation, and the post-processing as it is
+here, into a bundle.
 """
 
 import argparse
@@ -100,10 +101,11 @@ def main() -> None:
 
 
 def saved(path: Path, bundle: Bundle, more: dict[str, Any]) -> None:
-    """Writes a bundle with its card."""
+    """Writes a bundle with its card and the post-processing of its target."""
     target = bundle.spec.target
     card = CARDS[target] | {"training": json.loads(to_json(SPECS[target]))} | more
-    weights.save(path, replace(bundle.spec, card=card), bundle.params, bundle.state)
+    spec = replace(bundle.spec, postprocess=POSTPROCESS[target], card=card)
+    weights.save(path, spec, bundle.params, bundle.state)
 
 
 def trained(target: str, items: Sequence[Item], spec: TrainSpec, log: Path | None = None) -> Bundle:

@@ -284,9 +284,10 @@ def test_specks_of_infection_go_by_their_volume():
 
 
 def lungs_in_hu(lung=-850, gas=-1000):
-    """A slice pair of lung (left half of the picture) and gas (right half), all in the mask."""
+    """Two slices of lung (left half of the picture) and gas (right half), with a voxel of bone."""
     hu = np.full((2, 64, 128), lung, np.int16)
     hu[:, :, 64:] = gas
+    hu[:, 0, 0] = 700
     return at(np.ones(hu.shape, bool)), at(hu)
 
 
@@ -305,13 +306,19 @@ def test_emphysema_stays():
 def test_noise_is_not_gas():
     mask, ct = lungs_in_hu(gas=-850)
     noise = np.random.default_rng(0).normal(0, 60, ct.shape)
-    noisy = at(np.clip(ct.array + noise, -1024, 0).astype(np.int16))
+    noisy = at(np.clip(ct.array + noise, -1024, 700).astype(np.int16))
     assert postprocess.without_gas(mask, noisy).array.all()
 
 
 def test_lungs_clipped_to_air_by_a_wide_window_stay():
     mask, ct = lungs_in_hu(lung=-1000, gas=-1000)
     assert postprocess.without_gas(mask, ct).array.all()
+
+
+def test_lungs_made_dark_by_a_window_stay():
+    mask, ct = lungs_in_hu(gas=-1000)
+    windowed = ct.with_array(np.minimum(ct.array, 250))
+    assert postprocess.without_gas(mask, windowed).array.all()
 
 
 def test_a_bulla_comes_back_by_filling():
@@ -331,6 +338,7 @@ def test_without_gas_of_an_empty_mask_is_empty():
 @given(masks)
 def test_without_gas_only_removes(mask):
     hu = np.where(np.arange(mask.shape[2]) % 3, -850, -1000) + np.zeros(mask.shape)
+    hu[0, 0, 0] = 700
     assert not postprocess.without_gas(at(mask), at(hu.astype(np.int16))).array[~mask].any()
 
 

@@ -26,6 +26,7 @@ __all__ = [
 _COARSE_MM = 2.5
 _SMALL_SHARE = 0.05
 _GAS_HU = -960
+_BONE_HU = 400
 _GAS_REACH_MM = 1.5
 _FACES = ndimage.generate_binary_structure(3, 1)
 _FULL = ndimage.generate_binary_structure(3, 3)
@@ -132,8 +133,8 @@ def without_gas(mask: Volume, ct: Volume) -> Volume:
 
     Lung holds tissue, and its mean over some millimetres is above -960 HU even in emphysema; gas
     alone is near -1000. Gas of more than 1 ml goes, with a rim of 6 mm. Bullae go too, and `filled`
-    brings them back. A scan in which hardly any of the mask is grey lung (a wide window clipped at
-    the lower end) stays as it is.
+    brings them back. A scan without bone (nothing above 400 HU) has been through a window, where
+    lung may be as dark as air, and stays as it is; so does one whose lungs are all black.
 
     Args:
         mask: Boolean or 0/1.
@@ -144,13 +145,13 @@ def without_gas(mask: Volume, ct: Volume) -> Volume:
 
     Example:
         >>> hu = np.full((1, 64, 128), -850, np.int16)
-        >>> hu[:, :, 64:] = -1000
+        >>> hu[:, :, 64:], hu[:, 0, 0] = -1000, 700
         >>> left = without_gas(Volume(np.ones(hu.shape, bool)), Volume(hu))
         >>> left.array[0, 32, ::32].astype(int).tolist()
         [1, 1, 0, 0]
     """
     found = mask.array != 0
-    if not found.any():
+    if not found.any() or ct.array.max() < _BONE_HU:
         return mask.with_array(found)
     box = _bounds(found)
     inside, hu = found[box], ct.array[box].astype(np.float32)
