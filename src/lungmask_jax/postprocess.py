@@ -121,18 +121,15 @@ def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) 
     smallest = min_ml / mask.voxel_ml if len(mask) > 1 else 0.0
     if not found.any() or (smallest <= 1 and min_share <= 0):
         return mask.with_array(found)
-    components, _ = ndimage.label(found, structure=_FULL)
-    voxels = np.bincount(components.ravel())
-    voxels[0] = 0
-    keep = voxels >= max(smallest, min_share * voxels.max(), 1)
-    return mask.with_array(keep[components])
+    return mask.with_array(_large(found, smallest, min_share))
 
 
 def without_gas(mask: Volume, ct: Volume) -> Volume:
     """A lung mask without the air of airways, stomach, bowel and room.
 
     Lung holds tissue, and its mean over some millimetres is above -960 HU even in emphysema; gas
-    alone is near -1000. Gas of more than 1 ml goes, with a rim of 6 mm. Bullae go too, and `filled`
+    alone is near -1000. Gas of more than 1 ml (150 mm² in a single slice) goes, with a rim of some
+    millimetres. Bullae go too, and `filled`
     brings them back. A scan without bone (nothing above 400 HU) has been through a window, where
     lung may be as dark as air, and stays as it is; so does one whose lungs are all black.
 
@@ -159,10 +156,11 @@ def without_gas(mask: Volume, ct: Volume) -> Volume:
     if lung < 0.2 * np.count_nonzero(inside):
         return mask.with_array(found)
     _, down, across = mask.spacing
+    area = down * across
     reach = [max(1, round(_GAS_REACH_MM / mm)) for mm in (down, across)]
     mean = ndimage.uniform_filter(hu, (1, *(2 * pixels + 1 for pixels in reach)), mode="nearest")
-    gas = without_small(Volume(inside & (mean < _GAS_HU), mask.affine), min_ml=1.0).array
-    rim = ndimage.maximum_filter(gas, (1, *(8 * pixels + 1 for pixels in reach)))
+    gas = _large(inside & (mean < _GAS_HU), 1 / mask.voxel_ml if len(mask) > 1 else 150 / area)
+    rim = ndimage.binary_dilation(gas, _FACES[1:2], iterations=4 * max(reach))
     result = found.copy()
     result[box] &= ~rim
     return mask.with_array(result)
@@ -245,6 +243,15 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
     labels = np.where(whole[components] > 0, whole[components], side)
     labels[~found] = 0
     return mask.with_array(labels)
+
+
+def _large(mask: np.ndarray, smallest: float, min_share: float = 0.0) -> np.ndarray:
+    """Components of so many voxels, and of such a share of the largest one."""
+    components, _ = ndimage.label(mask, structure=_FULL)
+    voxels = np.bincount(components.ravel())
+    voxels[0] = 0
+    kept: np.ndarray = (voxels >= max(smallest, min_share * voxels.max(), 1))[components]
+    return kept
 
 
 def _bounds(mask: np.ndarray) -> tuple[slice, slice, slice]:
