@@ -15,7 +15,7 @@ def main() -> None:
         f"Synthetic chest CT: lungs {measured['lungs_ml']:.0f} ml, infection "
         f"{measured['infection_percent']:.0f} %, {measured['severity']}"
     )
-    lj.viz.save_png(result.overlay(title=title, count=8), HERE / "overlay.png")
+    lj.viz.save_png(result.overlay(title=title, count=9), HERE / "overlay.png")
 
 
 if __name__ == "__main__":
