@@ -129,6 +129,15 @@ def test_wrong_settings_are_one_line_and_exit_code_one(arguments, capsys):
     assert message.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
+    from lungmask_jax.cli import _demo
+
+    monkeypatch.setattr(_demo.phantoms, "phantom", lambda **_: phantom((1, 64, 64)))
+    (tmp_path / "file").write_text("in the way")
+    assert cli.main(["demo", "-o", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.startswith("lungmask-jax: ")
+
+
 def test_help_needs_neither_jax_nor_opencv():
     code = (
         "import sys, contextlib\n"

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except LungmaskError as error:
+    except (LungmaskError, OSError) as error:
         print(f"lungmask-jax: {error}", file=sys.stderr)
         return 1
 
