@@ -167,7 +167,7 @@ class Epoch(NamedTuple):
     Attributes:
         step: Steps done.
         loss: Mean training loss since the last record.
-        dice: Mean Dice of `TrainState.ema` over the validation slices, at threshold 0.5; NaN
+        dice: Mean Dice of the running mean over the validation slices, at threshold 0.5; NaN
             without any.
         seconds: Time since the last record, compilation and validation included.
         train_state: Where training stands, on the device; it is donated to the next step, so copy
