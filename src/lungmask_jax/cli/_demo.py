@@ -20,16 +20,13 @@ def run(options: argparse.Namespace) -> int:
     io.save(truth.ct, options.out / "phantom.nii.gz")
     row = report.row("phantom", result)
     report.write_json(options.out / "phantom.json", row)
-    lungs = metrics.dice(result.lungs.array > 0, truth.lungs.array > 0)
-    found = (
-        result.lungs.with_array(0 * result.lungs.array)
-        if result.infection is None
-        else result.infection
-    )
-    infection = metrics.dice(found.array, truth.infection.array)
+    scores = {"lungs": metrics.dice(result.lungs.array > 0, truth.lungs.array > 0)}
+    if result.infection is not None:
+        scores["infection"] = metrics.dice(result.infection.array, truth.infection.array)
     seconds = time.perf_counter() - began
     print(f"A synthetic chest CT of {truth.ct.shape} voxels: {summary(row)}")
-    print(f"Dice against its truth: lungs {lungs:.3f}, infection {infection:.3f}")
+    dice = ", ".join(f"{target} {score:.3f}" for target, score in scores.items())
+    print(f"Dice against its truth: {dice}")
     print(f"Done in {seconds:.0f} s. Look at {paths[-1]}")
     print("Now your own: lungmask-jax segment SCAN.nii.gz -o OUT")
     print(inference.DISCLAIMER)
