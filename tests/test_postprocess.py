@@ -358,3 +358,20 @@ def test_lungs_cut_by_the_end_of_the_scan_have_no_rim_there():
     lungs = at(np.ones((3, 4, 4), np.uint8))
     spec = PostprocessSpec(rim_mm=5.0)
     assert postprocess.clean_infection(lungs, lungs, spec).array.all()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_touching_lungs_with_gas_beside_them_do_not_become_one_side(mirrored):
+    """A third large piece parted the mask before the lungs were, and both lungs were one side."""
+    mask = np.zeros((6, 60, 120), bool)
+    mask[:, 10:50, 10:57] = mask[:, 10:50, 63:98] = True
+    mask[2:4, 12:15, 57:63] = True
+    mask[0:5, 10:50, 106:118] = True
+    low, high = (RIGHT, LEFT)
+    columns = [slice(10, 57), slice(63, 98)]
+    if mirrored:
+        mask, columns = mask[:, :, ::-1], [slice(63, 110), slice(22, 57)]
+        low, high = high, low
+    found = postprocess.sides(at(mask, (5.0, 2.5, 2.5))).array
+    assert (found[:, 10:50, columns[0]] == low).all()
+    assert (found[:, 10:50, columns[1]] == high).all()

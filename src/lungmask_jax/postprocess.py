@@ -25,6 +25,7 @@ __all__ = [
 
 _COARSE_MM = 2.5
 _SMALL_SHARE = 0.05
+_CROSSING = 0.2
 _GAS_HU = -960
 _BONE_HU = 400
 _GAS_REACH_MM = 1.5
@@ -267,17 +268,29 @@ def _bounds(mask: np.ndarray) -> tuple[slice, slice, slice]:
 
 
 def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
-    """Sure parts of the right and the left lung; one side only if the mask never falls apart."""
+    """Sure parts of the right and the left lung; one side only if the mask never falls apart.
+
+    Parts that keep to one side of the midline come first. Lungs that still touch do not, whatever
+    else lies beside them. In rotated patients a lung may cross: then any parting will do.
+    """
+    parted: np.ndarray | None = None
     for core in _thinned(mask, spacing):
         components, count = ndimage.label(core, structure=_FACES)
         voxels = np.bincount(components.ravel(), minlength=count + 1)
         large = 1 + np.flatnonzero(voxels[1:] >= 0.05 * voxels[1:].sum())
         columns = np.array([c for *_, c in ndimage.center_of_mass(core, components, large)])
-        if (columns < middle).any() and (columns > middle).any():
-            table = np.zeros(count + 1, np.uint8)
-            table[large] = np.where(columns < middle, RIGHT, LEFT)
-            placed: np.ndarray = table[components]
+        if not ((columns < middle).any() and (columns > middle).any()):
+            continue
+        table = np.zeros(count + 1, np.uint8)
+        table[large] = np.where(columns < middle, RIGHT, LEFT)
+        placed: np.ndarray = table[components]
+        before = components[:, :, : math.ceil(middle)]
+        right = np.bincount(before.ravel(), minlength=count + 1)[large] / voxels[large]
+        if (np.minimum(right, 1 - right) < _CROSSING).all():
             return placed
+        parted = placed if parted is None else parted
+    if parted is not None:
+        return parted
     center = ndimage.center_of_mass(mask)[2]
     return mask * np.uint8(RIGHT if center < middle else LEFT)
 
