@@ -157,6 +157,14 @@ def test_gas_lies_outside_the_lungs_and_never_brightens(key):
     assert changed.min() >= 0
 
 
+def test_no_gas_is_put_beside_lungs_that_are_as_dark(key):
+    # as in a bone window, where air and lung are both black
+    black = jnp.where(lungs() == 1, 0.0, 0.6)
+    np.testing.assert_array_equal(jitted_gas(key, black, lungs(), rate=1.0), black)
+    grey = jnp.where(lungs() == 1, 0.2, 0.6)
+    assert (jitted_gas(key, grey, lungs(), rate=1.0) != grey).any()
+
+
 def test_without_a_rate_there_is_no_gas(key):
     assert (jitted_gas(key, noise(), 0 * lungs(), rate=1.0) != noise()).any()
     np.testing.assert_array_equal(jitted_gas(key, noise(), 0 * lungs(), rate=0.0), noise())

@@ -180,7 +180,8 @@ def opacities(
 def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
     """Synthetic gas outside the lungs: smooth blobs as dark and even as air in stomach and bowel.
 
-    Lung models learn from it that not all that is dark is lung.
+    Lung models learn from it that not all that is dark is lung. An image whose lungs are as dark
+    themselves, as in a bone window, stays as it is: there gas and lung cannot be told apart.
 
     Args:
         key: Random key.
@@ -203,7 +204,9 @@ def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.
     threshold = jax.random.uniform(keys[1], each, minval=0.8, maxval=2.0)
     level = jax.random.uniform(keys[2], each, minval=0.0, maxval=0.12)
     amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - lungs)
-    chosen = jax.random.uniform(keys[3], each) < rate
+    as_dark = (lungs * (images < level + 0.03)).sum((1, 2, 3), keepdims=True)
+    distinct = as_dark <= 0.5 * lungs.sum((1, 2, 3), keepdims=True)
+    chosen = distinct & (jax.random.uniform(keys[3], each) < rate)
     return jnp.where(chosen, images + amount * jnp.minimum(level - images, 0.0), images)
 
 
