@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lungmask_jax import labels
-from lungmask_jax.augment import augment, flip, gas, intensities, opacities, warp
+from lungmask_jax.augment import augment, bone_window, flip, gas, intensities, opacities, warp
 
 SHAPE = (4, 24, 32, 1)
 keys = st.integers(0, 2**31).map(jax.random.key)
@@ -163,6 +163,15 @@ def test_no_gas_is_put_beside_lungs_that_are_as_dark(key):
     np.testing.assert_array_equal(jitted_gas(key, black, lungs(), rate=1.0), black)
     grey = jnp.where(lungs() == 1, 0.2, 0.6)
     assert (jitted_gas(key, grey, lungs(), rate=1.0) != grey).any()
+
+
+def test_a_bone_window_makes_lung_black_and_keeps_black_and_white(key):
+    images = jnp.stack([jnp.full((8, 8, 1), grey) for grey in (0.0, 0.1, 0.5, 1.0)])
+    changed = np.asarray(bone_window(key, images, rate=1.0))[:, 0, 0, 0]
+    assert changed[0] == changed[1] == 0
+    assert 0.2 < changed[2] < 0.45
+    np.testing.assert_allclose(changed[3], 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(bone_window(key, images, rate=0.0), images)
 
 
 def test_without_a_rate_there_is_no_gas(key):
