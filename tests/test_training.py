@@ -1,13 +1,31 @@
+import dataclasses
+import errno
+import os
+import socket
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lungmask_jax import preprocess
-from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError
+from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError, WeightsError
 from lungmask_jax.models import Model, unet
 from lungmask_jax.spec import PreprocessSpec, TrainSpec
-from lungmask_jax.training import Samples, create_state, optimizer, train
+from lungmask_jax.training import (
+    Samples,
+    create_state,
+    load_checkpoint,
+    make_train_step,
+    optimizer,
+    save_checkpoint,
+    schedule,
+    train,
+)
+from lungmask_jax.training._step import augmented
 from lungmask_jax.volume import Volume
 
 SIDE = 16
@@ -45,8 +63,7 @@ def drawn(count=4):
 
 
 def flat(state):
-    """All numbers of a training state, keys included."""
-    state = state._replace(key=jax.random.key_data(state.key))
+    """All numbers of a training state."""
     return [np.array(leaf) for leaf in jax.tree.leaves(state)]
 
 
@@ -183,6 +200,34 @@ def test_no_image_comes_twice_in_a_batch_if_there_are_enough():
     np.testing.assert_allclose(losses, np.log1p(np.exp([0, 1, 2, 3])).mean(), rtol=1e-5)
 
 
+def rates(steps=(0, 10, 40, 70, 99, 100), **options):
+    each = schedule(TrainSpec(steps=100, learning_rate=1.0, warmup=0.1, **options))
+    return [float(each(step)) for step in steps]
+
+
+def test_a_warm_up_rises_to_the_peak_and_a_cosine_falls_to_zero():
+    expected = [0, 1, 0.5 * (1 + np.cos(np.pi / 3)), 0.25, 0.0003, 0]
+    np.testing.assert_allclose(rates(), expected, atol=1e-4)
+
+
+def test_a_cycle_starts_at_the_peak_again():
+    np.testing.assert_allclose(
+        rates((10, 40, 54, 55, 99), cycles=2), [1, 0.25, 0.0012, 1, 0.0012], atol=1e-3
+    )
+
+
+def test_poly_falls_by_its_power_and_a_constant_stays():
+    np.testing.assert_allclose(rates((10, 55, 100), schedule="poly"), [1, 0.5**0.9, 0], atol=1e-6)
+    np.testing.assert_allclose(rates((0, 5, 10, 99), schedule="constant"), [0, 0.5, 1, 1])
+
+
+def test_schedules_are_those_of_optax():
+    ours = schedule(TrainSpec(steps=50, learning_rate=0.1, warmup=0.2))
+    theirs = optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 50)
+    for step in range(51):
+        assert float(ours(step)) == pytest.approx(float(theirs(step)), abs=1e-8)
+
+
 @pytest.mark.parametrize("warmup", [0.0, 1.0])
 @pytest.mark.parametrize("steps", [1, 10])
 def test_any_share_of_warm_up_is_possible(warmup, steps):
@@ -270,3 +315,237 @@ def test_masks_of_another_scan_are_refused():
     _, other = scan(rows=44)
     with pytest.raises(ShapeError, match=r"\(5, 40, 36\), found \(5, 44, 36\)"):
         Samples.of_scan(ct, other, PreprocessSpec(region="full"))
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_batch_in_parts_gives_the_step_of_the_whole(parts):
+    plain = TrainSpec(steps=3, batch_size=4, augment=0)
+    split = dataclasses.replace(plain, accumulate=parts)
+    whole = last(train(pixelwise(), drawn(), plain))
+    divided = last(train(pixelwise(), drawn(), split))
+    assert divided.loss == pytest.approx(whole.loss, rel=1e-5)
+    close(divided.train_state.params, whole.train_state.params)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused():
+    with pytest.raises(SpecError, match="multiple of accumulate, found 4 and 3"):
+        TrainSpec(batch_size=4, accumulate=3)
+    step = make_train_step(pixelwise(), TrainSpec(batch_size=4, accumulate=2))
+    start = create_state(pixelwise(), TrainSpec())
+    with pytest.raises(ShapeError, match="2 equal parts, found 3 images"):
+        step(start, *map(jnp.asarray, drawn(3)[:2]))
+
+
+def test_batches_come_in_order_and_waiting_for_them_is_told():
+    spec = TrainSpec(steps=7, steps_per_epoch=3, batch_size=2, augment=0)
+    epochs = list(train(pixelwise(), drawn(), spec))
+    assert [epoch.step for epoch in epochs] == [3, 6, 7]
+    assert all(0 <= epoch.waited <= epoch.seconds for epoch in epochs)
+
+
+def test_a_run_that_is_left_in_the_middle_ends_quietly():
+    epochs = train(pixelwise(), drawn(), RANDOM)
+    next(epochs)
+    epochs.close()
+
+
+def test_damaged_data_are_an_error_not_a_silent_end():
+    samples = drawn()
+    short = samples._replace(masks=samples.masks[:1])
+    with pytest.raises(IndexError):
+        last(train(pixelwise(), short, TrainSpec(steps=20, batch_size=2)))
+
+
+def test_labels_of_several_classes_become_channels_that_add_up_to_one():
+    masks = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 16, 16)), jnp.uint8)
+    images = jnp.zeros((2, 16, 16, 1))
+    _, targets = augmented(jax.random.key(0), images, masks, 3, TrainSpec(augment=0))
+    np.testing.assert_array_equal(np.argmax(targets, -1), masks)
+    _, moved = augmented(jax.random.key(0), images, masks, 3, TrainSpec())
+    np.testing.assert_allclose(moved.sum(-1), 1, atol=1e-5)
+    assert moved.min() >= -1e-6
+
+
+def test_slices_of_a_volume_and_channels_of_a_slice_move_alike():
+    masks = jnp.asarray(np.random.default_rng(0).integers(0, 2, (2, 16, 16)), jnp.uint8)
+    images = masks.astype(jnp.float32)[..., None]
+    spec = TrainSpec(augment=1.0)
+    volume, moved = augmented(
+        jax.random.key(0), jnp.stack([images] * 3, 1), jnp.stack([masks] * 3, 1), 1, spec
+    )
+    assert volume.shape == moved.shape == (2, 3, 16, 16, 1)
+    np.testing.assert_array_equal(moved[:, 0], moved[:, 2])
+    channels, _ = augmented(jax.random.key(0), jnp.concatenate([images] * 3, -1), masks, 1, spec)
+    assert channels.shape == (2, 16, 16, 3)
+
+
+def close(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_checkpoint_gives_back_the_state_bit_for_bit(tmp_path, run):
+    save_checkpoint(tmp_path / "run.npz", run[0], RANDOM)
+    restored = load_checkpoint(tmp_path / "run.npz", NOISY, RANDOM)
+    assert equal(restored, run[0])
+    assert equal(last(train(NOISY, drawn(), RANDOM, start=restored)).train_state, run[1])
+
+
+def test_a_checkpoint_of_other_settings_is_refused_by_name(tmp_path, run):
+    save_checkpoint(tmp_path / "run.npz", run[0], RANDOM)
+    other = dataclasses.replace(RANDOM, learning_rate=0.5, seed=3)
+    with pytest.raises(SpecError, match=r"learning_rate was 0.002, is 0.5, seed was 0, is 3"):
+        load_checkpoint(tmp_path / "run.npz", NOISY, other)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, run):
+    save_checkpoint(tmp_path / "run.npz", run[0], RANDOM)
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_checkpoint(tmp_path / "run.npz", unet(channels=(4, 8)), RANDOM)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 700])
+def test_a_damaged_checkpoint_is_refused(tmp_path, run, keep):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, run[0], RANDOM)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match=r"a training checkpoint, .* is damaged"):
+        load_checkpoint(path, NOISY, RANDOM)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path, run, monkeypatch):
+    path = tmp_path / "run.npz"
+    save_checkpoint(path, run[0], RANDOM)
+
+    def full(file, **arrays):
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(path, run[1], RANDOM)
+    monkeypatch.undo()
+    assert equal(load_checkpoint(path, NOISY, RANDOM), run[0])
+    assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
+
+
+ONE_OF_EIGHT = """
+import sys
+import numpy as np
+import jax
+from lungmask_jax.models import unet
+from lungmask_jax.spec import TrainSpec
+from lungmask_jax.training import Samples, make_mesh, make_train_step, train
+
+generator = np.random.default_rng(0)
+images = generator.random((8, 16, 16, 1), np.float32)
+samples = Samples.of(images, images[..., 0] > 0.5)
+spec = TrainSpec(steps=3, batch_size=8, accumulate=int(sys.argv[1]), steps_per_epoch=1)
+model = unet(channels=(4, 8))
+for count in (1, 8 // spec.accumulate):
+    mesh = make_mesh(count)
+    for epoch in train(model, samples, spec, mesh=mesh):
+        sums = [float(abs(leaf).sum()) for leaf in jax.tree.leaves(epoch.train_state.ema)]
+        print(count, epoch.step, epoch.loss, *sums)
+    print("compiled", make_train_step(model, spec, mesh=mesh)._cache_size())
+"""
+
+
+STOPPED_AND_RESUMED = """
+import sys
+from pathlib import Path
+import numpy as np
+import jax
+from lungmask_jax.models import unet
+from lungmask_jax.spec import TrainSpec
+from lungmask_jax.training import Samples, load_checkpoint, save_checkpoint, train
+
+generator = np.random.default_rng(0)
+images = generator.random((8, 16, 16, 1), np.float32)
+samples = Samples.of(images, images[..., 0] > 0.5)
+spec = TrainSpec(steps=40, batch_size=4, steps_per_epoch=1)
+model, path = unet(channels=(4, 8), dropout=0.2), Path(sys.argv[1])
+start = load_checkpoint(path, model, spec) if path.exists() else None
+for epoch in train(model, samples, spec, start=start):
+    save_checkpoint(path, epoch.train_state, spec)
+    print(epoch.step, flush=True)
+"""
+
+
+def test_a_run_killed_at_any_moment_ends_where_the_uninterrupted_one_ends(tmp_path):
+    whole, broken = tmp_path / "whole.npz", tmp_path / "broken.npz"
+    uninterrupted = in_a_process(STOPPED_AND_RESUMED, whole)
+    killed = in_a_process(STOPPED_AND_RESUMED, broken)
+    for _ in range(int(np.random.default_rng().integers(1, 20))):
+        killed.stdout.readline()
+    killed.kill()
+    killed.communicate()
+    lines_of(uninterrupted)
+    first, *_ = lines_of(in_a_process(STOPPED_AND_RESUMED, broken))[0]
+    assert 1 < int(first) <= 40
+    with np.load(whole) as one, np.load(broken) as other:
+        assert sorted(one.files) == sorted(other.files)
+        assert all(np.array_equal(one[name], other[name]) for name in one.files)
+
+
+ONE_OF_TWO_PROCESSES = """
+import sys
+import numpy as np
+import jax
+
+address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+if count > 1:
+    jax.distributed.initialize(address, count, number)
+from lungmask_jax.models import unet
+from lungmask_jax.spec import TrainSpec
+from lungmask_jax.training import Samples, make_mesh, train
+
+generator = np.random.default_rng(0)
+images = generator.random((8, 16, 16, 1), np.float32)
+samples = Samples.of(images, images[..., 0] > 0.5)
+spec = TrainSpec(steps=3, batch_size=4, steps_per_epoch=1)
+mesh = make_mesh()
+assert mesh.size == count
+for epoch in train(unet(channels=(4, 8)), samples, spec, validation=samples, mesh=mesh):
+    sums = [float(abs(leaf).sum()) for leaf in jax.tree.leaves(epoch.train_state.ema)]
+    print(epoch.step, epoch.loss, epoch.dice, *sums)
+"""
+
+
+def test_two_processes_train_as_one():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    pair = [in_a_process(ONE_OF_TWO_PROCESSES, address, 2, number) for number in (0, 1)]
+    alone = in_a_process(ONE_OF_TWO_PROCESSES, address, 1, 0)
+    one, two, expected = (np.array(lines_of(process), float) for process in (*pair, alone))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_allclose(one, expected, rtol=1e-4)
+    assert one.shape[0] == 3
+
+
+def in_a_process(code, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines_of(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    ours = [line for line in out.splitlines() if not line.startswith("[")]  # [Gloo] ...
+    return [line.split() for line in ours]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_eight_devices_train_as_one(accumulate):
+    flags = "--xla_force_host_platform_device_count=8"
+    lines = lines_of(in_a_process(ONE_OF_EIGHT, accumulate, XLA_FLAGS=flags))
+    numbers = [[float(x) for x in line[1:]] for line in lines if line[0] != "compiled"]
+    assert [n[0] for n in numbers] == [1, 2, 3, 1, 2, 3]
+    np.testing.assert_allclose(numbers[:3], numbers[3:], rtol=1e-4)
+    assert [line[1] for line in lines if line[0] == "compiled"] == ["1", "1"]

@@ -168,12 +168,18 @@ class TrainSpec(_Checked):
     Attributes:
         steps: Optimizer steps.
         batch_size: Slices a step.
-        learning_rate: Peak of the schedule: linear warm-up, then cosine to zero.
-        warmup: Share of the steps spent warming up.
+        accumulate: Parts in which the device works through a batch, to need less memory; they
+            share one update.
+        learning_rate: Peak of the schedule.
+        schedule: After the warm-up: ``"cosine"`` to zero, ``"poly"`` (power 0.9) to zero, or
+            ``"constant"``.
+        cycles: How often the schedule starts at its peak; more than 1 are warm restarts.
+        warmup: Share of the steps spent warming up, linearly.
         weight_decay: Of AdamW.
         clip_norm: Largest global norm of a gradient.
         ema_decay: Of the running mean of the weights, which is what is kept.
         loss: A name in `lungmask_jax.losses`.
+        loss_options: Its keyword arguments, class weights for instance.
         augment: Strength of flips, warps and changes of intensity; 0 turns them off.
         opacities: Share of images that get synthetic dense disease inside the lungs; for lung
             models only, which must keep such lung inside their mask.
@@ -187,12 +193,16 @@ class TrainSpec(_Checked):
 
     steps: int = 600
     batch_size: int = 8
+    accumulate: int = 1
     learning_rate: float = 2e-3
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    cycles: int = 1
     warmup: float = 0.05
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema_decay: float = 0.99
     loss: str = "bce_dice"
+    loss_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     augment: float = 1.0
     opacities: float = 0.0
     gas: float = 0.0
@@ -200,8 +210,13 @@ class TrainSpec(_Checked):
     seed: int = 0
 
     def _check(self) -> None:
-        for name in ("steps", "batch_size", "steps_per_epoch"):
+        for name in ("steps", "batch_size", "accumulate", "cycles", "steps_per_epoch"):
             _at_least(name, getattr(self, name), 1)
+        if self.batch_size % self.accumulate:
+            raise SpecError(
+                f"expected a batch_size that is a multiple of accumulate, found {self.batch_size} "
+                f"and {self.accumulate}"
+            )
         for name in ("weight_decay", "augment", "seed"):
             _at_least(name, getattr(self, name), 0)
         for name in ("learning_rate", "clip_norm"):

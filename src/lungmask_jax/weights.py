@@ -5,11 +5,7 @@ Readable without this library: ``numpy.load`` gives arrays under ``/``-joined na
 """
 
 import functools
-import hashlib
-import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +14,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from lungmask_jax import models
+from lungmask_jax import models, trees
 from lungmask_jax.errors import SpecError, WeightsError
-from lungmask_jax.files import atomic
 from lungmask_jax.models import Model
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec, SegmenterSpec, from_json, to_json
 
 __all__ = ["Bundle", "create_model", "load", "names", "registry", "save"]
-
-_SPEC = "__spec__"
-_CHECKSUM = "__checksum__"
-_DAMAGE = (  # what numpy and zipfile raise on files that are not what they seem
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +105,12 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     """
     is_file = isinstance(name, os.PathLike) or name.endswith(".npz") or os.sep in name
     path = Path(name) if is_file else Path(registry[str(name)]())
-    arrays, spec, checksum = _read(path)
+    stored = trees.read(path, "a weights bundle")
+    spec = _spec(stored.texts, path)
     model = create_model(spec.model)
     params, state = jax.eval_shape(model.init, jax.random.key(0))
-    filled = _filled({"params": params, "state": state}, arrays, path)
-    return Bundle(path.stem, spec, filled["params"], filled["state"], checksum)
+    filled = trees.fill({"params": params, "state": state}, stored.arrays, path)
+    return Bundle(path.stem, spec, filled["params"], filled["state"], stored.checksum)
 
 
 def save(
@@ -159,11 +142,8 @@ def save(
         ...     load(f"{folder}/mine.npz").spec == spec
         True
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise WeightsError(f"expected a path that ends in .npz, found {path}")
     kind = np.float16 if half else np.float32
-    leaves = _leaves({"params": params, "state": state})
+    leaves = trees.leaves({"params": params, "state": state})
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is named below
         arrays = {name: np.asarray(leaf, kind) for name, leaf in leaves.items()}
     for name, array in arrays.items():
@@ -171,9 +151,7 @@ def save(
             raise WeightsError(
                 f"expected finite numbers that fit {kind.__name__}, {name} has others"
             )
-    texts = {_SPEC: np.array(to_json(spec)), _CHECKSUM: np.array(_checksum(arrays))}
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **texts, **arrays)
+    trees.write(Path(path), arrays, {"spec": to_json(spec)}, compress=True)
 
 
 @functools.cache
@@ -193,51 +171,10 @@ def create_model(spec: ModelSpec) -> Model:
     return models.create(spec.name, **spec.options)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], SegmenterSpec, str]:
+def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
+    if "spec" not in texts:
+        raise WeightsError(f"expected a weights bundle, {path} has no spec: get it again")
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        text, checksum = str(arrays.pop(_SPEC)), str(arrays.pop(_CHECKSUM))
-    except FileNotFoundError as error:
-        raise WeightsError(f"expected a weights bundle, found no file {path}") from error
-    except _DAMAGE as error:
-        raise WeightsError(
-            f"expected a weights bundle, {path} is damaged or something else ({error}): "
-            "download or train it again"
-        ) from error
-    if _checksum(arrays) != checksum:
-        raise WeightsError(f"the arrays of {path} differ from its checksum: get the file again")
-    try:
-        return arrays, from_json(text, SegmenterSpec), checksum
+        return from_json(texts["spec"], SegmenterSpec)
     except SpecError as error:
         raise WeightsError(f"the spec of {path} cannot be read: {error}") from error
-
-
-def _filled(template: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Any:
-    """The template with the bundle's numbers; all differences are named."""
-    expected = _leaves(template)
-    wrong = [f"missing {name}" for name in sorted(expected.keys() - arrays.keys())]
-    wrong += [f"unknown {name}" for name in sorted(arrays.keys() - expected.keys())]
-    wrong += [
-        f"{name} is {arrays[name].shape}, not {leaf.shape}"
-        for name, leaf in expected.items()
-        if name in arrays and arrays[name].shape != leaf.shape
-    ]
-    if wrong:
-        raise WeightsError(f"{path} does not fit the network of its spec: {'; '.join(wrong[:8])}")
-    leaves = [arrays[name].astype(leaf.dtype) for name, leaf in expected.items()]
-    return jax.tree.unflatten(jax.tree.structure(template), leaves)
-
-
-def _leaves(tree: Any) -> dict[str, Any]:
-    pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in pairs}
-
-
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

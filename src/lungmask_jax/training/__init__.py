@@ -1,0 +1,27 @@
+"""Training: samples in, a stream of `Epoch` records out.
+
+One pure, jitted step; the caller prints, stops and saves. Everything random comes from the seed and
+the number of the step, so a resumed run goes on as if it had not stopped.
+"""
+
+from lungmask_jax.training._checkpoint import load_checkpoint, save_checkpoint
+from lungmask_jax.training._loop import Epoch, train
+from lungmask_jax.training._mesh import make_mesh
+from lungmask_jax.training._optimizer import optimizer, schedule
+from lungmask_jax.training._samples import Samples
+from lungmask_jax.training._step import TrainState, TrainStep, create_state, make_train_step
+
+__all__ = [
+    "Epoch",
+    "Samples",
+    "TrainState",
+    "TrainStep",
+    "create_state",
+    "load_checkpoint",
+    "make_mesh",
+    "make_train_step",
+    "optimizer",
+    "save_checkpoint",
+    "schedule",
+    "train",
+]

@@ -1,0 +1,82 @@
+"""A run on disk, so that it can go on after it was stopped, bit for bit."""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+
+from lungmask_jax import trees
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models import Model
+from lungmask_jax.spec import TrainSpec, to_json
+from lungmask_jax.training._step import TrainState, create_state
+
+_WHAT = "a training checkpoint"
+
+
+def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState, spec: TrainSpec) -> None:
+    """Writes all that a run needs to go on, under a temporary name first.
+
+    With several processes every one holds the whole state: let the first one write.
+
+    Args:
+        path: Ends in ``.npz``.
+        train_state: Of an `Epoch`, on the device or the host.
+        spec: How the run is trained.
+
+    Raises:
+        WeightsError: The path does not end in ``.npz``.
+        OSError: The file cannot be written, for example on a full disk; an older one stays as it
+            was.
+
+    Example:
+        >>> import tempfile
+        >>> from lungmask_jax.models import unet
+        >>> model, spec = unet(channels=(4, 8)), TrainSpec()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(f"{folder}/run.npz", create_state(model, spec), spec)
+        ...     int(load_checkpoint(f"{folder}/run.npz", model, spec).step)
+        0
+    """
+    arrays = trees.leaves(jax.device_get(train_state))
+    trees.write(Path(path), arrays, {"train": to_json(spec)})
+
+
+def load_checkpoint(path: str | os.PathLike[str], model: Model, spec: TrainSpec) -> TrainState:
+    """The state that `save_checkpoint` wrote, to start `train` from.
+
+    Args:
+        path: The file.
+        model: The network of the run.
+        spec: How the run was and is trained; with another spec it would not be the same run.
+
+    Returns:
+        The state.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another network.
+        SpecError: The run was trained otherwise; the message names what differs.
+
+    Example:
+        >>> from lungmask_jax.models import unet
+        >>> load_checkpoint("nowhere.npz", unet(channels=(4, 8)), TrainSpec())
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.WeightsError: expected a training checkpoint, found no file nowhere.npz
+    """
+    stored = trees.read(Path(path), _WHAT)
+    theirs, ours = json.loads(stored.texts.get("train", "{}")), json.loads(to_json(spec))
+    differences = [
+        f"{name} was {theirs.get(name)}, is {value}"
+        for name, value in ours.items()
+        if theirs.get(name) != value
+    ]
+    if differences:
+        raise SpecError(
+            f"expected the settings of the run in {path}, found others: {', '.join(differences)}; "
+            "go on with the same, or start a new run"
+        )
+    template = jax.eval_shape(lambda: create_state(model, spec))
+    restored: TrainState = jax.device_put(trees.fill(template, stored.arrays, Path(path)))
+    return restored

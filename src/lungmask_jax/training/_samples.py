@@ -1,0 +1,114 @@
+"""Slices to learn from, as the network sees them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from lungmask_jax import preprocess
+from lungmask_jax.errors import ShapeError
+from lungmask_jax.spec import PreprocessSpec
+from lungmask_jax.volume import Volume
+
+_BATCH = 4
+
+
+class Samples(NamedTuple):
+    """Slices to learn from, as the network sees them.
+
+    Attributes:
+        images: ``(M, H, W, C)`` float32 in [0, 1].
+        masks: ``(M, H, W)`` uint8, 0 or 1.
+        weights: ``(M,)`` how often each is drawn, relative to the others.
+
+    Example:
+        >>> images, masks = np.zeros((4, 16, 16, 1)), np.zeros((4, 16, 16))
+        >>> few, many = Samples.of(images[:1], masks[:1], weight=3.0), Samples.of(images, masks)
+        >>> Samples.joined([few, many]).weights.tolist()
+        [3.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, images: np.ndarray, masks: np.ndarray, weight: float = 1.0) -> "Samples":
+        """Samples that share one weight.
+
+        Args:
+            images: ``(M, H, W, C)`` float32 in [0, 1].
+            masks: ``(M, H, W)``, 0 or 1.
+            weight: How often each is drawn.
+
+        Returns:
+            The samples.
+
+        Raises:
+            ShapeError: The shapes do not fit, or a mask is not 0 and 1.
+        """
+        if images.ndim != 4 or masks.shape != images.shape[:3]:
+            raise ShapeError(
+                "expected images (M, H, W, C) and masks (M, H, W), "
+                f"found {images.shape} and {masks.shape}"
+            )
+        if not np.isin(masks, (0, 1)).all():
+            found = np.unique(masks)[:5].tolist()
+            raise ShapeError(f"expected masks of 0 and 1, found values {found}: give mask != 0")
+        images, masks = np.asarray(images, np.float32), np.asarray(masks, np.uint8)
+        return cls(images, masks, np.full(len(images), weight, np.float64))
+
+    @classmethod
+    def of_scan(
+        cls,
+        ct: Volume,
+        mask: Volume,
+        spec: PreprocessSpec,
+        *,
+        lungs: Volume | None = None,
+        weight: float = 1.0,
+    ) -> "Samples":
+        """The slices of a scan, prepared as inference would prepare them.
+
+        Args:
+            ct: A CT in HU.
+            mask: The truth for it; what is not 0 counts.
+            spec: What the network will see.
+            lungs: Predicted lungs; needed for the region ``"lungs"``. Slices without lung are left
+                out, so a scan without any gives no samples.
+            weight: How often each slice is drawn.
+
+        Returns:
+            The samples.
+
+        Raises:
+            SpecError: The spec asks for the lungs and none are given.
+            ShapeError: The masks are not of this scan.
+        """
+        for other in (mask, lungs):
+            if other is not None and other.shape != ct.shape:
+                raise ShapeError(f"expected masks of shape {ct.shape}, found {other.shape}")
+        box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
+        inside = slice(None) if lungs is None else np.any(lungs.array, axis=(1, 2))
+        images = [np.zeros((0, *spec.size, 1), np.float32)]
+        masks = [np.zeros((0, *spec.size), np.uint8)]
+        for where, batch in preprocess.batches(ct.array[inside], _BATCH):
+            seen = preprocess.network_images(batch, box, spec=spec)
+            images.append(np.asarray(seen)[: where.stop - where.start])
+        for where, batch in preprocess.batches(mask.array[inside] != 0, _BATCH):
+            truth = preprocess.resample(jnp.asarray(batch, jnp.float32), box, size=spec.size)
+            masks.append((np.asarray(truth)[: where.stop - where.start] >= 0.5).astype(np.uint8))
+        return cls.of(np.concatenate(images), np.concatenate(masks), weight)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Samples]") -> "Samples":
+        """Several sets of samples as one.
+
+        Args:
+            parts: At least one set; all of one image size.
+
+        Returns:
+            The samples one after the other.
+        """
+        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
