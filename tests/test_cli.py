@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, io, metrics, weights
+from lungmask_jax import cli, io, metrics, training, weights
 from lungmask_jax.phantoms import phantom
 
 
@@ -89,7 +89,9 @@ def test_demo_prints_dice_against_the_truth(tmp_path, capsys, monkeypatch):
     assert f"lungs {dice:.3f}" in capsys.readouterr().out
 
 
-def test_train_writes_a_bundle_a_log_and_a_curve(tmp_path):
+@pytest.fixture
+def training_set(tmp_path):
+    """Words for a tiny run on three phantoms; one is held out."""
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -98,19 +100,79 @@ def test_train_writes_a_bundle_a_log_and_a_curve(tmp_path):
         io.save(made.ct, images / f"case{seed}.nii.gz")
         whole = made.lungs.with_array((made.lungs.array > 0).astype(np.uint8))
         io.save(whole, masks / f"case{seed}.nii.gz")
+    words = ["train", "--images", str(images), "--masks", str(masks), "--target", "lungs"]
+    return [*words, "--batch-size", "2", "--channels", "4", "8", "--validation", "0.34"]
+
+
+def log_of(out):
+    lines = [json.loads(text) for text in out.with_suffix(".jsonl").read_text().splitlines()]
+    return [{key: line[key] for key in ("step", "loss", "dice")} for line in lines]
+
+
+def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_path):
     out = tmp_path / "mine.npz"
-    arguments = ["train", "--images", str(images), "--masks", str(masks), "--target", "lungs"]
-    arguments += ["-o", str(out), "--steps", "2", "--batch-size", "2", "--channels", "4", "8"]
-    assert cli.main([*arguments, "--validation", "0.34"]) == 0
+    assert cli.main([*training_set, "-o", str(out), "--steps", "2"]) == 0
     bundle = weights.load(out)
     assert bundle.spec.target == "lungs"
     assert len(bundle.spec.card["held_out"]) == 1
-    (line,) = [json.loads(text) for text in out.with_suffix(".jsonl").read_text().splitlines()]
-    assert line["step"] == 2
+    (line,) = log_of(out)
+    assert line["step"] == bundle.spec.card["step"] == 2
     assert 0 <= line["dice"] <= 1
     assert cv2.imread(str(out.with_suffix(".png"))) is not None
-    scan = str(images / "case0.nii.gz")
+    assert out.with_suffix(".checkpoint.npz").is_file()
+    scan = str(tmp_path / "images" / "case0.nii.gz")
     assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    training_set, tmp_path, monkeypatch, capsys
+):
+    from lungmask_jax.cli import _train
+
+    train = training.train
+
+    def stopped(*arguments, **options):
+        yield next(train(*arguments, **options))
+        raise KeyboardInterrupt
+
+    one, other = (tmp_path / folder / "a.npz" for folder in ("one", "other"))
+    length = ["--steps", "51", "--cache", str(tmp_path / "cache")]
+    assert cli.main([*training_set, *length, "-o", str(one)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(_train.training, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            cli.main([*training_set, *length, "-o", str(other)])
+    assert [line["step"] for line in log_of(other)] == [50]
+    assert cli.main([*training_set, *length, "-o", str(other), "--resume"]) == 0
+    assert "going on after step 50 of 51" in capsys.readouterr().out
+    assert log_of(other) == log_of(one)
+    assert weights.load(other).checksum == weights.load(one).checksum
+
+
+def test_prepared_slices_are_read_again_unless_something_changed(training_set, tmp_path):
+    cache = tmp_path / "cache"
+    words = [*training_set, "-o", str(tmp_path / "a.npz"), "--steps", "1", "--cache", str(cache)]
+    assert cli.main(words) == 0
+    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert len(files) == 3
+    assert cli.main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
+    assert cli.main([*words, "--preset", "forerunner"]) == 0
+    assert len(list(cache.iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "expected a training checkpoint, found no file"),
+        (["--devices", "99"], "expected 1 to"),
+        (["--loss", "dise"], "did you mean"),
+    ],
+)
+def test_a_run_that_cannot_go_on_is_one_line(training_set, tmp_path, capsys, more, message):
+    words = [*training_set, "-o", str(tmp_path / "a.npz"), "--steps", "1"]
+    assert cli.main([*words, *(more or ["--resume"])]) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

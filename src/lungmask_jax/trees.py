@@ -18,7 +18,7 @@ import numpy as np
 from lungmask_jax.errors import WeightsError
 from lungmask_jax.files import atomic
 
-__all__ = ["Stored", "fill", "leaves", "read", "write"]
+__all__ = ["Stored", "checksum", "fill", "leaves", "read", "write"]
 
 _CHECKSUM = "__checksum__"
 _DAMAGE = (  # what numpy and zipfile raise on files that are not what they seem
@@ -81,7 +81,7 @@ def write(
     if path.suffix != ".npz":
         raise WeightsError(f"expected a path that ends in .npz, found {path}")
     named = {f"__{name}__": np.array(text) for name, text in texts.items()}
-    named[_CHECKSUM] = np.array(_checksum(arrays))
+    named[_CHECKSUM] = np.array(checksum(arrays))
     save = np.savez_compressed if compress else np.savez
     with atomic(path) as temporary, temporary.open("wb") as file:
         save(file, allow_pickle=False, **named, **arrays)
@@ -109,7 +109,7 @@ def read(path: Path, what: str) -> Stored:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        checksum = str(arrays.pop(_CHECKSUM))
+        expected = str(arrays.pop(_CHECKSUM))
     except FileNotFoundError as error:
         raise WeightsError(f"expected {what}, found no file {path}") from error
     except _DAMAGE as error:
@@ -117,9 +117,9 @@ def read(path: Path, what: str) -> Stored:
             f"expected {what}, {path} is damaged or something else ({error}): get or make it again"
         ) from error
     texts = {name[2:-2]: str(arrays.pop(name)) for name in list(arrays) if name.startswith("__")}
-    if _checksum(arrays) != checksum:
+    if checksum(arrays) != expected:
         raise WeightsError(f"the arrays of {path} differ from its checksum: get or make it again")
-    return Stored(arrays, texts, checksum)
+    return Stored(arrays, texts, expected)
 
 
 def fill(template: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Any:
@@ -171,7 +171,19 @@ def leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in pairs}
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+def checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of names, dtypes, shapes and values.
+
+    Args:
+        arrays: By name, in any order.
+
+    Returns:
+        64 hex digits.
+
+    Example:
+        >>> checksum({"a": np.zeros(2)}) == checksum({"a": np.zeros(2, np.float32)})
+        False
+    """
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

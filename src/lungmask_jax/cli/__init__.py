@@ -104,8 +104,13 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
     train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
+    train.add_argument("--loss", help="name of a loss (default: bce_dice)")
     for name, kind in (("steps", int), ("batch-size", int), ("learning-rate", float)):
         train.add_argument(f"--{name}", type=kind, help="default: that of TrainSpec")
+    train.add_argument("--accumulate", type=int, help="parts of a batch, to need less memory")
+    train.add_argument("--devices", type=int, help="GPUs or TPU cores that share each batch")
+    train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train.add_argument("--seed", type=int, default=0)
     _add_window(train)
     train.set_defaults(run=_run_train)

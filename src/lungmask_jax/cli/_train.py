@@ -1,16 +1,19 @@
 """``lungmask-jax train``: labelled scans in, a weights bundle, a log and its curve out."""
 
 import argparse
+import functools
+import hashlib
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from rich.progress import Progress
 
-from lungmask_jax import data, inference, training, viz, weights
+from lungmask_jax import __version__, data, inference, training, viz, weights
 from lungmask_jax.cli._progress import bar
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest
@@ -22,8 +25,10 @@ from lungmask_jax.spec import (
     PreprocessSpec,
     SegmenterSpec,
     TrainSpec,
+    to_json,
 )
-from lungmask_jax.training import Samples
+from lungmask_jax.training import Epoch, Samples
+from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
 
@@ -35,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     spec, model = _train_spec(options), _model_spec(options)
     preprocess = _preset(options.preset or options.target)
     train, held_out = data.split(_cases(options), options.validation, seed=options.seed)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (options.out.parent, options.cache)):
+        folder.mkdir(parents=True, exist_ok=True)
     with bar() as progress:
         samples = _samples(train, preprocess, options, progress, "reading")
         validation = _samples(held_out, preprocess, options, progress, "reading, held out")
@@ -43,44 +49,85 @@ def run(options: argparse.Namespace) -> int:
             f"{len(train)} scans with {len(samples.images)} slices to learn from, "
             f"{len(held_out)} scans of other patients with {len(validation.images)} slices held out"
         )
-        card = _card(options, train, held_out, spec)
         segmenter = SegmenterSpec(
             target=options.target,
             model=model,
             preprocess=preprocess,
             postprocess=_postprocess(options.target),
-            card=card,
+            card=_card(options, train, held_out, spec),
         )
-        _learn(options.out, segmenter, spec, samples, validation, progress)
+        _learn(Run(options.out, segmenter, spec, samples, validation), options, progress)
     return 0
 
 
-def _learn(
-    out: Path,
-    segmenter: SegmenterSpec,
-    spec: TrainSpec,
-    samples: Samples,
-    validation: Samples,
-    progress: Progress,
-) -> None:
-    task = progress.add_task("training", total=spec.steps)
-    log: list[dict[str, float]] = []
-    model = weights.create_model(segmenter.model)
-    for epoch in training.train(model, samples, spec, validation=validation):
-        line = {"step": epoch.step, "loss": epoch.loss, "seconds": epoch.seconds}
-        if not math.isnan(epoch.dice):
-            line["dice"] = epoch.dice
-        log.append(line)
+class Run(NamedTuple):
+    """What is trained, on what, and where it goes."""
+
+    out: Path
+    segmenter: SegmenterSpec
+    spec: TrainSpec
+    samples: Samples
+    validation: Samples
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last state; the bundle holds the best weights."""
+        return self.out.with_suffix(".checkpoint.npz")
+
+    @property
+    def log(self) -> Path:
+        """One line an epoch."""
+        return self.out.with_suffix(".jsonl")
+
+
+def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
+    task = progress.add_task("training", total=run.spec.steps)
+    model = weights.create_model(run.segmenter.model)
+    data_checksum = run.samples.checksum
+    start, log = None, []
+    if options.resume:
+        start = training.load_checkpoint(run.checkpoint, model, run.spec, data=data_checksum)
+        log = [line for line in _lines(run.log) if line["step"] <= int(start.step)]
+        progress.console.print(f"going on after step {int(start.step)} of {run.spec.steps}")
+    mesh = training.make_mesh(options.devices) if options.devices else None
+    for epoch in training.train(
+        model, run.samples, run.spec, validation=run.validation, start=start, mesh=mesh
+    ):
+        log.append(_line(epoch))
         progress.update(task, completed=epoch.step)
-        progress.console.print(" ".join(f"{key} {value:.4g}" for key, value in line.items()))
-        state = jax.device_get(epoch.train_state)
-        weights.save(out, segmenter, state.ema, state.state)
-        with atomic(out.with_suffix(".jsonl")) as temporary:
-            temporary.write_text("".join(json.dumps(one) + "\n" for one in log), encoding="utf-8")
-        scores = ("dice",) if "dice" in line else ()
-        picture = viz.learning_curve(log, series=("loss",), scores=scores)
-        viz.save_png(picture, out.with_suffix(".png"))
-    progress.console.print(f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}")
+        progress.console.print(" ".join(f"{key} {value:.4g}" for key, value in log[-1].items()))
+        _keep(run, epoch, log, data_checksum)
+    progress.console.print(
+        f"{run.out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {run.out}"
+    )
+
+
+def _keep(run: Run, epoch: Epoch, log: list[dict[str, float]], data_checksum: str) -> None:
+    """Bundle, log and curve, and the checkpoint last: after a crash, nothing is ahead of it."""
+    state = jax.device_get(epoch.train_state)
+    if log[-1].get("dice", 0.0) >= max(line.get("dice", 0.0) for line in log):
+        card = {**run.segmenter.card, **log[-1]}
+        weights.save(run.out, replace(run.segmenter, card=card), state.ema, state.state)
+    with atomic(run.log) as temporary:
+        temporary.write_text("".join(json.dumps(one) + "\n" for one in log), encoding="utf-8")
+    scores = ("dice",) if "dice" in log[-1] else ()
+    picture = viz.learning_curve(log, series=("loss",), scores=scores)
+    viz.save_png(picture, run.out.with_suffix(".png"))
+    training.save_checkpoint(run.checkpoint, state, run.spec, data=data_checksum)
+
+
+def _line(epoch: Epoch) -> dict[str, float]:
+    line = {
+        "step": epoch.step,
+        "loss": epoch.loss,
+        "seconds": epoch.seconds,
+        "waited": epoch.waited,
+    }
+    return line if math.isnan(epoch.dice) else {**line, "dice": epoch.dice}
+
+
+def _lines(log: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
 def _samples(
@@ -90,18 +137,51 @@ def _samples(
     progress: Progress,
     title: str,
 ) -> Samples:
-    window = tuple(options.window) if options.window else None
     lung_model = weights.load(options.lungs) if preprocess.region == "lungs" else None
     parts = []
     for case in progress.track(cases, description=title):
-        ct, masks = data.load_case(case, window=window)
-        if options.target not in masks:
-            raise SpecError(f"expected a mask of {options.target} for {case.name}, found none")
-        lungs = None
-        if lung_model is not None:
-            lungs = inference.segment(ct, weights=[lung_model]).lungs
-        parts.append(Samples.of_scan(ct, masks[options.target], preprocess, lungs=lungs))
+        make = functools.partial(_prepared, case, preprocess, options, lung_model)
+        if options.cache:
+            name = _cache_name(case, preprocess, options, lung_model)
+            parts.append(Samples.cached(options.cache / name, make))
+        else:
+            parts.append(make())
     return Samples.joined(parts)
+
+
+def _prepared(
+    case: Case, preprocess: PreprocessSpec, options: argparse.Namespace, lung_model: Bundle | None
+) -> Samples:
+    window = tuple(options.window) if options.window else None
+    ct, masks = data.load_case(case, window=window)
+    if options.target not in masks:
+        raise SpecError(f"expected a mask of {options.target} for {case.name}, found none")
+    lungs = None
+    if lung_model is not None:
+        lungs = inference.segment(ct, weights=[lung_model]).lungs
+    return Samples.of_scan(ct, masks[options.target], preprocess, lungs=lungs)
+
+
+def _cache_name(
+    case: Case, preprocess: PreprocessSpec, options: argparse.Namespace, lung_model: Bundle | None
+) -> str:
+    """A file name that changes with anything the prepared slices depend on."""
+    mask = case.lungs if options.target == "lungs" else case.infection
+    files = [file for path in (case.image, mask) if path is not None for file in _files(path)]
+    facts = [
+        __version__,
+        to_json(preprocess),
+        options.target,
+        options.window,
+        lung_model and lung_model.checksum,
+        [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+    ]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return f"{case.name}-{digest[:16]}.npz"
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.iterdir()) if path.is_dir() else [path]
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
@@ -126,7 +206,7 @@ def _model_spec(options: argparse.Namespace) -> ModelSpec:
 def _train_spec(options: argparse.Namespace) -> TrainSpec:
     given = {
         name: getattr(options, name)
-        for name in ("steps", "batch_size", "learning_rate", "seed")
+        for name in ("steps", "batch_size", "accumulate", "learning_rate", "loss", "seed")
         if getattr(options, name) is not None
     }
     rate = 0.5 if options.target == "lungs" else 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 
 from lungmask_jax import trees
-from lungmask_jax.errors import SpecError
+from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.models import Model
 from lungmask_jax.spec import TrainSpec, to_json
 from lungmask_jax.training._step import TrainState, create_state
@@ -15,7 +15,9 @@ from lungmask_jax.training._step import TrainState, create_state
 _WHAT = "a training checkpoint"
 
 
-def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState, spec: TrainSpec) -> None:
+def save_checkpoint(
+    path: str | os.PathLike[str], train_state: TrainState, spec: TrainSpec, *, data: str = ""
+) -> None:
     """Writes all that a run needs to go on, under a temporary name first.
 
     With several processes every one holds the whole state: let the first one write.
@@ -24,6 +26,7 @@ def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState, spec:
         path: Ends in ``.npz``.
         train_state: Of an `Epoch`, on the device or the host.
         spec: How the run is trained.
+        data: What it learns from, as `Samples.checksum`.
 
     Raises:
         WeightsError: The path does not end in ``.npz``.
@@ -40,16 +43,19 @@ def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState, spec:
         0
     """
     arrays = trees.leaves(jax.device_get(train_state))
-    trees.write(Path(path), arrays, {"train": to_json(spec)})
+    trees.write(Path(path), arrays, {"train": to_json(spec), "data": data})
 
 
-def load_checkpoint(path: str | os.PathLike[str], model: Model, spec: TrainSpec) -> TrainState:
+def load_checkpoint(
+    path: str | os.PathLike[str], model: Model, spec: TrainSpec, *, data: str = ""
+) -> TrainState:
     """The state that `save_checkpoint` wrote, to start `train` from.
 
     Args:
         path: The file.
         model: The network of the run.
         spec: How the run was and is trained; with another spec it would not be the same run.
+        data: What it learned from, as given to `save_checkpoint`.
 
     Returns:
         The state.
@@ -66,7 +72,10 @@ def load_checkpoint(path: str | os.PathLike[str], model: Model, spec: TrainSpec)
         lungmask_jax.errors.WeightsError: expected a training checkpoint, found no file nowhere.npz
     """
     stored = trees.read(Path(path), _WHAT)
-    theirs, ours = json.loads(stored.texts.get("train", "{}")), json.loads(to_json(spec))
+    if "train" not in stored.texts:
+        raise WeightsError(f"expected {_WHAT}, {path} is something else, a bundle for instance")
+    theirs = {**json.loads(stored.texts["train"]), "data": stored.texts["data"][:12]}
+    ours = {**json.loads(to_json(spec)), "data": data[:12]}
     differences = [
         f"{name} was {theirs.get(name)}, is {value}"
         for name, value in ours.items()

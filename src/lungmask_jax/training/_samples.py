@@ -1,13 +1,14 @@
 """Slices to learn from, as the network sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from lungmask_jax import preprocess
-from lungmask_jax.errors import ShapeError
+from lungmask_jax import preprocess, trees
+from lungmask_jax.errors import ShapeError, WeightsError
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
@@ -100,6 +101,39 @@ class Samples(NamedTuple):
             truth = preprocess.resample(jnp.asarray(batch, jnp.float32), box, size=spec.size)
             masks.append((np.asarray(truth)[: where.stop - where.start] >= 0.5).astype(np.uint8))
         return cls.of(np.concatenate(images), np.concatenate(masks), weight)
+
+    @classmethod
+    def cached(cls, path: Path, make: "Callable[[], Samples]") -> "Samples":
+        """Samples from a file; made and written to it if it is not there or damaged.
+
+        Args:
+            path: Ends in ``.npz``. Its name must tell all that the samples depend on apart: the
+                scan, the spec, the lung model.
+            make: Makes the samples.
+
+        Returns:
+            The samples, equal whether they were made or read.
+
+        Example:
+            >>> import tempfile
+            >>> one = Samples.of(np.zeros((1, 8, 8, 1)), np.zeros((1, 8, 8)))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     for attempt in range(2):
+            ...         samples = Samples.cached(Path(folder, "one.npz"), lambda: one)
+            >>> samples.images.shape
+            (1, 8, 8, 1)
+        """
+        try:
+            return cls(**trees.read(path, "prepared slices").arrays)
+        except WeightsError:
+            samples = make()
+        trees.write(path, samples._asdict(), {})
+        return samples
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of all of it, in hex: equal samples in equal order have the same."""
+        return trees.checksum(self._asdict())
 
     @classmethod
     def joined(cls, parts: "Sequence[Samples]") -> "Samples":
