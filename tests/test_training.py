@@ -443,7 +443,7 @@ samples = Samples.of(images, images[..., 0] > 0.5)
 spec = TrainSpec(steps=3, batch_size=8, accumulate=int(sys.argv[1]), steps_per_epoch=1)
 model = unet(channels=(4, 8))
 for count in (1, 8 // spec.accumulate):
-    mesh = make_mesh(count)
+    mesh = make_mesh(count=count)
     for epoch in train(model, samples, spec, mesh=mesh):
         sums = [float(abs(leaf).sum()) for leaf in jax.tree.leaves(epoch.train_state.ema)]
         print(count, epoch.step, epoch.loss, *sums)

@@ -173,7 +173,7 @@ def create_model(spec: ModelSpec) -> Model:
 
 def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
     if "spec" not in texts:
-        raise WeightsError(f"expected a weights bundle, {path} has no spec: get it again")
+        raise WeightsError(f"expected a weights bundle, {path} has no __spec__: get it again")
     try:
         return from_json(texts["spec"], SegmenterSpec)
     except SpecError as error:

@@ -89,7 +89,7 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         start = training.load_checkpoint(run.checkpoint, model, run.spec, data=data_checksum)
         log = [line for line in _lines(run.log) if line["step"] <= int(start.step)]
         progress.console.print(f"going on after step {int(start.step)} of {run.spec.steps}")
-    mesh = training.make_mesh(options.devices) if options.devices else None
+    mesh = training.make_mesh(count=options.devices) if options.devices else None
     for epoch in training.train(
         model, run.samples, run.spec, validation=run.validation, start=start, mesh=mesh
     ):

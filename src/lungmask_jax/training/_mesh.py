@@ -7,7 +7,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lungmask_jax.errors import SpecError
 
 
-def make_mesh(count: int | None = None) -> Mesh:
+def make_mesh(*, count: int | None = None) -> Mesh:
     """Devices in a row that share each batch, for `make_train_step` and `train`.
 
     Args:
@@ -20,7 +20,7 @@ def make_mesh(count: int | None = None) -> Mesh:
         SpecError: There are fewer devices.
 
     Example:
-        >>> make_mesh(1).axis_names
+        >>> make_mesh(count=1).axis_names
         ('batch',)
     """
     devices = jax.devices()
