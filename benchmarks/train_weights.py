@@ -6,8 +6,10 @@
 
 and the same with ``infection``, which needs the lung model of the library. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
-describe them. ``card`` puts the scores of a cross-validation, and the post-processing as it is
-here, into a bundle.
+describe them. With ``--teacher`` a student goes on from a bundle and learns from slices without
+labels too, which the teacher labels; in a cross-validation each fold has a teacher of its own, as
+in ``--teacher infection_fold{fold}.npz``. ``card`` puts the scores of a cross-validation, and the
+post-processing as it is here, into a bundle.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from lungmask_jax.weights import Bundle
 
 WINDOW = PRESETS["infection"].window
 WIDE_WINDOW = (-1000.0, 1650.0)  # LungSegDB: soft tissue near 100 of 255, bone near 200
+CORONACASES_WINDOW = (-1000.0, 1900.0)
 LOOKALIKES = ("4 5 16 17 46", "10 43", "3 12 28", "35 67", "13 31", "26 27")
 NEIGHBOURS = ("2 81 97 114 131", "152 153 165 168", "372 375 376 379 380")
 
@@ -37,6 +40,8 @@ SPECS = {
     "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
     "infection": TrainSpec(steps=2000, batch_size=4, learning_rate=2e-3),
 }
+STUDENT = replace(SPECS["infection"], steps=600, learning_rate=1e-3)
+UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {
     "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
     "infection": ModelSpec(options={"channels": [32, 64, 128, 256]}),
@@ -70,6 +75,18 @@ class Item(NamedTuple):
     lungs: Volume | None = None
 
 
+class Lesson(NamedTuple):
+    """What a student learns beside the labelled items.
+
+    Attributes:
+        teacher: Path of the bundle it goes on from.
+        data: Folder of the data sets, for the slices without labels.
+    """
+
+    teacher: str
+    data: Path
+
+
 def main() -> None:
     """Trains or cross-validates, as told on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -80,8 +97,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to share the work")
     parser.add_argument("--scores", type=Path, nargs="+", help="JSON files of a cross-validation")
     parser.add_argument("--steps", type=int, help="fewer, for a trial")
+    parser.add_argument("--teacher", help="bundle that a student goes on from")
     options = parser.parse_args()
-    spec = SPECS[options.target]
+    spec = STUDENT if options.teacher else SPECS[options.target]
     spec = replace(spec, steps=options.steps) if options.steps else spec
     if options.action == "card":
         scores = {}
@@ -90,12 +108,14 @@ def main() -> None:
         saved(options.out, weights.load(options.out), {"scores": summary(scores)})
         return
     items = list(ITEMS[options.target](options.data))
+    lesson = Lesson(options.teacher, options.data) if options.teacher else None
     if options.action == "train":
-        bundle = trained(options.target, items, spec, log=options.out.with_suffix(".jsonl"))
+        log = options.out.with_suffix(".jsonl")
+        bundle = trained(options.target, items, spec, lesson, log=log)
         saved(options.out, bundle, {})
     else:
         folds = options.folds or range(FOLDS[options.target])
-        scores = dict(cross_validated(options.target, items, spec, folds, options.out))
+        scores = dict(cross_validated(options.target, items, spec, folds, options.out, lesson))
         options.out.write_text(json.dumps(scores, indent=1) + "\n")
         print(json.dumps(summary(scores), indent=1))
 
@@ -108,8 +128,14 @@ def saved(path: Path, bundle: Bundle, more: dict[str, Any]) -> None:
     weights.save(path, spec, bundle.params, bundle.state)
 
 
-def trained(target: str, items: Sequence[Item], spec: TrainSpec, log: Path | None = None) -> Bundle:
-    """A bundle trained on the items, in memory."""
+def trained(
+    target: str,
+    items: Sequence[Item],
+    spec: TrainSpec,
+    lesson: Lesson | None = None,
+    log: Path | None = None,
+) -> Bundle:
+    """A bundle trained on the items, in memory; with a lesson, a student of its teacher."""
     segmenter = SegmenterSpec(
         target=target,  # type: ignore[arg-type]
         model=MODELS[target],
@@ -118,8 +144,12 @@ def trained(target: str, items: Sequence[Item], spec: TrainSpec, log: Path | Non
         flip=target == "infection",
     )
     model = weights.create_model(segmenter.model)
-    lines = []
-    for epoch in training.train(model, samples(target, items), spec):
+    lines, start, known = [], None, samples(target, items)
+    if lesson:
+        teacher = weights.load(Path(lesson.teacher))
+        start = training.create_state(model, spec, weights=(teacher.params, teacher.state))
+        known = Samples.joined([known, believed(teacher, lesson.data)])
+    for epoch in training.train(model, known, spec, start=start):
         lines.append({"step": epoch.step, "loss": epoch.loss, "seconds": epoch.seconds})
         print(f"step {epoch.step} loss {epoch.loss:.4f} {epoch.seconds:.0f} s", flush=True)
         if log:
@@ -148,14 +178,20 @@ def samples(target: str, items: Sequence[Item]) -> Samples:
 
 
 def cross_validated(
-    target: str, items: Sequence[Item], spec: TrainSpec, numbers: Iterable[int], out: Path
+    target: str,
+    items: Sequence[Item],
+    spec: TrainSpec,
+    numbers: Iterable[int],
+    out: Path,
+    lesson: Lesson | None = None,
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Scores of every real case by a model that saw no case of its group."""
     folds = grouped(items, FOLDS[target])
     for number in numbers:
         fold = folds[number]
         rest = [item for item in items if item.group not in fold]
-        bundle = trained(target, rest, spec)
+        own = lesson and lesson._replace(teacher=lesson.teacher.format(fold=number))
+        bundle = trained(target, rest, spec, own)
         saved(out.with_name(f"{out.stem}_fold{number}.npz"), bundle, {"held_out": sorted(fold)})
         for item in items:
             if item.group in fold:
@@ -248,6 +284,32 @@ def infection_items(data: Path) -> Iterator[Item]:
     for seed in range(8):
         made = phantoms.phantom((32, 256, 256), disease=0.05 * seed, seed=2000 + seed)
         yield Item(f"phantom/{seed}", "", "phantom", made.ct, made.infection, made.lungs)
+
+
+def believed(teacher: Bundle, data: Path) -> Samples:
+    """Unlabelled slices of 20 other patients, with what the teacher sees in them."""
+    preprocess = replace(PRESETS["infection"], region="full")
+    parts = []
+    for ct in unlabelled(data):
+        nothing = ct.with_array(np.zeros(ct.shape, np.uint8))
+        parts.append(Samples.of_scan(ct, nothing, preprocess).images)
+    images = np.concatenate(parts)
+    model, weight = weights.create_model(teacher.spec.model), UNLABELLED_SHARE / len(images)
+    return training.taught(images, model, teacher.params, teacher.state, weight=weight)
+
+
+def unlabelled(data: Path) -> Iterator[Volume]:
+    """At most 40 slices of each patient, evenly spaced, turned to the radiological view."""
+    patients: dict[str, list[Path]] = {}
+    for path in (data / "covid_semiseg" / "unlabelled").iterdir():
+        patients.setdefault(path.stem.rsplit("_", 1)[0], []).append(path)
+    for name in sorted(patients):
+        paths = sorted(patients[name], key=lambda path: int(path.stem.rsplit("_", 1)[1]))
+        for index in np.unique(np.linspace(0, len(paths) - 1, 40).round().astype(int)):
+            wide = "coronacases" in name
+            ct = io.load(paths[index], window=CORONACASES_WINDOW if wide else WINDOW)
+            turned = np.rot90(ct.array[0]) if wide else ct.array[0].T
+            yield Volume(np.ascontiguousarray(turned)[None])
 
 
 def semiseg(data: Path) -> Iterator[Item]:

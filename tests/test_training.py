@@ -23,6 +23,7 @@ from lungmask_jax.training import (
     optimizer,
     save_checkpoint,
     schedule,
+    taught,
     train,
 )
 from lungmask_jax.training._step import augmented
@@ -255,7 +256,7 @@ def test_samples_of_other_shapes_are_refused(images, masks):
         Samples.of(np.zeros(images), np.zeros(masks))
 
 
-@pytest.mark.parametrize("value", [2, 0.5, -1])
+@pytest.mark.parametrize("value", [2, 1.5, -1, np.nan])
 def test_masks_other_than_zero_and_one_are_refused(value):
     with pytest.raises(ShapeError, match=f"0 and 1, found values .*{value}"):
         Samples.of(np.zeros((1, 8, 8, 1)), np.full((1, 8, 8), value))
@@ -549,3 +550,37 @@ def test_eight_devices_train_as_one(accumulate):
     assert [n[0] for n in numbers] == [1, 2, 3, 1, 2, 3]
     np.testing.assert_allclose(numbers[:3], numbers[3:], rtol=1e-4)
     assert [line[1] for line in lines if line[0] == "compiled"] == ["1", "1"]
+
+
+def test_a_teacher_labels_each_slice_by_the_mean_over_its_mirror_images():
+    images = drawn(5).images
+    samples = taught(images, pixelwise(), {"w": jnp.float32(4), "b": jnp.float32(-2)}, {})
+    assert samples.masks.dtype == np.float16
+    # this network looks at one pixel at a time: mirroring changes nothing
+    np.testing.assert_allclose(samples.masks, 1 / (1 + np.exp(2 - 4 * images[..., 0])), atol=1e-3)
+
+    def position(params, state, images, *, train=False, key=None):
+        ramp = jnp.linspace(-3, 3, SIDE)[:, None] + jnp.linspace(-2, 5, SIDE)[None]
+        return jnp.broadcast_to(ramp[None, :, :, None], images.shape), state
+
+    lopsided = Model(init=lambda key: ({}, {}), apply=position)
+    belief = taught(images, lopsided, {}, {}).masks
+    np.testing.assert_allclose(belief, belief[:, ::-1], atol=2e-3)
+    np.testing.assert_allclose(belief, belief[..., ::-1], atol=2e-3)
+    assert np.ptp(belief) > 0.1
+
+
+def test_soft_masks_are_learnt_as_they_are():
+    soft = Samples.of(np.zeros((2, SIDE, SIDE, 1)), np.full((2, SIDE, SIDE), 0.25))
+    spec = TrainSpec(
+        steps=150, steps_per_epoch=150, batch_size=2, learning_rate=0.1, augment=0, loss="bce"
+    )
+    state = last(train(pixelwise(0), soft, spec)).train_state
+    assert 1 / (1 + np.exp(-float(state.params["b"]))) == pytest.approx(0.25, abs=0.01)
+
+
+def test_training_can_start_from_weights():
+    start = create_state(pixelwise(), STILL, weights=({"w": np.float32(3), "b": np.float32(1)}, {}))
+    assert float(start.params["w"]) == float(start.ema["w"]) == 3
+    epoch = last(train(pixelwise(), drawn(), STILL, start=start))
+    assert float(epoch.train_state.params["w"]) == pytest.approx(3, abs=1e-6)

@@ -10,6 +10,7 @@ from lungmask_jax.training._mesh import make_mesh
 from lungmask_jax.training._optimizer import optimizer, schedule
 from lungmask_jax.training._samples import Samples
 from lungmask_jax.training._step import TrainState, TrainStep, create_state, make_train_step
+from lungmask_jax.training._teacher import taught
 
 __all__ = [
     "Epoch",
@@ -23,5 +24,6 @@ __all__ = [
     "optimizer",
     "save_checkpoint",
     "schedule",
+    "taught",
     "train",
 ]

@@ -20,7 +20,8 @@ class Samples(NamedTuple):
 
     Attributes:
         images: ``(M, H, W, C)`` float32 in [0, 1].
-        masks: ``(M, H, W)`` uint8, 0 or 1.
+        masks: ``(M, H, W)`` uint8, 0 or 1; or float16 in [0, 1], a share of belief, as a teacher
+            gives it.
         weights: ``(M,)`` how often each is drawn, relative to the others.
 
     Example:
@@ -40,25 +41,27 @@ class Samples(NamedTuple):
 
         Args:
             images: ``(M, H, W, C)`` float32 in [0, 1].
-            masks: ``(M, H, W)``, 0 or 1.
+            masks: ``(M, H, W)``, 0 or 1, or floats from 0 to 1.
             weight: How often each is drawn.
 
         Returns:
             The samples.
 
         Raises:
-            ShapeError: The shapes do not fit, or a mask is not 0 and 1.
+            ShapeError: The shapes do not fit, or a mask is not within 0 and 1.
         """
         if images.ndim != 4 or masks.shape != images.shape[:3]:
             raise ShapeError(
                 "expected images (M, H, W, C) and masks (M, H, W), "
                 f"found {images.shape} and {masks.shape}"
             )
-        if not np.isin(masks, (0, 1)).all():
+        soft = masks.dtype.kind == "f" and not np.isin(masks, (0, 1)).all()
+        if (masks.size and not 0 <= masks.min() <= masks.max() <= 1) or np.isnan(masks).any():
             found = np.unique(masks)[:5].tolist()
             raise ShapeError(f"expected masks of 0 and 1, found values {found}: give mask != 0")
-        images, masks = np.asarray(images, np.float32), np.asarray(masks, np.uint8)
-        return cls(images, masks, np.full(len(images), weight, np.float64))
+        masks = np.asarray(masks, np.float16 if soft else np.uint8)
+        weights = np.full(len(images), weight, np.float64)
+        return cls(np.asarray(images, np.float32), masks, weights)
 
     @classmethod
     def of_scan(

@@ -47,12 +47,15 @@ class TrainState(NamedTuple):
 TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, jax.Array]]
 
 
-def create_state(model: Model, spec: TrainSpec) -> TrainState:
+def create_state(
+    model: Model, spec: TrainSpec, *, weights: tuple[Any, Any] | None = None
+) -> TrainState:
     """Where training starts.
 
     Args:
         model: The network.
         spec: How to train; its seed decides the weights.
+        weights: Parameters and state of the network to start from instead, as of a bundle.
 
     Returns:
         The state at step 0.
@@ -62,8 +65,8 @@ def create_state(model: Model, spec: TrainSpec) -> TrainState:
         >>> int(create_state(unet(channels=(4, 8)), TrainSpec()).step)
         0
     """
-    key, weights = jax.random.split(jax.random.key(spec.seed))
-    params, state = model.init(weights)
+    key, initial = jax.random.split(jax.random.key(spec.seed))
+    params, state = model.init(initial) if weights is None else jax.device_put(weights)
     ema = jax.tree.map(jnp.copy, params)
     opt_state, numbers = optimizer(spec).init(params), jax.random.key_data(key)
     return TrainState(jnp.int32(0), params, state, opt_state, ema, numbers)
@@ -198,7 +201,9 @@ def augmented(
 
 
 def _foreground(masks: jax.Array, num_classes: int) -> jax.Array:
-    """One channel for each label above 0; a single class is all of them."""
+    """One channel for each label above 0; a single class is all of them, or a share of belief."""
+    if jnp.issubdtype(masks.dtype, jnp.floating):
+        return masks.astype(jnp.float32)[..., None]
     if num_classes == 1:
         return (masks > 0).astype(jnp.float32)[..., None]
     labels = jnp.arange(1, num_classes, dtype=masks.dtype)
