@@ -14,6 +14,7 @@ HEAVY = {"cv2", "flax", "jax", "nibabel", "numpy", "optax", "rich", "scipy"}
 POSITIONAL = {  # optional, and yet clear without a name
     "cli.main": {"arguments"},
     "metrics.overlap": {"target"},
+    "metrics.f_beta": {"target"},
     "phantoms.phantom": {"shape"},
     "preprocess.region": {"lungs"},
     "quantify.measures": {"infection"},

@@ -1,29 +1,11 @@
-"""How well a mask agrees with the truth: counts first, then ratios.
+"""Counts of voxels, and the ratios that follow from them."""
 
-Masks are boolean or 0/1 arrays of any one shape. Counts of parts add up to the counts of the whole.
-
-Empty masks: two empty masks agree perfectly, so Dice and IoU are 1. A ratio that has nothing to
-count is undefined and comes out as NaN: sensitivity without a positive voxel in the truth,
-precision without one in the prediction, specificity without a negative one in the truth.
-"""
-
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from lungmask_jax.errors import ShapeError
-
-__all__ = [
-    "Counts",
-    "counts",
-    "dice",
-    "iou",
-    "overlap",
-    "precision",
-    "sensitivity",
-    "specificity",
-    "volume_ml",
-]
 
 
 class Counts(NamedTuple):
@@ -63,7 +45,7 @@ def counts(prediction: np.ndarray, target: np.ndarray) -> Counts:
         >>> counts(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))
         Counts(tp=1, fp=1, fn=1, tn=1)
     """
-    prediction, target = _binary(prediction, "prediction"), _binary(target, "target")
+    prediction, target = binary(prediction, "prediction"), binary(target, "target")
     if prediction.shape != target.shape:
         raise ShapeError(
             f"expected masks of one shape, found {prediction.shape} and {target.shape}"
@@ -175,35 +157,83 @@ def precision(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def overlap(prediction: np.ndarray | Counts, target: np.ndarray | None = None) -> dict[str, float]:
-    """All ratios at once, from two masks or from counts that were added up.
+    r"""All ratios at once, from two masks or from counts that were added up.
+
+    Beside Dice, IoU, sensitivity, specificity and precision: the balanced accuracy (mean of
+    sensitivity and specificity), Matthews' correlation coefficient and Cohen's kappa, which
+    agreement by chance does not raise,
+
+    .. math:: \mathrm{MCC} = \frac{tp \cdot tn - fp \cdot fn}
+        {\sqrt{(tp+fp)(tp+fn)(tn+fp)(tn+fn)}}, \quad
+        \kappa = \frac{2 (tp \cdot tn - fp \cdot fn)}{(tp+fp)(fp+tn) + (tp+fn)(fn+tn)},
+
+    the volume similarity :math:`1 - |fn - fp| / (2 tp + fp + fn)` and the relative volume error
+    :math:`(fp - fn) / (tp + fn)`, positive where too much was found.
 
     Args:
         prediction: A mask, or `Counts`.
         target: A mask of the same shape; left out with `Counts`.
 
     Returns:
-        ``dice``, ``iou``, ``sensitivity``, ``specificity``, ``precision``.
+        ``dice``, ``iou``, ``sensitivity``, ``specificity``, ``precision``, ``balanced_accuracy``,
+        ``mcc``, ``kappa``, ``volume_similarity``, ``volume_error``.
 
     Raises:
         ShapeError: The shapes differ, or a mask has values other than 0 and 1.
+
+    References:
+        Taha and Hanbury, Metrics for evaluating 3D medical image segmentation, BMC Medical Imaging
+        2015, 10.1186/s12880-015-0068-x.
 
     Example:
         >>> overlap(Counts(tp=1, fp=1, fn=0, tn=2))["iou"]
         0.5
     """
-    if isinstance(prediction, Counts):
-        tp, fp, fn, tn = prediction
-    elif target is None:
-        raise ShapeError("expected two masks or one Counts, found one mask")
-    else:
-        tp, fp, fn, tn = counts(prediction, target)
+    tp, fp, fn, tn = _counted(prediction, target)
+    sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
+    agreement = tp * tn - fp * fn
+    margins = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    same = 1.0 if fp == fn == 0 else 0.0  # where all voxels are of one kind on some side
     return {
         "dice": _ratio(2 * tp, 2 * tp + fp + fn, empty=1.0),
         "iou": _ratio(tp, tp + fp + fn, empty=1.0),
-        "sensitivity": _ratio(tp, tp + fn),
-        "specificity": _ratio(tn, tn + fp),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
         "precision": _ratio(tp, tp + fp),
+        "balanced_accuracy": (sensitivity + specificity) / 2,
+        "mcc": _ratio(agreement, margins, empty=same),
+        "kappa": _ratio(2 * agreement, chance, empty=same),
+        "volume_similarity": 1 - _ratio(abs(fn - fp), 2 * tp + fp + fn, empty=0.0),
+        "volume_error": _ratio(fp - fn, tp + fn),
     }
+
+
+def f_beta(
+    prediction: np.ndarray | Counts, target: np.ndarray | None = None, *, beta: float = 2.0
+) -> float:
+    r"""Weighted harmonic mean of precision and sensitivity; with ``beta`` = 1 it is Dice.
+
+    .. math:: F_\beta = \frac{(1 + \beta^2) tp}{(1 + \beta^2) tp + \beta^2 fn + fp}
+
+    Args:
+        prediction: A mask, or `Counts`.
+        target: A mask of the same shape; left out with `Counts`.
+        beta: How many times as much sensitivity weighs as precision.
+
+    Returns:
+        A number in [0, 1]; 1 for two empty masks.
+
+    Raises:
+        ShapeError: The shapes differ, or a mask has values other than 0 and 1.
+
+    Example:
+        >>> f_beta(Counts(tp=2, fp=2, fn=1, tn=0), beta=1.0) == overlap(Counts(2, 2, 1, 0))["dice"]
+        True
+    """
+    tp, fp, fn, _ = _counted(prediction, target)
+    weight = beta**2
+    return _ratio((1 + weight) * tp, (1 + weight) * tp + weight * fn + fp, empty=1.0)
 
 
 def volume_ml(mask: np.ndarray, voxel_ml: float) -> float:
@@ -223,11 +253,20 @@ def volume_ml(mask: np.ndarray, voxel_ml: float) -> float:
     return float(np.count_nonzero(mask) * voxel_ml)
 
 
-def _ratio(part: int, whole: int, *, empty: float = float("nan")) -> float:
+def _counted(prediction: np.ndarray | Counts, target: np.ndarray | None) -> Counts:
+    if isinstance(prediction, Counts):
+        return prediction
+    if target is None:
+        raise ShapeError("expected two masks or one Counts, found one mask")
+    return counts(prediction, target)
+
+
+def _ratio(part: float, whole: float, *, empty: float = float("nan")) -> float:
     return part / whole if whole else empty
 
 
-def _binary(mask: np.ndarray, name: str) -> np.ndarray:
+def binary(mask: np.ndarray, name: str) -> np.ndarray:
+    """A mask as booleans, if it holds 0 and 1 only; `name` is for the error."""
     mask = np.asarray(mask)
     if mask.dtype == bool:
         return mask
