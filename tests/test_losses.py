@@ -1,3 +1,7 @@
+import json
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,21 +9,40 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from lungmask_jax import losses
-from lungmask_jax.errors import ShapeError, UnknownNameError
+from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError
+from lungmask_jax.losses._centerline import skeleton
 
-EVERY = [losses.bce, losses.dice, losses.bce_dice]
+NAMES = losses.names()
+CLASSES = ["cross_entropy", "dice_cross_entropy", "lovasz_softmax"]
+CHANNELS = [name for name in NAMES if name not in CLASSES]
+# a pixel that gets better may move the skeleton, or the boundary, to where more is wrong
+MONOTONE = [name for name in NAMES if name not in ("cldice", "hausdorff_dt")]
+# their formula knows sets of pixels only
+SETS = ["boundary", "lovasz_hinge", "lovasz_softmax"]
+UNSMOOTHED = ["cldice", "dice", "dice_cross_entropy", "focal_tversky", "jaccard", "tversky"]
 SHAPE = (3, 4, 5, 2)
+REFERENCES = json.loads((Path(__file__).parent / "references" / "losses.json").read_text())
+
 seeds = st.integers(0, 2**31)
-every = pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.__name__)
+every = pytest.mark.parametrize("name", NAMES)
+of_channels = pytest.mark.parametrize("name", CHANNELS)
+of_classes = pytest.mark.parametrize("name", CLASSES)
 
 
-def drawn(seed):
-    """Logits and soft targets of `SHAPE`."""
+def drawn(seed, shape=SHAPE):
+    """Logits and soft targets."""
     generator = np.random.default_rng(seed)
-    logits = generator.normal(0, 3, SHAPE).astype(np.float32)
-    return jnp.asarray(logits), jnp.asarray(generator.random(SHAPE, np.float32))
+    logits = generator.normal(0, 3, shape).astype(np.float32)
+    return jnp.asarray(logits), jnp.asarray(generator.random(shape, np.float32))
+
+
+def drawn_masks(seed, shape=SHAPE):
+    """Logits and one-hot targets: right for losses of channels and of classes."""
+    logits, targets = drawn(seed, shape)
+    return logits, jax.nn.one_hot(targets.argmax(-1), shape[-1])
 
 
 def naive(logits, targets, smooth=1.0):
@@ -39,28 +62,30 @@ def naive(logits, targets, smooth=1.0):
     return np.array(results).T
 
 
-@every
-def test_nothing_to_find_and_nothing_found_costs_nothing(loss):
-    nothing = jnp.full((2, 4, 4, 1), -1e4)
-    np.testing.assert_array_equal(loss(nothing, jnp.zeros_like(nothing)), [0, 0])
-
-
-@every
-def test_a_perfect_prediction_costs_nothing(loss):
-    targets = jnp.asarray(np.random.default_rng(0).integers(0, 2, SHAPE), jnp.float32)
-    np.testing.assert_allclose(loss(2e4 * targets - 1e4, targets), np.zeros(3), atol=1e-6)
-
-
-def test_bce_of_a_coin_is_the_logarithm_of_two():
-    np.testing.assert_allclose(losses.bce(jnp.zeros(SHAPE), drawn(0)[1]), np.log(2), rtol=1e-6)
-
-
-def test_dice_by_hand():
-    # one pixel of four is true and all have p = 1/2: 1 - (2 * 0.5 + 1) / (2 + 1 + 1)
+def one_of_four(p=0.5):
+    """Four pixels of probability p, the first of them true."""
     targets = jnp.zeros((1, 2, 2, 1)).at[0, 0, 0, 0].set(1.0)
-    np.testing.assert_allclose(losses.dice(jnp.zeros((1, 2, 2, 1)), targets), [0.5])
-    # without smoothing: 1 - 1 / 3
-    np.testing.assert_allclose(losses.dice(jnp.zeros((1, 2, 2, 1)), targets, smooth=0.0), [2 / 3])
+    return jnp.full((1, 2, 2, 1), np.log(p / (1 - p)), jnp.float32), targets
+
+
+@of_channels
+def test_nothing_to_find_and_nothing_found_costs_nothing(name):
+    nothing = jnp.full((2, 4, 4, 1), -1e4)
+    np.testing.assert_array_equal(losses.create(name)(nothing, jnp.zeros_like(nothing)), [0, 0])
+
+
+@pytest.mark.parametrize("name", UNSMOOTHED)
+def test_without_smoothing_too(name):
+    loss = losses.create(name, smooth=0.0)
+    nothing = jnp.full((1, 4, 4, 2), -1e4).at[..., 0].set(1e4)
+    np.testing.assert_array_equal(loss(nothing, (nothing > 0).astype(jnp.float32)), [0])
+
+
+@every
+def test_a_perfect_prediction_costs_nothing(name):
+    targets = drawn_masks(0)[1]
+    found = losses.create(name)(2e4 * targets - 1e4, targets)
+    np.testing.assert_allclose(found, np.zeros(3), atol=1e-6)
 
 
 def test_finding_everything_in_an_empty_image_costs_almost_all_dice():
@@ -68,14 +93,165 @@ def test_finding_everything_in_an_empty_image_costs_almost_all_dice():
     np.testing.assert_allclose(losses.dice(found, jnp.zeros_like(found)), [1 - 1 / 65], rtol=1e-6)
 
 
+def test_generalized_dice_of_an_empty_image_is_the_mean_probability():
+    logits = drawn(0)[0]
+    expected = jax.nn.sigmoid(logits).mean((1, 2, 3))
+    found = losses.generalized_dice(logits, jnp.zeros_like(logits))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    full = losses.generalized_dice(-logits, jnp.ones_like(logits))
+    np.testing.assert_allclose(full, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_targets_without_boundary_cost_nothing_of_boundaries(target):
+    logits = drawn(0)[0]
+    targets = jnp.full_like(logits, target)
+    np.testing.assert_array_equal(losses.boundary(logits, targets), [0, 0, 0])
+    same = jnp.where(targets > 0, 1.0, -1.0)  # no boundary either
+    np.testing.assert_array_equal(losses.hausdorff_dt(same, targets), [0, 0, 0])
+
+
+def test_lovasz_hinge_of_an_empty_image_is_its_largest_error():
+    logits = drawn(3)[0]
+    expected = (1 + logits.max((1, 2))).mean(-1)
+    np.testing.assert_allclose(
+        losses.lovasz_hinge(logits, jnp.zeros_like(logits)), expected, rtol=1e-6
+    )
+
+
+def test_lovasz_softmax_of_no_class_is_nothing():
+    logits = drawn(3)[0]
+    found = losses.lovasz_softmax(logits, jnp.full_like(logits, 0.5))
+    np.testing.assert_array_equal(found, [0, 0, 0])
+
+
+def test_bce_of_a_coin_is_the_logarithm_of_two():
+    np.testing.assert_allclose(losses.bce(jnp.zeros(SHAPE), drawn(0)[1]), np.log(2), rtol=1e-6)
+
+
+def test_entropies_by_hand():
+    logits, targets = one_of_four(p=0.2)
+    lost, kept = -np.log(0.2), -np.log(0.8)
+    expected = {
+        "bce": lost + 3 * kept,
+        "weighted_bce": 2 * lost + 3 * kept,
+        "focal": 0.8**2 * lost + 3 * 0.2**2 * kept,
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(losses.create(name)(logits, targets), [value / 4], rtol=1e-5)
+    weighted = losses.focal(logits, targets, gamma=1.0, alpha=0.9)
+    by_hand = (0.9 * 0.8 * lost + 3 * 0.1 * 0.2 * kept) / 4
+    np.testing.assert_allclose(weighted, [by_hand], rtol=1e-5)
+
+
+def test_cross_entropy_by_hand():
+    # a softmax of 1 : 2 : 1 at two pixels, of the second and of the third class
+    logits = jnp.log(jnp.array([1.0, 2.0, 1.0])) * jnp.ones((1, 1, 2, 3))
+    targets = jnp.array([[[[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]])
+    expected = (np.log(2) + np.log(4)) / 2
+    np.testing.assert_allclose(losses.cross_entropy(logits, targets), [expected], rtol=1e-6)
+    weighted = losses.cross_entropy(logits, targets, class_weights=[7.0, 1.0, 3.0])
+    np.testing.assert_allclose(weighted, [(np.log(2) + 3 * np.log(4)) / 2], rtol=1e-6)
+    # Dice: 1 - 1 / (2/4 + 1), 1 - 2 / 3, 1 - 3/2 / (2/4 + 2)
+    dices = 1 - 1 / 1.5, 1 - 2 / 3, 1 - 1.5 / 2.5
+    both = losses.dice_cross_entropy(logits, targets)
+    np.testing.assert_allclose(both, [expected + np.mean(dices)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("dice", {}, 1 - (2 * 0.5 + 1) / (2 + 1 + 1)),
+        ("dice", {"smooth": 0.0}, 2 / 3),
+        ("dice", {"squared": True}, 1 - (2 * 0.5 + 1) / (4 * 0.25 + 1 + 1)),
+        ("jaccard", {}, 1 - (0.5 + 1) / (2 + 1 - 0.5 + 1)),
+        ("tversky", {}, 1 - (0.5 + 1) / (0.5 + 0.3 * 1.5 + 0.7 * 0.5 + 1)),
+        ("tversky", {"alpha": 0.0, "beta": 1.0, "smooth": 0.0}, 0.5),
+        ("focal_tversky", {"alpha": 0.0, "beta": 1.0, "smooth": 0.0, "gamma": 2.0}, 0.5**0.5),
+        # weights 1 and 1/9: overlaps 1/2 and 3/2, sums 1 + 2 and 3 + 2
+        ("generalized_dice", {}, 1 - 2 * (0.5 + 1.5 / 9) / (3 + 5 / 9)),
+        # all errors are 1/2, and all four pixels together have Jaccard loss 1
+        ("lovasz_hinge", {}, 1.0),
+        # distances 1, 1, 1 and the square root of 2
+        ("boundary", {}, (3 + 2**0.5) / 2 / 4),
+        ("boundary", {"spacing": [3.0, 4.0]}, (3 + 3 + 4 + 5) / 2 / 4),
+        ("hausdorff_dt", {}, (3 + 2) / 4 / 4),
+        ("hausdorff_dt", {"alpha": 1.0, "spacing": 2.0}, 2 * (3 + 2**0.5) / 4 / 4),
+    ],
+)
+def test_regions_by_hand(name, options, expected):
+    # one pixel of four is true and all have p = 1/2
+    found = losses.create(name, **options)(*one_of_four())
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
+def test_hausdorff_dt_counts_both_boundaries():
+    # a row of five: true at the left end, found at the right end, errors of 1 at both
+    targets = jnp.zeros((1, 1, 5, 1)).at[0, 0, 0].set(1.0)
+    logits = jnp.full((1, 1, 5, 1), -1e4).at[0, 0, 4].set(1e4)
+    np.testing.assert_allclose(losses.hausdorff_dt(logits, targets), [2 * (1 + 16) / 5])
+    np.testing.assert_allclose(losses.boundary(logits, targets), [(1 + 4) / 5])
+
+
+def test_cldice_of_a_broken_line_by_hand():
+    line = jnp.zeros((1, 5, 5, 1)).at[:, 2].set(1.0)
+    broken = line.at[:, 2, 2].set(0.0)
+    # the skeleton found is in the line, of five pixels four: 1 and (4 + 1) / (5 + 1)
+    found = losses.cldice(100 * broken - 50, line)
+    np.testing.assert_allclose(found, [1 - 2 * (5 / 6) / (1 + 5 / 6)], rtol=1e-5)
+
+
+def test_cldice_does_not_see_how_wide_a_vessel_is():
+    wide = jnp.zeros((1, 7, 9, 1)).at[:, 2:5, 1:8].set(1.0)
+    thin = wide * 0 + jnp.zeros((1, 7, 9, 1)).at[:, 3, 1:8].set(1.0)
+    np.testing.assert_allclose(losses.cldice(100 * thin - 50, wide), [0], atol=1e-6)
+    assert losses.dice(100 * thin - 50, wide) > 0.4
+
+
+def test_the_skeleton_of_a_box_in_a_volume_is_its_axis():
+    box = jnp.zeros((1, 5, 5, 9, 1)).at[:, 1:4, 1:4, 1:8].set(1.0)
+    axis = jnp.zeros_like(box).at[:, 2, 2, 2:7].set(1.0)
+    np.testing.assert_array_equal(skeleton(box, 2), axis)
+
+
 @settings(max_examples=10)
 @given(seeds)
-def test_all_losses_agree_with_a_loop_over_pixels(seed):
+def test_losses_agree_with_a_loop_over_pixels(seed):
     logits, targets = drawn(seed)
     entropy, dice = naive(logits, targets)
     np.testing.assert_allclose(losses.bce(logits, targets), entropy, rtol=1e-4)
     np.testing.assert_allclose(losses.dice(logits, targets), dice, rtol=1e-4)
     np.testing.assert_allclose(losses.bce_dice(logits, targets), entropy + dice, rtol=1e-4)
+
+
+@settings(max_examples=10)
+@given(seeds)
+def test_losses_are_each_other_at_some_options(seed):
+    logits, targets = drawn(seed)
+    dice = losses.dice(logits, targets, smooth=1.0)
+    same = {
+        "weighted_bce": (losses.weighted_bce(logits, targets, positive_weight=1.0), losses.bce),
+        "focal": (losses.focal(logits, targets, gamma=0.0), losses.bce),
+        "tversky of ones": (losses.tversky(logits, targets, alpha=1.0, beta=1.0), losses.jaccard),
+        "focal_tversky": (losses.focal_tversky(logits, targets, gamma=1.0), losses.tversky),
+    }
+    for name, (found, other) in same.items():
+        np.testing.assert_allclose(found, other(logits, targets), rtol=1e-5, err_msg=name)
+    halves = losses.tversky(logits, targets, alpha=0.5, beta=0.5, smooth=0.5)
+    np.testing.assert_allclose(halves, dice, rtol=1e-5)
+    sums = losses.dice_focal(logits, targets, smooth=1.0, gamma=1.0, alpha=0.3)
+    focal = losses.focal(logits, targets, gamma=1.0, alpha=0.3)
+    np.testing.assert_allclose(sums, dice + focal, rtol=1e-6)
+
+
+@settings(max_examples=5)
+@given(seeds)
+def test_a_softmax_of_two_is_a_sigmoid(seed):
+    logits, targets = drawn(seed, (2, 3, 4, 1))
+    two = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
+    both = jnp.concatenate([1 - targets, targets], axis=-1)
+    expected = losses.bce(logits, targets)
+    np.testing.assert_allclose(losses.cross_entropy(two, both), expected, rtol=1e-5)
 
 
 @settings(max_examples=10)
@@ -93,79 +269,310 @@ def test_losses_of_hard_masks_agree_with_optax(seed):
     np.testing.assert_allclose(losses.bce(logits, targets), entropy.mean((1, 2, 3)), rtol=1e-5)
 
 
-@every
 @settings(max_examples=10)
+@given(seeds)
+def test_of_masks_lovasz_losses_are_the_jaccard_loss(seed):
+    found, targets = (drawn_masks(seed + more)[1] for more in (0, 1))
+    union = jnp.maximum(found, targets).sum((1, 2))
+    jaccard = 1 - (found * targets).sum((1, 2)) / jnp.maximum(union, 1)
+    present = targets.any(axis=(1, 2)).astype(jnp.float32)
+    of_present = (jaccard * present).sum(-1) / present.sum(-1)
+    np.testing.assert_allclose(
+        losses.lovasz_softmax(2e4 * found - 1e4, targets), of_present, atol=1e-6
+    )
+    # logits of 1 on the wrong side are hinge errors of 2
+    empty = union == 0
+    hinge = jnp.where(empty, 0.0, 2 * jaccard).mean(-1)
+    np.testing.assert_allclose(losses.lovasz_hinge(2 * found - 1, targets), hinge, atol=1e-6)
+
+
+@every
+@settings(max_examples=4)
 @given(seed=seeds, order=st.permutations(range(3)))
-def test_the_order_of_a_batch_does_not_matter(loss, seed, order):
-    logits, targets = drawn(seed)
+def test_the_order_of_a_batch_does_not_matter(name, seed, order):
+    loss = losses.create(name)
+    logits, targets = drawn_masks(seed)
     order = jnp.array(order)
     expected = loss(logits, targets)[order]
     np.testing.assert_allclose(loss(logits[order], targets[order]), expected, rtol=1e-6)
 
 
 @every
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(seed=seeds)
-def test_a_better_logit_costs_less(loss, seed):
-    logits, targets = drawn(seed)
-    targets = (targets > 0.5).astype(jnp.float32)
+def test_mirror_images_cost_the_same(name, seed):
+    loss = losses.create(name)
+    logits, targets = drawn_masks(seed)
+    for axis in (1, 2):
+        mirrored = loss(jnp.flip(logits, axis), jnp.flip(targets, axis))
+        np.testing.assert_allclose(mirrored, loss(logits, targets), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", MONOTONE)
+@settings(max_examples=4)
+@given(seed=seeds)
+def test_a_better_logit_costs_less(name, seed):
+    loss = losses.create(name)
+    logits, targets = drawn_masks(seed)
     better = logits + 0.5 * (2 * targets - 1)
     assert (loss(better, targets) < loss(logits, targets)).all()
 
 
-@every
-@pytest.mark.parametrize("value", [-1e4, 1e4])
-@pytest.mark.parametrize("target", [0.0, 1.0, 0.3])
-def test_extreme_logits_have_finite_losses_and_gradients(loss, value, target):
-    logits, targets = jnp.full((1, 2, 2, 1), value), jnp.full((1, 2, 2, 1), target)
-    cost, gradient = jax.value_and_grad(lambda x: loss(x, targets).sum())(logits)
-    assert np.isfinite(cost)
-    assert np.isfinite(gradient).all()
+@pytest.mark.parametrize("name", SETS)
+def test_sets_are_what_is_above_one_half(name):
+    logits, targets = drawn_masks(4)
+    soft = 0.2 + 0.5 * targets
+    loss = losses.create(name)
+    np.testing.assert_array_equal(loss(logits, soft), loss(logits, targets))
 
 
-@every
-def test_one_channel_of_two_counts_half(loss):
+@pytest.mark.parametrize("name", ["bce", "focal", "dice", "cross_entropy"])
+def test_soft_targets_lie_between_hard_ones(name):
+    logits, targets = drawn_masks(5)
+    loss, soft = losses.create(name), 0.1 + 0.8 * targets
+    lost = loss(logits, 1 - targets)
+    assert (loss(20 * targets - 10, soft) < loss(10 - 20 * targets, soft)).all()
+    assert (loss(logits, soft) < jnp.maximum(loss(logits, targets), lost)).all()
+
+
+@of_channels
+def test_one_channel_of_two_counts_half(name):
+    loss = losses.create(name)
     logits, targets = drawn(1)
     both = loss(logits, targets)
     each = [loss(logits[..., c : c + 1], targets[..., c : c + 1]) for c in range(2)]
     np.testing.assert_allclose(both, (each[0] + each[1]) / 2, rtol=1e-5)
 
 
+@of_classes
+def test_a_logit_more_for_all_classes_changes_nothing(name):
+    loss = losses.create(name)
+    logits, targets = drawn_masks(6)
+    np.testing.assert_allclose(loss(logits + 3, targets), loss(logits, targets), rtol=1e-4)
+
+
+OPTIONS = [
+    *((name, {}) for name in NAMES),
+    *((name, {"smooth": 0.0}) for name in UNSMOOTHED),
+    ("focal", {"gamma": 0.5, "alpha": 0.25}),
+    ("dice", {"smooth": 0.0, "squared": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_values_and_gradients_are_finite_everywhere(name, options):
+    loss = losses.create(name, **options)
+    shape = (1, 3, 3, 2)
+    rows = jnp.arange(9, dtype=jnp.float32).reshape(1, 3, 3, 1)
+    checks = jnp.broadcast_to(rows % 2, shape)
+    flat = [jnp.full(shape, value) for value in (-1e4, -80.0, -15.0, 0.0, 80.0, 1e4)]
+    logits = jnp.stack([*flat, 1e4 - 2e4 * checks, drawn(0, shape)[0]])
+    targets = jnp.stack(
+        [jnp.zeros(shape), jnp.ones(shape), jnp.full(shape, 0.3), checks, checks * 1e-20]
+    )
+    graded = jax.value_and_grad(lambda x, t: loss(x, t).sum())
+    graded = jax.jit(jax.vmap(jax.vmap(graded, (0, None)), (None, 0)))
+    costs, gradients = graded(logits, targets)
+    assert np.isfinite(costs).all()
+    assert np.isfinite(gradients).all()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "hausdorff_dt"])
+def test_gradients_are_those_of_small_steps(name):
+    loss = losses.create(name)
+    logits, targets = drawn_masks(7, (1, 5, 5, 2))
+    logits = logits / 3
+    step = jnp.asarray(np.random.default_rng(8).normal(size=logits.shape), jnp.float32)
+
+    def along(length):
+        return loss(logits + length * step, targets).sum()
+
+    length = 1e-3
+    found = jax.grad(along)(0.0)
+    np.testing.assert_allclose(found, (along(length) - along(-length)) / (2 * length), rtol=2e-2)
+
+
+def test_hausdorff_dt_has_no_gradient_through_distances():
+    logits, targets = drawn_masks(9, (1, 6, 6, 1))
+    masks = np.stack([logits > 0, jnp.zeros_like(targets).at[0, 2, 3].set(1) > 0])[..., 0]
+    away = sum(
+        (ndimage.distance_transform_edt(m) + ndimage.distance_transform_edt(~m)) ** 2
+        for m in masks[:, 0]
+    )
+    targets = jnp.asarray(masks[1][..., None], jnp.float32)
+    p = jax.nn.sigmoid(logits)
+    expected = 2 * (p - targets) * p * (1 - p) * jnp.asarray(away, jnp.float32)[None, ..., None]
+    found = jax.grad(lambda x: losses.hausdorff_dt(x, targets).sum())(logits)
+    np.testing.assert_allclose(found, expected / 36, rtol=1e-4, atol=1e-7)
+
+
+def test_a_nearly_perfect_focal_tversky_has_a_bounded_gradient():
+    _, targets = drawn_masks(0, (1, 8, 8, 2))
+    for size in (12.0, 14.0, 16.0, 18.0):
+        gradient = jax.grad(lambda x: losses.focal_tversky(x, targets).sum())(
+            size * (2 * targets - 1)
+        )
+        assert jnp.abs(gradient).max() < 1e-3
+
+
+def stored():
+    for case, content in REFERENCES["cases"].items():
+        for call, values in content["losses"].items():
+            yield pytest.param(case, call, values, id=f"{case}-{call}")
+
+
+def options_of(call):
+    """``name:option=json,option=json``."""
+    name, _, text = call.partition(":")
+    pairs = re.findall(r"(\w+)=(\[[^]]*\]|[^,]+)", text)
+    return name, {option: json.loads(value) for option, value in pairs}
+
+
+@pytest.mark.parametrize(("case", "call", "values"), [*stored()])
+def test_losses_agree_with_monai_and_smp(case, call, values):
+    content = REFERENCES["cases"][case]
+    logits, targets = (
+        jnp.array(content[kind], jnp.float32).reshape(content["shape"])
+        for kind in ("logits", "targets")
+    )
+    name, options = options_of(call)
+    found = losses.create(name, **options)(logits, targets)
+    np.testing.assert_allclose(found, values, rtol=2e-6)
+
+
+def test_the_peers_have_seen_every_loss_but_plain_sums():
+    seen = {options_of(call)[0] for case in REFERENCES["cases"].values() for call in case["losses"]}
+    assert set(NAMES) - seen == {"bce_dice"}
+
+
+def test_lovasz_losses_keep_their_precision_in_large_images():
+    logits, targets = drawn(10, (1, 500, 500, 1))
+    targets = (targets > 0.999).astype(jnp.float32)
+    errors = np.maximum(1 - (2 * np.float64(targets) - 1) * np.float64(logits), 0).ravel()
+    order = np.argsort(-errors, kind="stable")
+    inside = np.float64(targets).ravel()[order]
+    union = inside.sum() + np.cumsum(1 - inside)
+    rises = np.diff(1 - (inside.sum() - np.cumsum(inside)) / union, prepend=0)
+    expected = (errors[order] * rises).sum()
+    np.testing.assert_allclose(losses.lovasz_hinge(logits, targets), [expected], rtol=1e-5)
+
+
 @every
-def test_volumes_and_boolean_targets_are_welcome_under_jit(loss):
-    logits = drawn(2)[0].reshape(1, 3, 4, 5, 2)
-    targets = logits > 0
-    found = jax.jit(loss)(logits, targets)
+def test_volumes_and_boolean_targets_are_welcome_under_jit(name):
+    loss = losses.create(name)
+    logits, targets = (array.reshape(1, 3, 4, 5, 2) for array in drawn_masks(2))
+    found = jax.jit(loss)(logits, targets > 0)
     assert found.shape == (1,)
     assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, loss(logits, targets.astype(jnp.float32)), rtol=1e-6)
+    np.testing.assert_allclose(found, loss(logits, targets), rtol=1e-5)
+
+
+@every
+def test_half_precision_comes_out_as_float32(name):
+    logits, targets = drawn_masks(2)
+    found = losses.create(name)(logits.astype(jnp.bfloat16), targets.astype(jnp.bfloat16))
+    assert found.dtype == jnp.float32
+
+
+@every
+def test_batches_of_batches_are_welcome_under_vmap(name):
+    loss = losses.create(name)
+    pairs = [drawn_masks(seed) for seed in range(2)]
+    logits, targets = (jnp.stack(arrays) for arrays in zip(*pairs, strict=True))
+    expected = jnp.stack([loss(*pair) for pair in pairs])
+    np.testing.assert_allclose(jax.vmap(loss)(logits, targets), expected, rtol=1e-5)
 
 
 @every
 @pytest.mark.parametrize(
     ("logits", "targets"),
-    [((2, 4, 4, 1), (2, 4, 4)), ((2, 4, 4, 1), (1, 4, 4, 1)), ((4, 4), (4, 4))],
+    [((2, 4, 4, 2), (2, 4, 4)), ((2, 4, 4, 2), (1, 4, 4, 2)), ((4, 4), (4, 4))],
 )
-def test_shapes_that_do_not_fit_are_refused(loss, logits, targets):
+def test_shapes_that_do_not_fit_are_refused(name, logits, targets):
     with pytest.raises(ShapeError, match=r"one shape \(N, ..., C\)"):
-        loss(jnp.zeros(logits), jnp.zeros(targets))
+        losses.create(name)(jnp.zeros(logits), jnp.zeros(targets))
 
 
 @every
-def test_labels_given_as_logits_are_refused(loss):
-    masks = jnp.zeros((1, 4, 4, 1), jnp.uint8)
+def test_labels_given_as_logits_are_refused(name):
+    masks = jnp.zeros((1, 4, 4, 2), jnp.uint8)
     with pytest.raises(ShapeError, match="float logits, found uint8"):
-        loss(masks, masks)
+        losses.create(name)(masks, masks)
 
 
-def test_losses_are_found_by_name():
-    assert [losses.create(name) for name in losses.names()] == [
-        losses.bce,
-        losses.bce_dice,
-        losses.dice,
-    ]
+@of_classes
+def test_a_softmax_of_one_channel_is_refused(name):
+    with pytest.raises(ShapeError, match="a channel for each class"):
+        losses.create(name)(*one_of_four())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dice", {"smooth": -1.0}, r"smooth to be a number in \[0.0, inf\], found -1.0"),
+        ("tversky", {"beta": -0.1}, "beta to be a number"),
+        ("focal_tversky", {"gamma": 0.0}, r"gamma to be a number in \[0.1, inf\]"),
+        ("focal", {"alpha": 2}, r"alpha to be a number in \[0.0, 1.0\], found 2"),
+        ("focal", {"gamma": None}, "gamma to be a number"),
+        ("weighted_bce", {"positive_weight": float("nan")}, "found nan"),
+        ("hausdorff_dt", {"alpha": 9.0}, "alpha to be a number"),
+        ("cldice", {"iterations": -1}, "iterations to be a number"),
+        ("boundary", {"spacing": [1.0, 2.0, 3.0]}, "2 positive spacings or a single one"),
+        ("boundary", {"spacing": 0.0}, "2 positive spacings"),
+        ("cross_entropy", {"class_weights": [1.0]}, "2 class_weights"),
+        ("cross_entropy", {"class_weights": [1.0, -1.0]}, "class_weights to be a number"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options, message):
+    loss = losses.create(name, **options)
+    with pytest.raises(SpecError, match=message):
+        loss(*drawn_masks(0))
+
+
+def test_every_loss_has_the_name_of_its_function():
+    assert set(NAMES) == set(losses.__all__) - {"Loss", "create", "names"}
+    for name in NAMES:
+        assert losses.create(name) is getattr(losses, name)
+
+
+def test_options_are_bound():
+    logits, targets = drawn(0)
+    bound = losses.create("dice", smooth=5.0, squared=True)
+    expected = losses.dice(logits, targets, smooth=5.0, squared=True)
+    np.testing.assert_array_equal(bound(logits, targets), expected)
+
+
+def test_equal_calls_give_the_same_loss_and_compile_once():
+    first = losses.create("tversky", alpha=0.2, beta=0.5)
+    assert losses.create("tversky", beta=0.5, alpha=0.2) is first
+    assert losses.create("tversky", alpha=0.2, beta=0.6) is not first
+    weighted = losses.create("cross_entropy", class_weights=[1.0, 2.0])
+    assert losses.create("cross_entropy", class_weights=(1.0, 2.0)) is weighted
+    traces = []
+
+    def step(loss, logits, targets):
+        traces.append(loss)
+        return loss(logits, targets)
+
+    jitted = jax.jit(step, static_argnums=0)
+    for _ in range(3):
+        jitted(losses.create("tversky", alpha=0.2, beta=0.5), *drawn(0))
+    assert len(traces) == 1
 
 
 def test_an_unknown_loss_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="no loss 'dise': did you mean 'dice'"):
         losses.create("dise")
+
+
+def test_an_unknown_option_is_answered_with_those_there_are():
+    with pytest.raises(SpecError, match="'dice' has no option 'smoth': known: 'smooth', 'squared'"):
+        losses.create("dice", smoth=1.0)
+    with pytest.raises(SpecError, match="'bce' has no option 'smooth': known: none"):
+        losses.create("bce", smooth=1.0)
+
+
+@pytest.mark.parametrize("value", [np.ones(2), jnp.ones(()), "heavy", [[1.0]]])
+def test_options_that_are_no_plain_values_are_refused(value):
+    with pytest.raises(SpecError, match="class_weights to be a number, a boolean or a list"):
+        losses.create("cross_entropy", class_weights=value)

@@ -1,0 +1,114 @@
+"""Sums of a loss of pixels and a loss of regions: the first calibrates, the second balances."""
+
+from collections.abc import Sequence
+
+import jax
+
+from lungmask_jax.losses._entropy import bce, cross_entropy, focal
+from lungmask_jax.losses._inputs import checked_classes
+from lungmask_jax.losses._overlap import dice, each_dice
+
+__all__ = ["bce_dice", "dice_cross_entropy", "dice_focal"]
+
+
+def bce_dice(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """The sum of `bce` and `dice`: the first for calibration, the second for imbalance.
+
+    Args:
+        logits: ``(N, ..., C)``.
+        targets: Same shape, in [0, 1].
+
+    Returns:
+        ``(N,)`` float32.
+
+    Raises:
+        ShapeError: The shapes differ.
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 2021, arXiv:1809.10486.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> logits, targets = jnp.zeros((1, 4, 4, 1)), jnp.ones((1, 4, 4, 1))
+        >>> bool(bce_dice(logits, targets) == bce(logits, targets) + dice(logits, targets))
+        True
+    """
+    return bce(logits, targets) + dice(logits, targets)
+
+
+def dice_cross_entropy(
+    logits: jax.Array,
+    targets: jax.Array,
+    *,
+    smooth: float = 1.0,
+    class_weights: Sequence[float] | None = None,
+) -> jax.Array:
+    r"""The sum of `cross_entropy` and the Dice loss of the same softmax.
+
+    .. math::
+        -\frac{1}{M} \sum_{ic} w_c t_{ic} \log p_{ic} + \frac{1}{C} \sum_c \left(
+        1 - \frac{2 \sum_i p_{ic} t_{ic} + s}{\sum_i p_{ic} + \sum_i t_{ic} + s} \right)
+
+    All classes count in the Dice loss, the background too.
+
+    Args:
+        logits: ``(N, ..., C)``, a channel for each class.
+        targets: Same shape; one-hot, or shares that add up to 1.
+        smooth: s, in pixels.
+        class_weights: w of the cross-entropy, one number for each class; ones if None.
+
+    Returns:
+        ``(N,)`` float32.
+
+    Raises:
+        ShapeError: The shapes differ, or there is a single channel.
+        SpecError: An option is negative, or there are not as many weights as classes.
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 2021, arXiv:1809.10486.
+
+    Example:
+        >>> import jax
+        >>> targets = jax.nn.one_hot(jax.numpy.zeros((1, 4, 4), int), 2)
+        >>> bool(dice_cross_entropy(50 * targets, targets)[0] < 1e-6)
+        True
+    """
+    entropy = cross_entropy(logits, targets, class_weights=class_weights)
+    logits, targets = checked_classes(logits, targets)
+    return entropy + each_dice(jax.nn.softmax(logits), targets, smooth).mean(axis=-1)
+
+
+def dice_focal(
+    logits: jax.Array,
+    targets: jax.Array,
+    *,
+    smooth: float = 1.0,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+) -> jax.Array:
+    """The sum of `dice` and `focal`: regions by size, pixels by difficulty.
+
+    Args:
+        logits: ``(N, ..., C)``.
+        targets: Same shape, in [0, 1].
+        smooth: Of `dice`, in pixels.
+        gamma: Of `focal`.
+        alpha: Of `focal`.
+
+    Returns:
+        ``(N,)`` float32.
+
+    Raises:
+        ShapeError: The shapes differ.
+        SpecError: An option is out of its range.
+
+    References:
+        Zhu et al., AnatomyNet, Medical Physics 2019, arXiv:1808.05238.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> logits, targets = jnp.zeros((1, 4, 4, 1)), jnp.ones((1, 4, 4, 1))
+        >>> bool(dice_focal(logits, targets) == dice(logits, targets) + focal(logits, targets))
+        True
+    """
+    return dice(logits, targets, smooth=smooth) + focal(logits, targets, gamma=gamma, alpha=alpha)
