@@ -240,6 +240,18 @@ def test_an_unknown_loss_is_refused():
         next(train(pixelwise(), drawn(), TrainSpec(loss="dice_bce_dice")))
 
 
+def test_the_options_of_a_loss_are_used():
+    spec = {"steps": 1, "batch_size": 2, "augment": 0, "loss": "weighted_bce"}
+    plain, heavy = (
+        last(train(pixelwise(0), drawn(), TrainSpec(**spec, loss_options={"positive_weight": w})))
+        for w in (1.0, 3.0)
+    )
+    assert plain.loss == pytest.approx(np.log(2), rel=1e-5)
+    assert plain.loss < heavy.loss < 3 * plain.loss
+    with pytest.raises(SpecError, match="no option 'weight'"):
+        next(train(pixelwise(), drawn(), TrainSpec(**spec, loss_options={"weight": 1})))
+
+
 def test_samples_that_cannot_be_drawn_are_refused():
     none = Samples.of(np.zeros((2, SIDE, SIDE, 1)), np.zeros((2, SIDE, SIDE)), weight=0)
     for samples in (none, Samples(*(array[:0] for array in none))):

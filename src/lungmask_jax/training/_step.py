@@ -161,7 +161,7 @@ def _part_gradients(
 ) -> tuple[jax.Array, Any, Any]:
     drawing, dropping = jax.random.split(key)
     images, targets = augmented(drawing, images, masks, model.num_classes, spec)
-    loss_of = losses.create(spec.loss)
+    loss_of = losses.create(spec.loss, **spec.loss_options)
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
         logits, after = model.apply(params, state, images, train=True, key=dropping)
