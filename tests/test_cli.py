@@ -212,3 +212,78 @@ def test_help_needs_neither_jax_nor_opencv():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--window" in done.stdout
     assert "not a medical device" in done.stdout.lower()
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """Predictions as segment leaves them, one wrong by a row, and the truth."""
+    found, true = tmp_path / "found", tmp_path / "true"
+    found.mkdir()
+    true.mkdir()
+    for number in range(3):
+        made = phantom((4, 64, 64), disease=0.2, seed=number)
+        io.save(made.infection, true / f"case{number}.nii.gz")
+        io.save(made.lungs, found / f"case{number}_ct_lungs.nii.gz")
+        array = np.roll(made.infection.array, int(number == 2), axis=1)
+        io.save(made.infection.with_array(array), found / f"case{number}_ct_infection.nii.gz")
+    return ["evaluate", "--pred", str(found), "--true", str(true)]
+
+
+def test_evaluate_writes_every_case_and_a_summary(masks, tmp_path, capsys):
+    out = tmp_path / "scores"
+    assert cli.main([*masks, "-o", str(out)]) == 0
+    with (out / "cases.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["case"] for line in lines] == ["case0", "case1", "case2"]
+    assert [float(line["dice"]) == 1 for line in lines] == [True, True, False]
+    summary = json.loads((out / "summary.json").read_text())["summary"]["infection"]["dice"]
+    assert summary["cases"] == 3
+    assert summary["mean"] == pytest.approx(np.mean([float(line["dice"]) for line in lines]))
+    assert "infection" in capsys.readouterr().out
+
+
+def test_evaluate_compares_with_another_model(masks, tmp_path, capsys):
+    assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
+    words = [*masks, "--against", str(tmp_path / "one" / "cases.csv"), "-o", str(tmp_path / "two")]
+    assert cli.main(words) == 0
+    found = json.loads((tmp_path / "two" / "summary.json").read_text())["comparison"]["infection"]
+    assert found["dice"] == {
+        "cases": 3,
+        "mean": 0,
+        "low": 0,
+        "high": 0,
+        "better": 0,
+        "worse": 0,
+        "p": 1,
+    }
+
+
+def test_evaluate_segments_what_a_list_names(tmp_path, capsys):
+    made = phantom((8, 96, 96), disease=0.2, seed=3)
+    io.save(made.ct, tmp_path / "ct.nii.gz")
+    io.save(made.lungs, tmp_path / "lungs.nii.gz")
+    io.save(made.infection, tmp_path / "infection.nii.gz")
+    row = "ct.nii.gz,lungs.nii.gz,infection.nii.gz"
+    (tmp_path / "metadata.csv").write_text(f"ct_scan,lung_mask,infection_mask\n{row}\n")
+    words = ["evaluate", "--data", str(tmp_path / "metadata.csv"), "--target", "lungs"]
+    assert cli.main([*words, "--weights", "lungs", "-o", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]
+    assert list(found) == ["lungs", "right_lung", "left_lung"]
+    assert found["lungs"]["dice"]["mean"] > 0.9
+
+
+def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, capsys):
+    made = phantom((2, 64, 64))
+    io.save(made.infection, tmp_path / "true" / "case1.nii.gz")
+    assert cli.main([*masks, "-o", str(tmp_path / "scores")]) == 1
+    printed = capsys.readouterr().out
+    assert "case1: expected masks of one shape" in " ".join(printed.split())
+    assert len((tmp_path / "scores" / "cases.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--pred", "x"], ["--pred", "x", "--true", "y", "--data", "z"]]
+)
+def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
+    assert cli.main(["evaluate", *more, "-o", str(tmp_path / "o")]) == 1
+    assert "expected --pred with --true, or --data" in capsys.readouterr().err

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         augment,
         data,
         errors,
+        evaluation,
         inference,
         io,
         labels,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         report,
         spec,
         training,
+        trees,
         viz,
         weights,
     )
@@ -54,6 +56,7 @@ __all__ = [
     "augment",
     "data",
     "errors",
+    "evaluation",
     "inference",
     "io",
     "labels",
@@ -72,6 +75,7 @@ __all__ = [
     "spec",
     "train",
     "training",
+    "trees",
     "viz",
     "weights",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``lungmask-jax segment``, ``train`` and ``demo``.
+"""The command line: ``lungmask-jax segment``, ``train``, ``evaluate`` and ``demo``.
 
 Arguments are parsed before anything heavy is imported. This is the only module that prints, exits
 or configures JAX.
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_train(commands)
+    _add_evaluate(commands)
     _add_demo(commands)
     return parser
 
@@ -72,14 +73,7 @@ def _add_segment(commands: Any) -> None:
         help="NIfTI file, image, DICOM file, or a folder of one of these",
     )
     segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
-    segment.add_argument(
-        "--weights",
-        nargs="+",
-        default=["lungs", "infection"],
-        metavar="NAME",
-        help="a lung model and, if infection is wanted, an infection model: names or .npz files "
-        "(default: lungs infection)",
-    )
+    _add_weights(segment)
     _add_window(segment)
     segment.set_defaults(run=_run_segment)
 
@@ -116,6 +110,25 @@ def _add_train(commands: Any) -> None:
     train.set_defaults(run=_run_train)
 
 
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score masks against the truth",
+        description="Writes the scores of every case and a summary; compares two models.",
+        epilog=_DISCLAIMER,
+    )
+    evaluate.add_argument("--pred", type=Path, help="folder of predicted masks, with --true")
+    evaluate.add_argument("--true", type=Path, help="folder of true masks with the same names")
+    evaluate.add_argument("--data", type=Path, help="metadata.csv of scans to segment and score")
+    evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
+    evaluate.add_argument("--target", choices=["lungs", "infection"], default="infection")
+    _add_weights(evaluate)
+    evaluate.add_argument("--tolerance", type=float, help="mm, of the surface Dice")
+    evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    _add_window(evaluate)
+    evaluate.set_defaults(run=_run_evaluate)
+
+
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
@@ -127,6 +140,17 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
     demo.add_argument("--seed", type=int, default=0, help="another patient")
     demo.set_defaults(run=_run_demo)
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=["lungs", "infection"],
+        metavar="NAME",
+        help="a lung model and, if infection is wanted, an infection model: names or .npz files "
+        "(default: lungs infection)",
+    )
 
 
 def _add_window(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +173,12 @@ def _run_train(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _train
 
     return _train.run(options)
+
+
+def _run_evaluate(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _evaluate
+
+    return _evaluate.run(options)
 
 
 def _run_demo(options: argparse.Namespace) -> int:

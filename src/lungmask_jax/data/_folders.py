@@ -45,7 +45,44 @@ def pair_folders(
         ...
         lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
     """
-    scans, truths = _by_name(Path(images)), _by_name(Path(masks))
+    pairs = _paired(_by_name(Path(images)), _by_name(Path(masks)))
+    return [
+        Case(name, image, patient=patient(name), **{target: mask}) for name, image, mask in pairs
+    ]
+
+
+def pair_masks(
+    predictions: str | os.PathLike[str],
+    truths: str | os.PathLike[str],
+    *,
+    target: Literal["lungs", "infection"] = "infection",
+) -> list[tuple[str, Path, Path]]:
+    """Predicted and true masks of two folders, paired by name as in `pair_folders`.
+
+    In a folder with files such as ``case1_ct_infection.nii.gz``, as ``lungmask-jax segment`` leaves
+    it, only those of the target count.
+
+    Args:
+        predictions: Folder of masks.
+        truths: Folder of masks.
+        target: What they show.
+
+    Returns:
+        ``(name, prediction, truth)`` in the order of their names.
+
+    Raises:
+        ScanError: A folder is missing or empty, a mask has no partner or several.
+
+    Example:
+        >>> pair_masks("nowhere", "nowhere")
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
+    """
+    return _paired(_by_name(Path(predictions), target), _by_name(Path(truths), target))
+
+
+def _paired(scans: dict[str, Path], truths: dict[str, Path]) -> list[tuple[str, Path, Path]]:
     alone = [str(scans[name]) for name in sorted(scans.keys() - truths.keys())]
     alone += [str(truths[name]) for name in sorted(truths.keys() - scans.keys())]
     if alone:
@@ -53,17 +90,17 @@ def pair_folders(
             f"expected a mask for every scan and a scan for every mask, found no partner for "
             f"{', '.join(alone)}: give both the same name"
         )
-    return [
-        Case(name, scans[name], patient=patient(name), **{target: truths[name]})
-        for name in sorted(scans)
-    ]
+    return [(name, scans[name], truths[name]) for name in sorted(scans)]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def _by_name(folder: Path, target: str = "") -> dict[str, Path]:
+    """The files of a folder; those named after the target alone, where there are such."""
     if not folder.is_dir():
         raise ScanError(f"expected a folder, found none at {folder}: check the path")
+    paths = list(_scans(folder))
+    named = [path for path in paths if target and stem(path.name).lower().endswith(f"_{target}")]
     files: dict[str, Path] = {}
-    for path in _scans(folder):
+    for path in named or paths:
         name = TAIL.sub("", stem(path.name))
         if name in files:
             raise ScanError(

@@ -1,0 +1,169 @@
+"""``lungmask-jax evaluate``: masks and their truth in, scores of every case and a summary out."""
+
+import argparse
+import csv
+import io as text
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lungmask_jax import data, evaluation, inference, io, weights
+from lungmask_jax.cli._progress import bar
+from lungmask_jax.errors import LungmaskError, ScanError, SpecError
+from lungmask_jax.evaluation import Row
+from lungmask_jax.files import atomic
+from lungmask_jax.volume import Volume
+
+__all__ = ["run"]
+
+_SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Scores every case; one that fails is named and the others go on."""
+    _check(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    failed = 0
+    with bar() as progress:
+        say = progress.console.print
+        for name, judge in _jobs(options, progress):
+            try:
+                found = judge()
+            except (LungmaskError, OSError) as error:
+                failed += 1
+                say(f"{name}: {error}", style="red", markup=False, highlight=False)
+                continue
+            rows += found
+            for row in found:
+                scores = " ".join(f"{key} {row[key]:.3f}" for key in _SHOWN)
+                say(f"{name} {row['label']}: {scores}", markup=False, highlight=False)
+    if not rows:
+        raise ScanError(f"expected cases to score, all {failed} failed: see above")
+    _write(options, rows, Console())
+    return 1 if failed else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    folders = options.pred is not None and options.true is not None
+    if folders == (options.data is not None) or (options.pred is None) != (options.true is None):
+        raise SpecError(
+            "expected --pred with --true, or --data: name two folders or a metadata.csv"
+        )
+
+
+def _jobs(options: argparse.Namespace, progress: Progress) -> Iterator[tuple[str, Any]]:
+    """Names of cases, and functions that give their rows."""
+    score = {"target": options.target, "tolerance_mm": options.tolerance}
+    if options.data is None:
+        pairs = data.pair_masks(options.pred, options.true, target=options.target)
+        for name, found, truth in progress.track(pairs, description="scoring"):
+            masks = (io.load_mask(path) for path in (found, truth))
+            yield name, lambda name=name, masks=masks: evaluation.case_rows(name, *masks, **score)
+        return
+    bundles = [weights.load(name) for name in options.weights]
+    window = tuple(options.window) if options.window else None
+    for case in progress.track(data.read_metadata(options.data), description="segmenting"):
+        yield case.name, lambda case=case: _segmented(case, bundles, window, score)
+
+
+def _segmented(
+    case: data.Case, bundles: Sequence[weights.Bundle], window: Any, score: Mapping[str, Any]
+) -> list[dict[str, str | float]]:
+    ct, truths = data.load_case(case, window=window)
+    target = score["target"]
+    if target not in truths:
+        raise ScanError(f"expected a mask of {target} for {case.name}, found none")
+    result = inference.segment(ct, weights=bundles)
+    found: Volume | None = result.lungs if target == "lungs" else result.infection
+    if found is None:
+        raise SpecError("expected an infection model among --weights, found none")
+    return evaluation.case_rows(case.name, found, truths[target], **score)
+
+
+def _write(options: argparse.Namespace, rows: Sequence[Row], console: Console) -> None:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = text.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic(options.out / "cases.csv") as temporary:
+        temporary.write_text(table.getvalue(), encoding="utf-8")
+    labels = list(dict.fromkeys(str(row["label"]) for row in rows))
+    result: dict[str, Any] = {"summary": {label: _summary(rows, label) for label in labels}}
+    if options.against is not None:
+        other = _read(options.against)
+        result["against"] = str(options.against)
+        result["comparison"] = {label: _comparison(other, rows, label) for label in labels}
+    with atomic(options.out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
+    for label in labels:
+        _print(console, label, result)
+    console.print(f"every case in {options.out / 'cases.csv'}", markup=False, highlight=False)
+
+
+def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
+    scores = dict.fromkeys(key for row in rows if row["label"] == label for key in row)
+    return {
+        score: evaluation.summarize(rows, score, label=label)._asdict()
+        for score in scores
+        if score not in ("case", "label")
+    }
+
+
+def _comparison(
+    first: Sequence[Row], second: Sequence[Row], label: str
+) -> dict[str, dict[str, float]]:
+    return {
+        score: evaluation.compare(first, second, score, label=label)._asdict() for score in _SHOWN
+    }
+
+
+def _read(path: Path) -> list[dict[str, str | float]]:
+    if not path.is_file():
+        raise ScanError(f"expected the cases.csv of another model, found no file {path}")
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {
+                key: value if key in ("case", "label") else float(value)
+                for key, value in line.items()
+            }
+            for line in csv.DictReader(file)
+        ]
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print(console: Console, label: str, result: Mapping[str, Any]) -> None:
+    table = Table(title=label)
+    heads = ["score", "cases", "mean ± sd", "95 % interval", "median (quartiles)", "range"]
+    compared = result.get("comparison", {}).get(label)
+    for head in [*heads, *(["difference", "p"] if compared else [])]:
+        table.add_column(head)
+    for score in _SHOWN:
+        one = result["summary"][label][score]
+        cells = [
+            score,
+            str(one["cases"]),
+            f"{one['mean']:.3f} ± {one['sd']:.3f}",
+            f"{one['low']:.3f} to {one['high']:.3f}",
+            f"{one['median']:.3f} ({one['q1']:.3f} to {one['q3']:.3f})",
+            f"{one['min']:.3f} to {one['max']:.3f}",
+        ]
+        if compared:
+            other = compared[score]
+            cells.append(f"{other['mean']:+.3f} ({other['low']:+.3f} to {other['high']:+.3f})")
+            cells.append(f"{other['p']:.3g}")
+        table.add_row(*cells)
+    console.print(table)

@@ -1,0 +1,243 @@
+"""Judging masks: scores of every case, summaries with their uncertainty, two models side by side.
+
+Scores come in rows, one a case and label: flat mappings that go into CSV and JSON as they are.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from lungmask_jax import metrics
+from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.volume import Volume
+
+__all__ = ["TOLERANCES_MM", "Comparison", "Row", "Summary", "case_rows", "compare", "summarize"]
+
+Row = Mapping[str, str | float]
+"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`."""
+
+TOLERANCES_MM: Final = {"lungs": 1.0, "infection": 3.0}
+"""Of the surface Dice, as COVID-19-CT-Seg has them (Ma et al., 2021, 10.1002/mp.14676)."""
+
+_LABELS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "lungs": {"lungs": (RIGHT, LEFT), "right_lung": (RIGHT,), "left_lung": (LEFT,)},
+    "infection": {"infection": (1,)},
+}
+_RESAMPLES = 10_000
+
+
+class Summary(NamedTuple):
+    """One score over many cases.
+
+    Attributes:
+        cases: Those with a finite score; all but the next two numbers are over these.
+        undefined: Cases without one, as the sensitivity where there is nothing to find.
+        infinite: Cases with an infinite one, as the distance to an empty mask.
+        mean: Their mean; NaN without any.
+        sd: Standard deviation (``n - 1``); NaN below two.
+        low: Lower end of the 95 % interval of the mean, by bootstrap over cases.
+        high: Its upper end.
+        median: Their median.
+        q1: Lower quartile.
+        q3: Upper quartile.
+        min: The smallest.
+        max: The largest.
+
+    Example:
+        >>> summarize([{"case": "a", "label": "x", "dice": 0.5}], "dice").mean
+        0.5
+    """
+
+    cases: int
+    undefined: int
+    infinite: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    median: float
+    q1: float
+    q3: float
+    min: float
+    max: float
+
+
+class Comparison(NamedTuple):
+    """One score of two models on the same cases, the second less the first.
+
+    Attributes:
+        cases: Those with a finite score in both.
+        mean: Mean difference; NaN without a case.
+        low: Lower end of its 95 % interval, by bootstrap over cases.
+        high: Its upper end.
+        better: Cases in which the second is higher.
+        worse: Cases in which it is lower.
+        p: Of Wilcoxon's signed-rank test, two-sided; 1 where all are equal.
+
+    Example:
+        >>> rows = [{"case": name, "label": "x", "dice": 0.5} for name in "ab"]
+        >>> compare(rows, rows, "dice").p
+        1.0
+    """
+
+    cases: int
+    mean: float
+    low: float
+    high: float
+    better: int
+    worse: int
+    p: float
+
+
+def case_rows(
+    name: str,
+    prediction: Volume,
+    truth: Volume,
+    target: Literal["lungs", "infection"],
+    *,
+    tolerance_mm: float | None = None,
+) -> list[dict[str, str | float]]:
+    """The scores of one case.
+
+    Lungs are scored together and, where the truth tells the sides apart, each on its own.
+
+    Args:
+        name: Of the case.
+        prediction: Labels as `lungmask_jax.inference.segment` gives them.
+        truth: The same of a reader.
+        target: What they show.
+        tolerance_mm: Of the surface Dice; that of `TOLERANCES_MM` without one.
+
+    Returns:
+        A row for each label.
+
+    Raises:
+        ScanError: The masks differ in shape or place.
+
+    Example:
+        >>> mask = Volume(np.ones((2, 4, 4), np.uint8))
+        >>> [row["dice"] for row in case_rows("a", mask, mask, "infection")]
+        [1.0]
+    """
+    _same_place(name, prediction, truth)
+    tolerance = TOLERANCES_MM[target] if tolerance_mm is None else tolerance_mm
+    sided = LEFT in truth.array
+    rows: list[dict[str, str | float]] = []
+    for label, values in _LABELS[target].items():
+        if len(values) > 1 or sided or target == "infection":
+            ours, theirs = (np.isin(mask.array, values) for mask in (prediction, truth))
+            found = metrics.scores(ours, theirs, truth.spacing, tolerance_mm=tolerance)
+            rows.append({"case": name, "label": label, **found})
+    return rows
+
+
+def summarize(rows: Sequence[Row], score: str, *, label: str | None = None) -> Summary:
+    """One score over all cases.
+
+    Args:
+        rows: Of many cases.
+        score: Name of a score.
+        label: Only rows of this label.
+
+    Returns:
+        The summary; the same rows always give the same interval.
+
+    Raises:
+        SpecError: No row has such a score.
+
+    Example:
+        >>> rows = [{"case": str(n), "label": "x", "dice": n / 10} for n in range(11)]
+        >>> found = summarize(rows, "dice")
+        >>> round(found.mean, 3), found.median, (found.q1, found.q3)
+        (0.5, 0.5, (0.25, 0.75))
+    """
+    values = np.array(list(_values(rows, score, label).values()), np.float64)
+    finite = values[np.isfinite(values)]
+    count, undefined = len(finite), int(np.isnan(values).sum())
+    infinite = len(values) - count - undefined
+    if not count:
+        return Summary(0, undefined, infinite, *(math.nan,) * 9)
+    sd = float(finite.std(ddof=1)) if count > 1 else math.nan
+    q1, median, q3 = np.percentile(finite, [25, 50, 75])
+    ends = (float(q) for q in (median, q1, q3, finite.min(), finite.max()))
+    return Summary(count, undefined, infinite, float(finite.mean()), sd, *_interval(finite), *ends)
+
+
+def compare(
+    first: Sequence[Row], second: Sequence[Row], score: str, *, label: str | None = None
+) -> Comparison:
+    """Two models on the same cases, paired.
+
+    Args:
+        first: Rows of one model.
+        second: Rows of the other.
+        score: Name of a score.
+        label: Only rows of this label.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        SpecError: The cases differ, or no row has such a score.
+
+    Example:
+        >>> old = [{"case": str(n), "label": "x", "dice": 0.5} for n in range(8)]
+        >>> new = [{**row, "dice": 0.6 + int(row["case"]) / 100} for row in old]
+        >>> found = compare(old, new, "dice")
+        >>> found.better, round(found.mean, 3), found.p < 0.05
+        (8, 0.135, True)
+    """
+    ours, theirs = _values(first, score, label), _values(second, score, label)
+    if ours.keys() != theirs.keys():
+        alone = sorted({case for case, _ in ours.keys() ^ theirs.keys()})[:5]
+        raise SpecError(f"expected the same cases twice, found these once: {', '.join(alone)}")
+    differences = np.array([theirs[key] - ours[key] for key in ours])
+    differences = differences[np.isfinite(differences)]
+    if not len(differences):
+        return Comparison(0, math.nan, math.nan, math.nan, 0, 0, math.nan)
+    p = float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+    low, high = _interval(differences)
+    return Comparison(len(differences), float(differences.mean()), low, high, better, worse, p)
+
+
+def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
+    if prediction.shape != truth.shape:
+        raise ScanError(
+            f"expected masks of one shape for {name}, found {prediction.shape} predicted and "
+            f"{truth.shape} true: resample one to the other"
+        )
+    corners = np.array([[0, 0, 0, 1], [*truth.shape, 1]], np.float64)
+    apart_mm = np.abs(corners @ (prediction.affine - truth.affine).T).max()
+    if apart_mm > min(truth.spacing) / 2:
+        raise ScanError(
+            f"expected masks at one place for {name}, found them {apart_mm:.3g} mm apart: resample "
+            "one to the other, or copy its header if only that is wrong"
+        )
+
+
+def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[str, str], float]:
+    """The scores by case and label."""
+    chosen = [row for row in rows if label in (None, row["label"])]
+    if not any(score in row for row in chosen):
+        known = sorted({key for row in rows for key in row} - {"case", "label"})
+        raise SpecError(
+            f"expected rows with {score!r}"
+            + (f" of {label!r}" if label else "")
+            + f", found none: known are {', '.join(known) or 'none'}"
+        )
+    return {
+        (str(row["case"]), str(row["label"])): float(row[score]) for row in chosen if score in row
+    }
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean: percentiles over cases drawn anew with replacement."""
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
