@@ -6,10 +6,10 @@
 
 and the same with ``infection``, which needs the lung model of the library. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
-describe them. With ``--teacher`` a student goes on from a bundle and learns from slices without
-labels too, which the teacher labels; in a cross-validation each fold has a teacher of its own, as
-in ``--teacher infection_fold{fold}.npz``. ``card`` puts the scores of a cross-validation, and the
-post-processing as it is here, into a bundle.
+describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
+each fold, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled`` that bundle also labels
+slices without labels, and they are learned from too. ``card`` puts the scores of a cross-validation,
+and the post-processing as it is here, into a bundle.
 """
 
 import argparse
@@ -40,7 +40,7 @@ SPECS = {
     "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
     "infection": TrainSpec(steps=2000, batch_size=4, learning_rate=2e-3),
 }
-STUDENT = replace(SPECS["infection"], steps=600, learning_rate=1e-3)
+SECOND = replace(SPECS["infection"], steps=800, learning_rate=1e-3)  # goes on from a bundle
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {
     "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
@@ -75,16 +75,19 @@ class Item(NamedTuple):
     lungs: Volume | None = None
 
 
-class Lesson(NamedTuple):
-    """What a student learns beside the labelled items.
+class Start(NamedTuple):
+    """Where training starts.
 
     Attributes:
-        teacher: Path of the bundle it goes on from.
-        data: Folder of the data sets, for the slices without labels.
+        bundle: Path of the bundle to go on from; fresh weights without one.
+        data: Folder of slices without labels for it to label, if it is to.
     """
 
-    teacher: str
-    data: Path
+    bundle: str | None = None
+    data: Path | None = None
+
+
+FRESH = Start()
 
 
 def main() -> None:
@@ -97,9 +100,10 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to share the work")
     parser.add_argument("--scores", type=Path, nargs="+", help="JSON files of a cross-validation")
     parser.add_argument("--steps", type=int, help="fewer, for a trial")
-    parser.add_argument("--teacher", help="bundle that a student goes on from")
+    parser.add_argument("--start", help="bundle to go on from")
+    parser.add_argument("--unlabelled", action="store_true", help="which labels more slices, too")
     options = parser.parse_args()
-    spec = STUDENT if options.teacher else SPECS[options.target]
+    spec = SECOND if options.start else SPECS[options.target]
     spec = replace(spec, steps=options.steps) if options.steps else spec
     if options.action == "card":
         scores = {}
@@ -108,14 +112,14 @@ def main() -> None:
         saved(options.out, weights.load(options.out), {"scores": summary(scores)})
         return
     items = list(ITEMS[options.target](options.data))
-    lesson = Lesson(options.teacher, options.data) if options.teacher else None
+    start = Start(options.start, options.data if options.unlabelled else None)
     if options.action == "train":
         log = options.out.with_suffix(".jsonl")
-        bundle = trained(options.target, items, spec, lesson, log=log)
+        bundle = trained(options.target, items, spec, start, log=log)
         saved(options.out, bundle, {})
     else:
         folds = options.folds or range(FOLDS[options.target])
-        scores = dict(cross_validated(options.target, items, spec, folds, options.out, lesson))
+        scores = dict(cross_validated(options.target, items, spec, folds, options.out, start))
         options.out.write_text(json.dumps(scores, indent=1) + "\n")
         print(json.dumps(summary(scores), indent=1))
 
@@ -132,10 +136,10 @@ def trained(
     target: str,
     items: Sequence[Item],
     spec: TrainSpec,
-    lesson: Lesson | None = None,
+    start: Start = FRESH,
     log: Path | None = None,
 ) -> Bundle:
-    """A bundle trained on the items, in memory; with a lesson, a student of its teacher."""
+    """A bundle trained on the items, in memory."""
     segmenter = SegmenterSpec(
         target=target,  # type: ignore[arg-type]
         model=MODELS[target],
@@ -144,12 +148,13 @@ def trained(
         flip=target == "infection",
     )
     model = weights.create_model(segmenter.model)
-    lines, start, known = [], None, samples(target, items)
-    if lesson:
-        teacher = weights.load(Path(lesson.teacher))
-        start = training.create_state(model, spec, weights=(teacher.params, teacher.state))
-        known = Samples.joined([known, believed(teacher, lesson.data)])
-    for epoch in training.train(model, known, spec, start=start):
+    lines, state, known = [], None, samples(target, items)
+    if start.bundle:
+        before = weights.load(Path(start.bundle))
+        state = training.create_state(model, spec, weights=(before.params, before.state))
+        if start.data:
+            known = Samples.joined([known, believed(before, start.data)])
+    for epoch in training.train(model, known, spec, start=state):
         lines.append({"step": epoch.step, "loss": epoch.loss, "seconds": epoch.seconds})
         print(f"step {epoch.step} loss {epoch.loss:.4f} {epoch.seconds:.0f} s", flush=True)
         if log:
@@ -183,15 +188,15 @@ def cross_validated(
     spec: TrainSpec,
     numbers: Iterable[int],
     out: Path,
-    lesson: Lesson | None = None,
+    start: Start = FRESH,
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Scores of every real case by a model that saw no case of its group."""
     folds = grouped(items, FOLDS[target])
     for number in numbers:
         fold = folds[number]
         rest = [item for item in items if item.group not in fold]
-        own = lesson and lesson._replace(teacher=lesson.teacher.format(fold=number))
-        bundle = trained(target, rest, spec, own)
+        own = start.bundle and start.bundle.format(fold=number)
+        bundle = trained(target, rest, spec, start._replace(bundle=own))
         saved(out.with_name(f"{out.stem}_fold{number}.npz"), bundle, {"held_out": sorted(fold)})
         for item in items:
             if item.group in fold:
