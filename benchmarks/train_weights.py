@@ -8,8 +8,8 @@ and the same with ``infection``, which needs the lung model of the library. DIR 
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
 each fold, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled`` that bundle also labels
-slices without labels, and they are learned from too. ``card`` puts the scores of a cross-validation,
-and the post-processing as it is here, into a bundle.
+slices without labels, and they are learned from too. ``card`` puts the scores of a
+cross-validation, and the post-processing as it is here, into a bundle.
 """
 
 import argparse

@@ -24,7 +24,7 @@ class Curves(NamedTuple):
         dice: ``(256,)``; 0 where no true pixel is found, an empty target included.
         sensitivity: ``(256,)``, likewise.
         specificity: ``(256,)``, likewise.
-        e_measure: ``(256,)`` enhanced alignment, `Fan et al., IJCAI 2018`.
+        e_measure: ``(256,)`` enhanced alignment (Fan et al., IJCAI 2018).
 
     Example:
         >>> curves = threshold_curves(np.eye(4), np.eye(4))

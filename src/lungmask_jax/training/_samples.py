@@ -135,7 +135,7 @@ class Samples(NamedTuple):
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of all of it, in hex: equal samples in equal order have the same."""
+        """The SHA-256 of it all, in hex; equal samples in equal order have the same one."""
         return trees.checksum(self._asdict())
 
     @classmethod
