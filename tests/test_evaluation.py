@@ -127,7 +127,8 @@ def test_a_row_holds_all_scores_with_the_tolerance_of_its_target():
 def test_masks_of_other_shapes_and_places_are_refused():
     with pytest.raises(ScanError, match="one shape for a"):
         case_rows("a", volume(np.ones((1, 4, 4))), volume(np.ones((1, 4, 5))), "infection")
-    moved = Volume(np.ones((1, 4, 4), np.uint8), np.array(volume([[[1]]]).affine))
-    moved.affine[0, 3] += 5
+    affine = np.eye(4)
+    affine[0, 3] = 5
+    moved = Volume(np.ones((1, 4, 4), np.uint8), affine)
     with pytest.raises(ScanError, match="5 mm apart"):
         case_rows("a", moved, volume(np.ones((1, 4, 4))), "infection")

@@ -165,3 +165,18 @@ def test_predictions_do_not_depend_on_the_key_or_the_run(scan):
     first = inference.probabilities(scan.ct, weights.load("lungs"))
     np.testing.assert_array_equal(first, inference.probabilities(scan.ct, weights.load("lungs")))
     assert jax.config.jax_enable_x64 is False
+
+
+def test_a_voxel_that_is_no_number_does_not_erase_a_slice_in_silence(scan):
+    array = scan.ct.array.astype(np.float32)
+    array[3, 0, 0] = np.nan
+    with pytest.raises(ScanError, match="NaN or infinity in"):
+        inference.segment(scan.ct.with_array(array), weights=[threshold_bundle()])
+
+
+def test_a_volume_in_the_order_of_its_file_is_refused(scan):
+    turned = Volume(scan.ct.array.transpose(2, 1, 0), np.diag([-1.0, -1.0, 2.0, 1.0]))
+    with pytest.raises(ScanError, match=r"slices from feet to head.*lungmask_jax\.load"):
+        inference.segment(turned, weights=[threshold_bundle()])
+    with pytest.raises(ScanError, match="slices from feet to head"):
+        inference.probabilities(turned, threshold_bundle())

@@ -854,3 +854,71 @@ def test_real_slices_load() -> None:
     ct = load(image, window=(-1350, 150))
     assert ct.shape == load_mask(mask).shape
     assert set(np.unique(load_mask(mask).array)) <= {0, 1}
+
+
+# padding beside values that are not HU
+
+
+@pytest.mark.filterwarnings("ignore:took NaN:lungmask_jax.errors.ScanWarning")
+@pytest.mark.parametrize("padding", [-2000, -1024, np.nan])
+def test_padding_does_not_hide_an_offset(tmp_path: Path, padding: float) -> None:
+    hu = body((8, 32, 32))
+    stored = hu.astype(np.float32) + 1024
+    stored[:, :4] = padding
+    nifti(tmp_path / "scan.nii", stored)
+    with pytest.warns(ScanWarning, match="subtracted 1024"):
+        ct = load(tmp_path / "scan.nii")
+    assert sorted(np.unique(ct.array))[0] == -1024
+    assert np.median(ct.array) == pytest.approx(np.median(hu), abs=200)
+
+
+@pytest.mark.filterwarnings("ignore::lungmask_jax.errors.ScanWarning")
+@pytest.mark.parametrize("padding", [-1024.0, np.nan])
+def test_padding_does_not_hide_a_window(tmp_path: Path, padding: float) -> None:
+    levels = gray_body().astype(np.float32)
+    levels[:, :4] = padding
+    nifti(tmp_path / "scan.nii", levels)
+    with pytest.raises(ScanError, match="grey levels of a window"):
+        load(tmp_path / "scan.nii")
+    ct = load(tmp_path / "scan.nii", window=(-1250, 250))
+    assert ct.array.min() == -1024
+
+
+# masks in two grey levels
+
+
+@pytest.mark.parametrize(("kind", "white"), [(np.uint16, 255), (np.uint8, 127), (np.uint8, 20)])
+def test_a_small_mask_in_two_levels_is_not_empty(tmp_path: Path, kind: type, white: int) -> None:
+    mask = np.zeros((100, 100), kind)
+    mask[:8, :8] = white
+    assert load_mask(picture(tmp_path / "mask.png", mask)).array.sum() == 64
+
+
+def test_small_classes_in_grey_are_not_merged(tmp_path: Path) -> None:
+    mask = np.zeros((100, 100), np.uint8)
+    mask[:8, :8], mask[50, 50] = 128, 255
+    with pytest.raises(ScanError, match="black and white, or of labels"):
+        load_mask(picture(tmp_path / "mask.png", mask))
+
+
+# DICOM tags that are empty or missing
+
+
+def test_an_empty_rescale_tag_counts_as_none(tmp_path: Path) -> None:
+    file = dicom(tmp_path / "a.dcm", 0, body()[0] + 1024, RescaleSlope="", RescaleIntercept=-1024)
+    np.testing.assert_array_equal(load(file).array[0], body()[0])
+
+
+def test_a_slice_without_the_rescale_tags_of_its_series_is_named(tmp_path: Path) -> None:
+    for number in range(3):
+        dicom(tmp_path / f"{number}", number, drop=("RescaleIntercept",) if number == 1 else ())
+    with pytest.raises(ScanError, match=r"RescaleIntercept in every slice.*1 of 3"):
+        load(tmp_path)
+
+
+def test_padding_of_the_other_sign_is_air(tmp_path: Path) -> None:
+    pixels = (body()[0] + 1024).astype(np.uint16)
+    pixels[:3] = 63536  # -2000 as unsigned
+    ct = load(dicom(tmp_path / "a.dcm", 0, pixels, PixelPaddingValue=63536))
+    assert (ct.array[0, :3] == -1024).all()
+    np.testing.assert_array_equal(ct.array[0, 3:], body()[0, 3:])

@@ -344,14 +344,22 @@ def test_without_gas_only_removes(mask):
 
 @pytest.mark.parametrize(("slice_mm", "lost"), [(5.0, 1), (2.5, 2), (2.0, 3), (10.0, 1)])
 def test_infection_at_the_ends_of_a_lung_is_partial_volume(slice_mm, lost):
-    lungs = np.zeros((20, 4, 4), np.uint8)
-    lungs[4:16] = 1
+    lungs = np.zeros((40, 4, 4), np.uint8)
+    lungs[4:36] = 1
     place = at(lungs, (slice_mm, 1.0, 1.0))
     spec = PostprocessSpec(rim_mm=5.0)
     found = postprocess.clean_infection(place, place, spec).array
     expected = np.zeros(lungs.shape, np.uint8)
-    expected[4 + lost : 16 - lost] = 1
+    expected[4 + lost : 36 - lost] = 1
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("slices", "left"), [(9, 7), (3, 1), (2, 2), (1, 1)])
+def test_infection_in_a_stack_of_few_images_of_unknown_spacing_is_kept(slices, left):
+    lungs = np.zeros((slices + 2, 4, 4), np.uint8)
+    lungs[1:-1] = 1
+    found = postprocess.clean_infection(at(lungs), at(lungs), PostprocessSpec(rim_mm=5.0))
+    assert found.array.any(axis=(1, 2)).sum() == left
 
 
 def test_lungs_cut_by_the_end_of_the_scan_have_no_rim_there():

@@ -2,8 +2,10 @@ import csv
 import json
 
 import numpy as np
+import pytest
 
 from lungmask_jax import report
+from lungmask_jax.errors import ScanError
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.volume import Volume
 
@@ -44,3 +46,19 @@ def test_rows_with_other_columns_share_a_table(tmp_path):
 def test_nothing_is_left_behind_but_the_table(tmp_path):
     report.update_csv(tmp_path / "table.csv", [{"scan": "a, with comma", "x": None}])
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_table_that_a_spreadsheet_saved_keeps_its_rows(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("scan,x\na,1\n", encoding="utf-8-sig")
+    report.update_csv(path, [{"scan": "b", "x": 2.0}])
+    assert path.read_text().splitlines() == ["scan,x", "a,1", "b,2.0"]
+
+
+@pytest.mark.parametrize("content", [b"scan;x\na;1\n", b"scan,x\n\xe4,1\n", b""])
+def test_another_table_is_refused_and_stays(tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(ScanError, match=r"expected a table .* move it"):
+        report.update_csv(path, [{"scan": "b", "x": 2.0}])
+    assert path.read_bytes() == content

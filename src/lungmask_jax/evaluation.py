@@ -211,8 +211,7 @@ def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
             f"expected masks of one shape for {name}, found {prediction.shape} predicted and "
             f"{truth.shape} true: resample one to the other"
         )
-    corners = np.array([[0, 0, 0, 1], [*truth.shape, 1]], np.float64)
-    apart_mm = np.abs(corners @ (prediction.affine - truth.affine).T).max()
+    apart_mm = prediction.apart_mm(truth)
     if apart_mm > min(truth.spacing) / 2:
         raise ScanError(
             f"expected masks at one place for {name}, found them {apart_mm:.3g} mm apart: resample "

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
-from lungmask_jax.errors import SpecError
+from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.models import Model, make_predict
 from lungmask_jax.preprocess import Box
 from lungmask_jax.spec import PreprocessSpec
@@ -119,7 +119,8 @@ def segment(
         The masks on the grid of the scan.
 
     Raises:
-        ScanError: The scan cannot be read or is not a CT in HU.
+        ScanError: The scan cannot be read, is not a CT in HU, or a given volume does not lie as
+            `lungmask_jax.volume.Volume` says.
         SpecError: There is not exactly one lung model and at most one infection model.
         UnknownNameError: No bundle has such a name.
         WeightsError: A bundle is damaged.
@@ -131,7 +132,7 @@ def segment(
         (8, 96, 96)
     """
     bundles = _by_target(weights)
-    ct = scan if isinstance(scan, Volume) else io.load(scan, window=window)
+    ct = _checked(scan if isinstance(scan, Volume) else io.load(scan, window=window))
     body = preprocess.body_box(ct)
     raw = postprocess.without_gas(_mask(ct, bundles["lungs"], None, progress), ct)
     lungs = postprocess.clean_lungs(
@@ -159,14 +160,32 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
 
     Raises:
         SpecError: The model wants the lungs and none are given.
+        ScanError: The scan has voxels that are no numbers, or lies otherwise.
 
     Example:
         >>> from lungmask_jax.phantoms import phantom
         >>> probabilities(phantom((1, 96, 96)).ct, weights.load("lungs")).shape
         (1, 96, 96)
     """
-    box = preprocess.region(ct, bundle.spec.preprocess, lungs)
+    box = preprocess.region(_checked(ct), bundle.spec.preprocess, lungs)
     return _in_batches(_runner(bundle), ct, bundle, box, np.float32, None)
+
+
+def _checked(ct: Volume) -> Volume:
+    """The scan, unless its voxels are no numbers or do not lie as a canonical volume's do."""
+    if ct.array.dtype.kind == "f" and not np.isfinite(ct.array).all():
+        share = 1 - np.isfinite(ct.array).mean()
+        raise ScanError(
+            f"expected HU, found NaN or infinity in {share:.2%} of the voxels: make them -1024"
+        )
+    directions = ct.affine[:3, :3] / np.linalg.norm(ct.affine[:3, :3], axis=0)
+    if min(directions[2, 0], -directions[1, 1], -directions[0, 2]) < 0.3:
+        raise ScanError(
+            "expected slices from feet to head, rows from front to back and columns from right to "
+            f"left, found an affine that says otherwise, {ct.affine[:3, :3].tolist()}: read the "
+            "file with lungmask_jax.load, or turn the array"
+        )
+    return ct
 
 
 def _mask(ct: Volume, bundle: Bundle, lungs: Volume | None, progress: Progress | None) -> Volume:

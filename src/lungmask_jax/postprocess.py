@@ -92,13 +92,18 @@ def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volum
 
 
 def _without_ends(lungs: Volume, rim_mm: float) -> np.ndarray:
-    """Lung that goes on for `rim_mm` above and below; at the ends of the scan it is taken to."""
+    """Lung that goes on for `rim_mm` above and below; at the ends of the scan it is taken to.
+
+    No more than a tenth of the slices with lung, or one, are left out at each end: the spacing of
+    images is not known. Lung that would vanish altogether stays.
+    """
     inside: np.ndarray = lungs.array != 0
-    reach = math.ceil(rim_mm / lungs.spacing[0] - 1e-6)
-    if reach == 0 or not inside.any():
+    slices = int(np.count_nonzero(inside.any(axis=(1, 2))))
+    reach = min(math.ceil(rim_mm / lungs.spacing[0] - 1e-6), max(slices // 10, 1))
+    if reach == 0 or not slices:
         return inside
     inner: np.ndarray = ndimage.minimum_filter1d(inside, 2 * reach + 1, axis=0, mode="nearest")
-    return inner
+    return inner if inner.any() else inside
 
 
 def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) -> Volume:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lungmask_jax import __version__
+from lungmask_jax.errors import ScanError
 from lungmask_jax.files import atomic
 from lungmask_jax.inference import DISCLAIMER, Segmentation
 
@@ -63,6 +64,9 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
         path: The table; made if it is not there, replaced in one go if it is.
         rows: What `row` returned.
 
+    Raises:
+        ScanError: The file that is there is no such table; it stays as it was.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -74,8 +78,7 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
     """
     table: dict[str, Row] = {}
     if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            table = {line["scan"]: line for line in csv.DictReader(file)}
+        table = _table(path)
     table |= {str(one["scan"]): one for one in rows}
     columns = list(dict.fromkeys(key for one in table.values() for key in one))
     text = io.StringIO()
@@ -84,6 +87,23 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
     writer.writerows(table.values())
     with atomic(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _table(path: Path) -> dict[str, Row]:
+    """The rows of a table by their scan; spreadsheets add a byte order mark."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            found = list(reader.fieldnames or [])
+            if "scan" in found:
+                lines = ({key: line[key] for key in line if key} for line in reader)
+                return {str(line["scan"]): line for line in lines}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ScanError(f"expected a table in UTF-8, {path} is none ({error}): move it") from error
+    raise ScanError(
+        f"expected a table with the column scan and commas between, found {found} in "
+        f"{path}: move it, or save it with commas"
+    )
 
 
 def _plain(value: float | str) -> float | str | None:

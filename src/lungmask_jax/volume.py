@@ -55,7 +55,7 @@ class Volume:
                 f"expected an array (slices, rows, columns), found shape {self.array.shape}: "
                 "give a single slice as array[None]"
             )
-        affine = np.asarray(self.affine, np.float64)
+        affine = np.array(self.affine, np.float64)  # its own: later changes do not reach it
         if (
             affine.shape != (4, 4)
             or not np.isfinite(affine).all()
@@ -105,6 +105,25 @@ class Volume:
                 f"expected an array of the volume's shape {self.array.shape}, found {array.shape}"
             )
         return replace(self, array=array)
+
+    def apart_mm(self, other: "Volume") -> float:
+        """How far the grids of two volumes of one shape lie apart.
+
+        Args:
+            other: Another volume.
+
+        Returns:
+            Largest distance along an axis, at the corners of the grid, in mm.
+
+        Example:
+            >>> affine = np.diag([1.0, 1.0, 5.0, 1.0])
+            >>> here = Volume(np.zeros((1, 2, 2)), affine)
+            >>> affine[0, 3] = 3
+            >>> here.apart_mm(Volume(np.zeros((1, 2, 2)), affine))
+            3.0
+        """
+        corners = np.array([[0, 0, 0, 1], [*self.shape, 1]], np.float64)
+        return float(np.abs(corners @ (self.affine - other.affine).T).max())
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.array)

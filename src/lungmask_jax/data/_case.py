@@ -73,8 +73,7 @@ def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None
             f"expected a mask of the scan's shape, found {mask.shape} in {path} and {ct.shape} in "
             f"{image}: check that they belong together"
         )
-    corners = np.array([[0, 0, 0, 1], [*ct.shape, 1]], np.float64)
-    distance_mm = np.abs(corners @ (mask.affine - ct.affine).T).max()
+    distance_mm = ct.apart_mm(mask)
     if distance_mm > min(ct.spacing) / 2:
         raise ScanError(
             f"expected scan and mask at one place, found them {distance_mm:.3g} mm apart: {image} "

@@ -8,10 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from lungmask_jax.errors import ScanError, ScanWarning
+from lungmask_jax.io._intensity import LOWEST
 from lungmask_jax.io._orientation import canonical
 from lungmask_jax.volume import Volume
 
 REQUIRED: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+
+_RESCALE: Final = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 
 USED: Final = (
     *REQUIRED,
@@ -50,6 +53,7 @@ def read_series(files: list[Path]) -> Volume:
     datasets = [_dataset(file, pixels=False) for file in files]
     series = _one_series(_computed_tomography(datasets, files[0]))
     slices = sorted(series, key=_height)
+    _check_rescale(slices)
     step = _step(slices)
     pixels = np.stack([_rescaled(Path(one.filename)) for one in slices])
     return canonical(pixels.transpose(2, 1, 0), _affine(slices[0], step), (1, 1), files[0])
@@ -194,15 +198,36 @@ def _pair(slices: list[Any], index: int) -> str:
 def _rescaled(file: Path) -> np.ndarray:
     dataset = _dataset(file, pixels=True)
     try:
-        pixels = np.asarray(dataset.pixel_array, np.float32)
-        slope, intercept = dataset.get("RescaleSlope", 1), dataset.get("RescaleIntercept", 0)
-        return pixels * np.float32(slope) + np.float32(intercept)
+        stored = np.asarray(dataset.pixel_array)
+        slope, intercept = (_rescale(dataset, tag) for tag in _RESCALE)
+        hu = stored * np.float32(slope) + np.float32(intercept)
+        padding = dataset.get("PixelPaddingValue")
+        if padding not in (None, ""):  # it may be written with the other sign
+            away = stored.astype(np.int64) - int(padding)
+            hu[away % 2 ** int(dataset.BitsAllocated) == 0] = LOWEST
+        return hu
     except Exception as error:
         raise ScanError(
             f"expected pixels that pydicom can decode, found {file} with "
             f"{_transfer_syntax(dataset)} ({_first_line(error)}): copy it again if it is damaged, "
             "else pip install pylibjpeg pylibjpeg-openjpeg or convert it with dcm2niix"
         ) from error
+
+
+def _check_rescale(slices: list[Any]) -> None:
+    for tag in _RESCALE:
+        without = [one for one in slices if one.get(tag) in (None, "")]
+        if 0 < len(without) < len(slices):
+            raise ScanError(
+                f"expected {tag} in every slice of a series, found {len(without)} of {len(slices)} "
+                f"without it, {without[0].filename} for one: export the series again"
+            )
+
+
+def _rescale(dataset: Any, tag: str) -> float:
+    """Slope or intercept; without one, or with an empty one, values are HU as they are."""
+    value = dataset.get(tag)
+    return _RESCALE[tag] if value in (None, "") else float(value)
 
 
 def _transfer_syntax(dataset: Any) -> str:

@@ -47,8 +47,8 @@ def labels_of(levels: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
         source: Where they come from, for messages.
 
     Returns:
-        Same shape, uint8: the levels themselves if none is above 15, else 1 where they are above
-        half of white.
+        Same shape, uint8: the levels themselves if none is above 15; 1 for the brighter of two
+        levels; else 1 above half of the brightest.
 
     Raises:
         ScanError: The images are neither black and white nor labels.
@@ -61,12 +61,18 @@ def labels_of(levels: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
     """
     if levels.max() <= 15:
         return levels.astype(np.uint8)
-    white = np.iinfo(levels.dtype).max
+    different = np.unique(levels)
+    if len(different) == 2:
+        brighter: np.ndarray = levels > different[0]
+        return brighter.astype(np.uint8)
+    white = int(different[-1])
     edge = white // 16
-    gray = ((levels > edge) & (levels < white - edge)).mean()
-    if gray > 0.01:
+    between = (levels > edge) & (levels < white - edge)
+    gray = between.mean()
+    # more than a few levels are the noise of JPEG, which may lie between
+    if gray > 0.01 or (gray > 0 and len(different) <= 15):
         raise ScanError(
-            f"expected a mask in black and white, or of labels 0 to 15, found {gray:.0%} grey "
+            f"expected a mask in black and white, or of labels 0 to 15, found {gray:.2%} grey "
             f"pixels in {source}: check that this is the mask, or save it as NIfTI"
         )
     return (levels > white // 2).astype(np.uint8)

@@ -60,10 +60,12 @@ def hounsfield(
     if low == high:
         raise ScanError(f"expected a CT, found {low:g} in every voxel of {source}: export it again")
     sample = _sample(values)
-    if low >= 0 and high <= 255:
-        return _from_gray_volume(values, sample, window, source)
-    if np.percentile(sample, 0.1) > AIR:
-        return _compact(_without_offset(values, sample, source))
+    real = sample[sample > LOWEST]  # padding says nothing of what the rest is
+    real = real if real.size else sample
+    if real.min() >= 0 and high <= 255 and values.min(where=values > LOWEST, initial=0) >= 0:
+        return _from_gray_volume(np.maximum(values, 0), real, window, source)
+    if np.percentile(real, 0.1) > AIR:
+        return _compact(_without_offset(values, real, source))
     _refuse_double_offset(sample, source)
     return _compact(values)
 
