@@ -264,7 +264,7 @@ def lung_items(data: Path) -> Iterator[Item]:
     for path in sorted((data / "ct_dicom_slices").iterdir()):
         ct = io.load(path)
         outline = body_outline(ct)
-        if outline.array.any():  # SL0058_52 gets none
+        if outline.array.any():  # a neck has none, and for SL0058_52 none is found
             yield Item(f"dicom/{path.stem}", f"dicom {path.stem[:6]}", "dicom", ct, outline)
     for item in semiseg(data):
         outline = lung_outline(item.ct, item.mask)
@@ -406,10 +406,10 @@ _IN_SIGHT = (
 CARDS: dict[str, dict[str, Any]] = {
     "lungs": {
         "data": "3 low-resolution chest CTs (imlab-uiip/lung-segmentation-3d), 14 slices of "
-        "LungSegDB, 14 slices of lung-cancer patients and 50 COVID-19 slices of COVID-SemiSeg with "
+        "LungSegDB, 12 slices of lung-cancer patients and 50 COVID-19 slices of COVID-SemiSeg with "
         "outlines derived from intensity (and infection labels), 12 synthetic volumes",
         "license": _LICENSE,
-        "judged": "3-fold cross-validation with 700 of the 1400 steps; " + _IN_SIGHT,
+        "judged": "3-fold cross-validation; " + _IN_SIGHT,
         "recipe": "python benchmarks/train_weights.py train lungs --data DIR --out lungs.npz",
         "known_failures": "complete white-out of a lung; lungs after resection; scans of animals",
     },
