@@ -9,6 +9,8 @@ import pytest
 hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("lungmask_jax")
 
+collect_ignore = ["references"]  # scripts that need other libraries; what they made is there
+
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 
