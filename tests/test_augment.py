@@ -198,3 +198,12 @@ def test_flip_takes_other_axes_and_other_pairs():
     mask = jnp.array([[1, 3], [2, 5]])
     assert flip(mask, axis=0, swap=((1, 2), (3, 5))).tolist() == [[1, 3], [2, 5]]
     assert flip(mask, axis=0, swap=()).tolist() == [[2, 5], [1, 3]]
+
+
+def test_gas_decides_alike_for_one_channel_and_for_equal_three(key):
+    images = jnp.where(lungs() == 1, 0.25, 0.8)
+    images = images.at[:, 6:11].set(jnp.where(lungs()[:, 6:11] == 1, 0.0, 0.8))
+    one = jitted_gas(key, images, lungs(), rate=1.0)
+    three = jitted_gas(key, images.repeat(3, -1), lungs(), rate=1.0)
+    np.testing.assert_allclose(three, one.repeat(3, -1), atol=1e-6)
+    assert (one != images).any()

@@ -157,7 +157,7 @@ def test_prepared_slices_are_read_again_unless_something_changed(training_set, t
     assert len(files) == 3
     assert cli.main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
-    assert cli.main([*words, "--preset", "forerunner"]) == 0
+    assert cli.main([*words, "--window", "-1350", "150"]) == 0
     assert len(list(cache.iterdir())) == 6
 
 
@@ -166,13 +166,17 @@ def test_prepared_slices_are_read_again_unless_something_changed(training_set, t
     [
         ([], "expected a training checkpoint, found no file"),
         (["--devices", "99"], "expected 1 to"),
+        (["--devices", "0"], "expected 1 to"),
         (["--loss", "dise"], "did you mean"),
+        (["--preset", "forerunner"], "'body' or 'full' for a lung model"),
     ],
 )
 def test_a_run_that_cannot_go_on_is_one_line(training_set, tmp_path, capsys, more, message):
     words = [*training_set, "-o", str(tmp_path / "a.npz"), "--steps", "1"]
     assert cli.main([*words, *(more or ["--resume"])]) == 1
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "to learn from" not in printed.out  # found before all scans are read
 
 
 @pytest.mark.parametrize(
@@ -287,3 +291,11 @@ def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, 
 def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
     assert cli.main(["evaluate", *more, "-o", str(tmp_path / "o")]) == 1
     assert "expected --pred with --true, or --data" in capsys.readouterr().err
+
+
+def test_a_linked_scan_keeps_the_name_of_the_link(tmp_path):
+    from lungmask_jax.cli import _segment
+
+    (tmp_path / "3fa9c0de").write_text("")
+    (tmp_path / "patient1.nii.gz").symlink_to(tmp_path / "3fa9c0de")
+    assert list(_segment._named([tmp_path / "patient1.nii.gz"])) == ["patient1"]

@@ -270,3 +270,10 @@ def test_mask_of_another_shape_or_place_is_refused_naming_both(tmp_path: Path) -
     io.save(Volume(np.zeros(SHAPE, np.uint8), moved), tmp_path / "moved.nii")
     with pytest.raises(ScanError, match=r"40 mm apart: .*ct.nii and .*moved.nii"):
         load_case(Case("a", image, lungs=tmp_path / "moved.nii"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_patient_with_most_of_the_scans_is_not_held_out(seed):
+    names = [f"a{number}" for number in range(18)] + ["b0", "c0"]
+    cases = [Case(name, Path(name), patient=name[0]) for name in names]
+    assert len(split(cases, 0.2, seed=seed)[1]) == 2

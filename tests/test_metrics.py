@@ -425,3 +425,9 @@ def test_scores_of_one_slice_compare_outlines():
     assert found["assd_mm"] == flat["assd_mm"]
     assert "volume_ml" not in flat
     assert found["volume_ml"] == pytest.approx(0.64)
+
+
+def test_large_counts_from_numpy_do_not_overflow():
+    found = Counts(1_000_000, 50_000, 60_000, 30_000_000)
+    summed = Counts(*np.sum([found, found], axis=0))
+    assert metrics.overlap(summed)["mcc"] == pytest.approx(metrics.overlap(found)["mcc"])

@@ -54,7 +54,7 @@ segmenters = st.builds(
     SegmenterSpec,
     target=st.sampled_from(["lungs", "infection"]),
     model=networks,
-    preprocess=preprocessing,
+    preprocess=preprocessing.filter(lambda spec: spec.region != "lungs"),
     postprocess=postprocessing,
     flip=st.booleans(),
     card=options,
@@ -109,6 +109,13 @@ def test_missing_keys_have_their_defaults(kind):
 def test_nested_specs_are_built_from_plain_values():
     spec = from_json('{"target": "lungs", "preprocess": {"size": [64, 32]}}', SegmenterSpec)
     assert spec == SegmenterSpec(target="lungs", preprocess=PreprocessSpec(size=(64, 32)))
+
+
+def test_a_lung_model_cannot_want_the_lungs_that_only_it_finds():
+    lungs = PreprocessSpec(region="lungs")
+    assert SegmenterSpec(target="infection", preprocess=lungs).preprocess == lungs
+    with pytest.raises(SpecError, match="'body' or 'full' for a lung model"):
+        SegmenterSpec(target="lungs", preprocess=lungs)
 
 
 def test_whole_numbers_stand_for_floats_but_not_the_other_way_round():

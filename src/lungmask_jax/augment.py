@@ -233,7 +233,8 @@ def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.
     level = jax.random.uniform(keys[2], each, minval=0.0, maxval=0.12)
     amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - lungs)
     as_dark = jnp.where(images < level + 0.03, lungs, 0.0).sum((1, 2, 3), keepdims=True)
-    distinct = as_dark <= 0.5 * lungs.sum((1, 2, 3), keepdims=True)
+    all_lung = jnp.broadcast_to(lungs, images.shape).sum((1, 2, 3), keepdims=True)
+    distinct = as_dark <= 0.5 * all_lung
     chosen = distinct & (jax.random.uniform(keys[3], each) < rate)
     return jnp.where(chosen, images + amount * jnp.minimum(level - images, 0.0), images)
 

@@ -159,6 +159,11 @@ class SegmenterSpec(_Checked):
 
     def _check(self) -> None:
         _same_version(self.version)
+        if self.target == "lungs" and self.preprocess.region == "lungs":
+            raise SpecError(
+                "expected the region 'body' or 'full' for a lung model, found 'lungs', which only "
+                "it could find"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """``lungmask-jax segment``: scans in, masks, pictures and numbers out."""
 
 import argparse
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def _named(paths: Sequence[Path]) -> dict[str, Path]:
         scans += inside or [path]
     stems = [_stem(path) for path in scans]
     names = [
-        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}_{stem}"
+        stem if stems.count(stem) == 1 else f"{Path(os.path.abspath(path)).parent.name}_{stem}"
         for stem, path in zip(stems, scans, strict=True)
     ]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -77,6 +78,6 @@ def _named(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _stem(path: Path) -> str:
-    name = path.resolve().name
+    name = Path(os.path.abspath(path)).name  # a link keeps its own name
     ending = next((end for end in _ENDINGS if name.lower().endswith(end)), "")
     return name.removesuffix(name[len(name) - len(ending) :]) if ending else name

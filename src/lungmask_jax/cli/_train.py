@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 from rich.progress import Progress
 
-from lungmask_jax import __version__, data, inference, training, viz, weights
+from lungmask_jax import __version__, data, inference, losses, training, viz, weights
 from lungmask_jax.cli._progress import bar
 from lungmask_jax.data import Case
-from lungmask_jax.errors import SpecError, UnknownNameError, nearest
+from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError, nearest
 from lungmask_jax.files import atomic
+from lungmask_jax.models import Model, make_predict
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
@@ -39,6 +41,13 @@ def run(options: argparse.Namespace) -> int:
         raise SpecError(f"expected --out to end in .npz, found {options.out}")
     spec, model = _train_spec(options), _model_spec(options)
     preprocess = _preset(options.preset or options.target)
+    segmenter = SegmenterSpec(
+        target=options.target,
+        model=model,
+        preprocess=preprocess,
+        postprocess=_postprocess(options.target),
+    )
+    _check(options, segmenter, spec)
     train, held_out = data.split(_cases(options), options.validation, seed=options.seed)
     for folder in filter(None, (options.out.parent, options.cache)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,15 +58,28 @@ def run(options: argparse.Namespace) -> int:
             f"{len(train)} scans with {len(samples.images)} slices to learn from, "
             f"{len(held_out)} scans of other patients with {len(validation.images)} slices held out"
         )
-        segmenter = SegmenterSpec(
-            target=options.target,
-            model=model,
-            preprocess=preprocess,
-            postprocess=_postprocess(options.target),
-            card=_card(options, train, held_out, spec),
-        )
+        segmenter = replace(segmenter, card=_card(options, train, held_out, spec))
         _learn(Run(options.out, segmenter, spec, samples, validation), options, progress)
     return 0
+
+
+def _check(options: argparse.Namespace, segmenter: SegmenterSpec, spec: TrainSpec) -> None:
+    """What would fail after all scans were read, fails before."""
+    losses.create(spec.loss, **spec.loss_options)
+    model = weights.create_model(segmenter.model)
+    make_predict(model)
+    _mesh(options, model, spec)
+    checkpoint = options.out.with_suffix(".checkpoint.npz")
+    if options.resume and not checkpoint.is_file():
+        raise WeightsError(f"expected a training checkpoint, found no file {checkpoint}")
+
+
+def _mesh(options: argparse.Namespace, model: Model, spec: TrainSpec) -> Mesh | None:
+    if options.devices is None:
+        return None
+    mesh = training.make_mesh(count=options.devices)
+    training.make_train_step(model, spec, mesh=mesh)  # refuses a batch that cannot be divided
+    return mesh
 
 
 class Run(NamedTuple):
@@ -89,9 +111,13 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         start = training.load_checkpoint(run.checkpoint, model, run.spec, data=data_checksum)
         log = [line for line in _lines(run.log) if line["step"] <= int(start.step)]
         progress.console.print(f"going on after step {int(start.step)} of {run.spec.steps}")
-    mesh = training.make_mesh(count=options.devices) if options.devices else None
     for epoch in training.train(
-        model, run.samples, run.spec, validation=run.validation, start=start, mesh=mesh
+        model,
+        run.samples,
+        run.spec,
+        validation=run.validation,
+        start=start,
+        mesh=_mesh(options, model, run.spec),
     ):
         log.append(_line(epoch))
         progress.update(task, completed=epoch.step)
@@ -173,7 +199,7 @@ def _cache_name(
         to_json(preprocess),
         options.target,
         options.window,
-        lung_model and lung_model.checksum,
+        lung_model and [lung_model.checksum, to_json(lung_model.spec)],
         [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
     ]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -39,11 +39,13 @@ def split(
         raise SpecError(f"expected cases of two patients or more, found {len(groups)}: add cases")
     held: set[str] = set()
     count = 0
-    for patient, size in groups[:-1]:
-        if held and count + size / 2 > fraction * len(cases):
-            break
-        held.add(patient)
-        count += size
+    wanted = fraction * len(cases)
+    for patient, size in groups:
+        if count + size / 2 <= wanted and len(held) < len(groups) - 1:
+            held.add(patient)
+            count += size
+    if not held:
+        held.add(min(groups, key=lambda group: group[1])[0])
     return _divided(cases, held)
 
 

@@ -255,7 +255,7 @@ def volume_ml(mask: np.ndarray, voxel_ml: float) -> float:
 
 def _counted(prediction: np.ndarray | Counts, target: np.ndarray | None) -> Counts:
     if isinstance(prediction, Counts):
-        return prediction
+        return Counts(*map(int, prediction))  # products of numpy integers overflow
     if target is None:
         raise ShapeError("expected two masks or one Counts, found one mask")
     return counts(prediction, target)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from lungmask_jax.errors import SpecError
 from lungmask_jax.models._model import Model
 
 __all__ = ["make_predict"]
@@ -22,6 +23,9 @@ def make_predict(model: Model, *, flip: bool = False) -> Callable[[Any, Any, jax
     Returns:
         ``predict(params, state, images) -> (N, H, W)`` float32 probabilities.
 
+    Raises:
+        SpecError: The model has more classes.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from lungmask_jax.models import unet
@@ -30,6 +34,8 @@ def make_predict(model: Model, *, flip: bool = False) -> Callable[[Any, Any, jax
         >>> make_predict(model)(params, state, jnp.zeros((1, 16, 16, 1))).shape
         (1, 16, 16)
     """
+    if model.num_classes != 1:
+        raise SpecError(f"expected a model of one class, found num_classes = {model.num_classes}")
 
     def predict(params: Any, state: Any, images: jax.Array) -> jax.Array:
         probabilities = jax.nn.sigmoid(model.apply(params, state, images)[0])
