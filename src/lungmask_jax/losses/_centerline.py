@@ -1,7 +1,6 @@
 """A loss of centerlines: thin, branching things shall stay connected."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -78,38 +77,39 @@ def skeleton(images: jax.Array, iterations: int) -> jax.Array:
         >>> skeleton(bar, 1)[0, 2, :, 0].tolist()
         [0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
     """
-    lines = jax.nn.relu(images - _dilated(_eroded(images)))
-    for _ in range(iterations):
-        images = _eroded(images)
-        fresh = jax.nn.relu(images - _dilated(_eroded(images)))
-        lines = lines + jax.nn.relu(fresh - lines * fresh)
+
+    def thinner(
+        now: tuple[jax.Array, jax.Array], _: None
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        images, lines = now
+        eroded = _eroded(images)
+        fresh = jax.nn.relu(images - _dilated(eroded))
+        return (eroded, lines + jax.nn.relu(fresh - lines * fresh)), None
+
+    # unrolled, the gradient takes XLA many seconds to compile
+    start = (images, jnp.zeros_like(images))
+    (_, lines), _ = jax.lax.scan(thinner, start, None, length=iterations + 1)
     return lines
 
 
 def _eroded(images: jax.Array) -> jax.Array:
     """The least of each pixel and its neighbors along the axes (a cross)."""
-    each = [_along(jnp.minimum, images, axis) for axis in spatial_axes(images)]
-    return functools.reduce(jnp.minimum, each)
+    each = [
+        jax.lax.reduce_window(images, jnp.inf, jax.lax.min, *_three(images, axis), "SAME")
+        for axis in spatial_axes(images)
+    ]
+    least: jax.Array = functools.reduce(jnp.minimum, each)
+    return least
 
 
 def _dilated(images: jax.Array) -> jax.Array:
     """The largest of each pixel and all its neighbors (a box)."""
     for axis in spatial_axes(images):
-        images = _along(jnp.maximum, images, axis)
+        images = jax.lax.reduce_window(images, -jnp.inf, jax.lax.max, *_three(images, axis), "SAME")
     return images
 
 
-def _along(
-    extreme: Callable[[jax.Array, jax.Array], jax.Array], images: jax.Array, axis: int
-) -> jax.Array:
-    """The extreme of three neighbors; at the edge, of the two there are."""
-    length = images.shape[axis]
-    first = jax.lax.slice_in_dim(images, 0, 1, axis=axis)
-    last = jax.lax.slice_in_dim(images, length - 1, length, axis=axis)
-    before = jax.lax.slice_in_dim(images, 0, length - 1, axis=axis)
-    after = jax.lax.slice_in_dim(images, 1, length, axis=axis)
-    shifted = (
-        jnp.concatenate([first, before], axis=axis),
-        jnp.concatenate([after, last], axis=axis),
-    )
-    return extreme(extreme(*shifted), images)
+def _three(images: jax.Array, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """A window of three along an axis, and its strides."""
+    window = tuple(3 if each == axis else 1 for each in range(images.ndim))
+    return window, (1,) * images.ndim
