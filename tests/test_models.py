@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from lungmask_jax.errors import PluginError, ShapeError, SpecError
 from lungmask_jax.models import Model, create, from_linen, from_nnx, make_predict, register, unet
-from lungmask_jax.models._unet import depth_to_space, space_to_depth
+from lungmask_jax.models._grid import depth_to_space, space_to_depth
 
 
 def noise(*shape, seed=0):

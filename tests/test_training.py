@@ -596,3 +596,16 @@ def test_training_can_start_from_weights():
     assert float(start.params["w"]) == float(start.ema["w"]) == 3
     epoch = last(train(pixelwise(), drawn(), STILL, start=start))
     assert float(epoch.train_state.params["w"]) == pytest.approx(3, abs=1e-6)
+
+
+def test_of_several_heads_each_counts_half_as_much_as_the_one_before():
+    def apply(params, state, images, *, train=False, key=None):
+        logits = params["w"] * images
+        return (jnp.stack([logits, 2 * logits, 3 * logits]) if train else logits), state
+
+    model = Model(init=lambda key: ({"w": jnp.float32(1)}, {}), apply=apply, heads=3)
+    spec = TrainSpec(steps=1, batch_size=1, augment=0, loss="bce")
+    images, masks = np.ones((1, SIDE, SIDE, 1), np.float32), np.zeros((1, SIDE, SIDE), np.uint8)
+    _, loss = make_train_step(model, spec)(create_state(model, spec), images, masks)
+    expected = [np.log1p(np.exp(times)) for times in (1, 2, 3)]
+    np.testing.assert_allclose(loss, np.average(expected, weights=[4, 2, 1]), rtol=1e-6)

@@ -1,32 +1,49 @@
-"""Networks: the `Model` interface, the built-in U-Net, and the registry that plugins join.
+"""Networks: the `Model` interface, the built-in U-Nets, and the registry that plugins join.
 
-A network is a `Model`, a pair of pure functions. Images are ``(N, H, W, C)`` float32, roughly in
-[0, 1]; logits are float32 of the same spatial shape.
+A network is a `Model`, a pair of pure functions. Images are ``(N, H, W, C)`` float32, volumes
+``(N, D, H, W, C)``, roughly in [0, 1]; logits are float32 of the same spatial shape.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from lungmask_jax.errors import SpecError
+from lungmask_jax.models._attention_unet import attention_unet
 from lungmask_jax.models._model import Model, from_linen, from_nnx
+from lungmask_jax.models._multires_unet import multires_unet
 from lungmask_jax.models._predict import make_predict
-from lungmask_jax.models._unet import unet
+from lungmask_jax.models._residual_unet import residual_unet
+from lungmask_jax.models._unet import unet, unet_3d
+from lungmask_jax.models._unet_plus_plus import unet_plus_plus
 from lungmask_jax.registry import Registry
 
 __all__ = [
     "Model",
+    "attention_unet",
     "create",
     "from_linen",
     "from_nnx",
     "make_predict",
+    "multires_unet",
     "names",
     "register",
     "registry",
+    "residual_unet",
     "unet",
+    "unet_3d",
+    "unet_plus_plus",
 ]
 
 registry: Registry[Callable[..., Model]] = Registry(
-    "lungmask_jax.models", {"unet": "lungmask_jax.models:unet"}
+    "lungmask_jax.models",
+    {
+        "attention_unet": "lungmask_jax.models:attention_unet",
+        "multires_unet": "lungmask_jax.models:multires_unet",
+        "residual_unet": "lungmask_jax.models:residual_unet",
+        "unet": "lungmask_jax.models:unet",
+        "unet_3d": "lungmask_jax.models:unet_3d",
+        "unet_plus_plus": "lungmask_jax.models:unet_plus_plus",
+    },
 )
 """Architecture names to functions that make a `Model` from keyword-only options."""
 

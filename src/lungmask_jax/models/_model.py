@@ -55,8 +55,14 @@ class Model:
         num_classes: Channels of the logits. Training and segmentation take 1, one sigmoid.
         stride: H and W must be multiples of this.
         ndim: 2 for slices, 3 for volumes.
+        depth_stride: D must be a multiple of this.
+        heads: How many answers there are in training, for deep supervision. With 2 or more,
+            logits with ``train=True`` have one axis more, ``(heads, N, H, W, num_classes)``, each
+            of full size: first the answer that ``train=False`` gives, then those of ever coarser
+            levels. With ``train=False`` there is never such an axis.
 
-    The adapters check the images against these; a plain pair must do so itself.
+    The adapters check the images against these; a plain pair must do so itself. A network that
+    knows nothing of volumes or deep supervision leaves the last three as they are.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -75,6 +81,8 @@ class Model:
     num_classes: int = 1
     stride: int = 1
     ndim: int = 2
+    depth_stride: int = 1
+    heads: int = 1
 
 
 def from_nnx(
@@ -84,11 +92,15 @@ def from_nnx(
     num_classes: int = 1,
     stride: int = 1,
     ndim: int = 2,
+    depth_stride: int = 1,
+    heads: int = 1,
 ) -> Model:
     """A `Model` from a flax.nnx module.
 
     The module is called as ``module(images)``. Dropout and batch statistics follow
-    ``module.train()`` and ``module.eval()``; its dropout streams are seeded from ``key``.
+    ``module.train()`` and ``module.eval()``; its dropout streams are seeded from ``key``. A module
+    with several heads has an attribute ``deterministic``, which these set too, and gives its
+    further answers only if that is false.
 
     Args:
         build: Makes the module from ``nnx.Rngs``.
@@ -96,6 +108,8 @@ def from_nnx(
         num_classes: Channels of the logits.
         stride: H and W must be multiples of this.
         ndim: 2 for slices, 3 for volumes.
+        depth_stride: D must be a multiple of this.
+        heads: How many answers there are in training, see `Model`.
 
     Returns:
         The model; its parameters and state are nested dicts of arrays.
@@ -110,6 +124,7 @@ def from_nnx(
     """
     abstract = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
     graph, *templates = _split(abstract)
+    strides = (depth_stride, stride, stride)[-ndim:]
 
     def init(key: jax.Array, /) -> tuple[Params, State]:
         _, params, _, state = _split(build(nnx.Rngs(key)))
@@ -124,7 +139,7 @@ def from_nnx(
         train: bool = False,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, State]:
-        _check_images(images, in_channels, stride, ndim)
+        _check_images(images, in_channels, strides)
         streams = _streams(templates[1], key)
         parts = [_filled(templates[0], params), streams, _filled(templates[2], state)]
         module = nnx.merge(graph, *parts, copy=True)
@@ -132,7 +147,7 @@ def from_nnx(
         logits = module(images).astype(jnp.float32)
         return logits, nnx.to_pure_dict(_split(module)[-1])
 
-    return Model(init, apply, in_channels, num_classes, stride, ndim)
+    return Model(init, apply, in_channels, num_classes, stride, ndim, depth_stride, heads)
 
 
 def from_linen(
@@ -142,6 +157,8 @@ def from_linen(
     in_channels: int = 1,
     num_classes: int = 1,
     stride: int = 1,
+    depth_stride: int = 1,
+    heads: int = 1,
 ) -> Model:
     """A `Model` from a flax.linen module.
 
@@ -154,6 +171,8 @@ def from_linen(
         in_channels: Channels of the images.
         num_classes: Channels of the logits.
         stride: H and W must be multiples of this.
+        depth_stride: D must be a multiple of this.
+        heads: How many answers there are in training, see `Model`.
 
     Returns:
         The model; its state is every collection other than ``"params"``.
@@ -170,6 +189,7 @@ def from_linen(
         (['bias', 'kernel'], {})
     """
     ndim = len(image_shape)
+    strides = (depth_stride, stride, stride)[-ndim:]
 
     def init(key: jax.Array, /) -> tuple[Params, State]:
         images = jnp.zeros((1, *image_shape, in_channels))
@@ -185,7 +205,7 @@ def from_linen(
         train: bool = False,
         key: jax.Array | None = None,
     ) -> tuple[jax.Array, State]:
-        _check_images(images, in_channels, stride, ndim)
+        _check_images(images, in_channels, strides)
         logits, after = module.apply(
             {"params": params, **state},
             images,
@@ -195,7 +215,7 @@ def from_linen(
         )
         return logits.astype(jnp.float32), {**state, **after}
 
-    return Model(init, apply, in_channels, num_classes, stride, ndim)
+    return Model(init, apply, in_channels, num_classes, stride, ndim, depth_stride, heads)
 
 
 def _split(module: Any) -> tuple[Any, Any, Any, Any]:
@@ -226,13 +246,13 @@ def _streams(template: Any, key: jax.Array | None) -> Any:
     return jax.tree.unflatten(tree, fresh)
 
 
-def _check_images(images: jax.Array, in_channels: int, stride: int, ndim: int) -> None:
-    spatial = images.shape[1:-1]
+def _check_images(images: jax.Array, in_channels: int, strides: tuple[int, ...]) -> None:
+    ndim, spatial = len(strides), images.shape[1:-1]
     if images.ndim != ndim + 2 or images.shape[-1] != in_channels:
         expected = "(N, D, H, W, C)" if ndim == 3 else "(N, H, W, C)"
         raise ShapeError(f"expected images {expected} with C = {in_channels}, found {images.shape}")
-    if any(side % stride for side in spatial):
+    if any(side % stride for side, stride in zip(spatial, strides, strict=True)):
         raise ShapeError(
-            f"expected image sides that are multiples of {stride}, found {spatial}: "
-            "resize or pad the images"
+            f"expected image sides that are multiples of {strides if ndim == 3 else strides[0]}, "
+            f"found {spatial}: resize or pad the images"
         )

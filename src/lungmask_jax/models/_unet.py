@@ -1,23 +1,15 @@
-"""The U-Net of Ronneberger et al. (2015, arXiv:1505.04597), cut for speed on a CPU.
+"""The U-Net of Ronneberger et al. (2015, arXiv:1505.04597), cut for speed on a CPU."""
 
-A space-to-depth stem works on a quarter (or a sixteenth) of the pixels, and the head puts the
-resolution back with depth-to-space. 1x1 convolutions are matrix products.
-"""
-
-import itertools
 from collections.abc import Sequence
-from typing import Literal
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from lungmask_jax.errors import SpecError
-from lungmask_jax.models._model import Model, from_nnx
+from lungmask_jax.models._blocks import Norm, double
+from lungmask_jax.models._model import Model
+from lungmask_jax.models._network import Network, decoder_of, encoder_of
+from lungmask_jax.models._plan import Dtype, Plan
 
-__all__ = ["unet"]
-
-Norm = Literal["group", "batch", "none"]
+__all__ = ["unet", "unet_3d"]
 
 
 def unet(
@@ -28,22 +20,32 @@ def unet(
     stem: int = 2,
     norm: Norm = "group",
     dropout: float = 0.0,
+    deep_supervision: bool = False,
+    dtype: Dtype = "float32",
 ) -> Model:
     """A U-Net: an encoder, a decoder, and skips between levels of equal resolution.
 
     Args:
-        in_channels: Channels of the images.
+        in_channels: Channels of the images: 1, or an odd number of neighbouring slices.
         num_classes: Channels of the logits; 1 means one sigmoid.
         channels: Feature channels of each level; their number is the depth.
         stem: Side of the pixel blocks folded into channels before the first level: 1, 2 or 4.
         norm: After each convolution: ``"group"`` (batch independent), ``"batch"`` or ``"none"``.
         dropout: Rate after the deepest level.
+        deep_supervision: Whether each level of the decoder answers in training, see `Model`; takes
+            three levels or more.
+        dtype: What it computes in: ``"float32"`` or ``"bfloat16"``. Parameters, norms and logits
+            are float32 in both.
 
     Returns:
         A model whose image sides must be multiples of ``stem * 2 ** (len(channels) - 1)``.
 
     Raises:
         SpecError: An option is out of range.
+
+    References:
+        Ronneberger et al., U-Net, MICCAI 2015, arXiv:1505.04597; deep supervision: Lee et al.,
+        AISTATS 2015, arXiv:1409.5185.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -53,108 +55,82 @@ def unet(
         >>> logits.shape, model.stride
         ((1, 32, 32, 1), 4)
     """
-    if not channels or min(channels) < 1:
-        raise SpecError(f"expected channels of at least one level, found {tuple(channels)}")
-    if stem not in (1, 2, 4):
-        raise SpecError(f"expected a stem of 1, 2 or 4, found {stem}")
-    if norm not in ("group", "batch", "none"):
-        raise SpecError(f"expected norm 'group', 'batch' or 'none', found {norm!r}")
-    if not 0 <= dropout < 1:
-        raise SpecError(f"expected dropout in [0, 1), found {dropout}")
-    return from_nnx(
-        lambda rngs: _UNet(in_channels, num_classes, tuple(channels), stem, norm, dropout, rngs),
+    plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        stride=stem * 2 ** (len(channels) - 1),
+        channels=tuple(channels),
+        stem=stem,
+        norm=norm,
+        dropout=dropout,
+        deep_supervision=deep_supervision,
+        dtype=dtype,
     )
+    return plan.model(lambda rngs: _unet(plan, rngs))
 
 
-class _UNet(nnx.Module):
-    def __init__(
-        self,
-        in_channels: int,
-        num_classes: int,
-        channels: tuple[int, ...],
-        stem: int,
-        norm: Norm,
-        dropout: float,
-        rngs: nnx.Rngs,
-    ) -> None:
-        inputs = (in_channels * stem**2, *channels[:-1])
-        self.encoder = nnx.List(
-            [_Block(i, o, norm, rngs) for i, o in zip(inputs, channels, strict=True)]
-        )
-        self.decoder = nnx.List(
-            [_Block(low + high, high, norm, rngs) for high, low in _pairs(channels)]
-        )
-        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
-        self.head = nnx.Linear(channels[0], num_classes * stem**2, rngs=rngs)
-        self.stem = stem
+def unet_3d(
+    *,
+    in_channels: int = 1,
+    num_classes: int = 1,
+    channels: Sequence[int] = (24, 48, 96, 192),
+    flat_levels: int = 1,
+    stem: int = 2,
+    norm: Norm = "group",
+    dropout: float = 0.0,
+    deep_supervision: bool = False,
+    dtype: Dtype = "float32",
+) -> Model:
+    """A U-Net of volumes, ``(N, D, H, W, C)``, whose slices may be thicker than pixels are wide.
 
-    def __call__(self, images: jax.Array) -> jax.Array:
-        features = space_to_depth(images, self.stem)
-        skips: list[jax.Array] = []
-        for block in self.encoder:
-            features = block(_halved(features) if skips else features)
-            skips.append(features)
-        if self.dropout is not None:
-            features = self.dropout(features)
-        for block, skip in zip(self.decoder, reversed(skips[:-1]), strict=True):
-            features = block(jnp.concatenate([_doubled(features), skip], axis=-1))
-        return depth_to_space(self.head(features), self.stem)
+    The stem folds pixels of a slice, never slices. The first `flat_levels` levels have 1x3x3
+    kernels and are followed by a pooling of 1x2x2; the others have 3x3x3 and 2x2x2. So take as
+    many as make voxels about cubes: none for 1 mm slices, 1 or 2 for 5 mm.
 
+    Args:
+        in_channels: As in `unet`.
+        num_classes: As in `unet`.
+        channels: As in `unet`.
+        flat_levels: How many levels, of the finest on, look at each slice alone.
+        stem: As in `unet`; of height and width.
+        norm: As in `unet`; a group norm is over a whole volume.
+        dropout: As in `unet`.
+        deep_supervision: As in `unet`.
+        dtype: As in `unet`.
 
-class _Block(nnx.Module):
-    """Twice: a 3x3 convolution, a norm, a ReLU."""
+    Returns:
+        A model with ``ndim`` 3. Height and width must be multiples of
+        ``stem * 2 ** (len(channels) - 1)``, the number of slices of
+        ``2 ** (len(channels) - 1 - flat_levels)``, or of 1.
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm, rngs: nnx.Rngs) -> None:
-        sizes = ((inputs, outputs), (outputs, outputs))
-        self.convolutions = nnx.List(
-            [nnx.Conv(i, o, (3, 3), use_bias=norm == "none", rngs=rngs) for i, o in sizes]
-        )
-        self.norms = nnx.List([_norm(outputs, norm, rngs) for _ in sizes])
+    Raises:
+        SpecError: An option is out of range.
 
-    def __call__(self, features: jax.Array) -> jax.Array:
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            features = convolution(features)
-            features = jax.nn.relu(features if norm is None else norm(features))
-        return features
+    References:
+        Cicek et al., 3D U-Net, MICCAI 2016, arXiv:1606.06650; poolings that follow the spacing:
+        Isensee et al., nnU-Net, Nature Methods 2021.
 
-
-def _norm(channels: int, norm: Norm, rngs: nnx.Rngs) -> nnx.Module | None:
-    if norm == "batch":
-        return nnx.BatchNorm(channels, rngs=rngs)
-    if norm == "group":
-        groups = next(count for count in (8, 4, 2, 1) if channels % count == 0)
-        return nnx.GroupNorm(channels, num_groups=groups, rngs=rngs)
-    return None
-
-
-def _pairs(channels: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Neighbouring levels, deepest first, as ``(finer, coarser)``."""
-    return list(itertools.pairwise(channels))[::-1]
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> model = unet_3d(channels=(4, 8, 16), flat_levels=1)
+        >>> params, state = model.init(jax.random.key(0))
+        >>> logits, _ = model.apply(params, state, jnp.zeros((1, 6, 32, 32, 1)))
+        >>> logits.shape, model.stride, model.depth_stride
+        ((1, 6, 32, 32, 1), 8, 2)
+    """
+    plan = Plan(
+        in_channels=in_channels,
+        num_classes=num_classes,
+        channels=tuple(channels),
+        stem=stem,
+        norm=norm,
+        dropout=dropout,
+        deep_supervision=deep_supervision,
+        dtype=dtype,
+        flat_levels=flat_levels,
+    )
+    return plan.model(lambda rngs: _unet(plan, rngs))
 
 
-def space_to_depth(images: jax.Array, block: int) -> jax.Array:
-    """Blocks of pixels folded into channels: ``(N, H, W, C)`` to ``(N, H/b, W/b, C*b*b)``."""
-    n, h, w, c = images.shape
-    folded = images.reshape(n, h // block, block, w // block, block, c)
-    return folded.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // block, w // block, -1)
-
-
-def depth_to_space(features: jax.Array, block: int) -> jax.Array:
-    """The inverse of `space_to_depth`."""
-    n, h, w, c = features.shape
-    unfolded = features.reshape(n, h, w, block, block, c // block**2)
-    return unfolded.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * block, w * block, -1)
-
-
-def _halved(features: jax.Array) -> jax.Array:
-    """Means over 2x2 blocks."""
-    n, h, w, c = features.shape
-    return features.reshape(n, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
-
-
-def _doubled(features: jax.Array) -> jax.Array:
-    """Every pixel as a 2x2 block."""
-    return features.repeat(2, axis=1).repeat(2, axis=2)
+def _unet(plan: Plan, rngs: nnx.Rngs) -> Network:
+    encoder = encoder_of(plan, double, rngs)
+    return Network(plan, rngs, encoder=encoder, decoder=decoder_of(plan, double, rngs))

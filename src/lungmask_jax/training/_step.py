@@ -165,10 +165,23 @@ def _part_gradients(
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
         logits, after = model.apply(params, state, images, train=True, key=dropping)
-        return loss_of(logits, targets).mean(), after
+        return _mean_loss(loss_of, logits, targets, model.heads), after
 
     (loss, state), gradients = jax.value_and_grad(objective, has_aux=True)(params)
     return loss, state, gradients
+
+
+def _mean_loss(
+    loss_of: losses.Loss, logits: jax.Array, targets: jax.Array, heads: int
+) -> jax.Array:
+    """The mean over the batch; of several heads each counts half as much as the one before.
+
+    As in nnU-Net (Isensee et al., Nature Methods 2021), but that the coarsest counts too.
+    """
+    if heads == 1:
+        return loss_of(logits, targets).mean()
+    means = jnp.stack([loss_of(each, targets).mean() for each in logits])
+    return jnp.average(means, weights=jnp.array([0.5**head for head in range(heads)]))
 
 
 def augmented(

@@ -1,0 +1,55 @@
+"""Finer and coarser grids: ``(N, H, W, C)`` or ``(N, D, H, W, C)``, with a factor for each side."""
+
+import math
+
+import jax
+
+Factors = tuple[int, ...]
+
+
+def space_to_depth(images: jax.Array, factors: Factors) -> jax.Array:
+    """Blocks of pixels folded into channels: ``(N, H, W, C)`` to ``(N, H/b, W/b, C*b*b)``."""
+    count = len(factors)
+    order = (0, *range(1, 2 * count, 2), *range(2, 2 * count + 1, 2), 2 * count + 1)
+    blocks = _blocks(images, factors).transpose(order)
+    return blocks.reshape(*blocks.shape[: count + 1], -1)
+
+
+def depth_to_space(features: jax.Array, factors: Factors) -> jax.Array:
+    """The inverse of `space_to_depth`."""
+    n, *sides, c = features.shape
+    count = len(sides)
+    unfolded = features.reshape(n, *sides, *factors, c // math.prod(factors))
+    pairs = [axis for side in range(1, count + 1) for axis in (side, side + count)]
+    fine = [side * factor for side, factor in zip(sides, factors, strict=True)]
+    return unfolded.transpose(0, *pairs, 2 * count + 1).reshape(n, *fine, -1)
+
+
+def pooled(features: jax.Array, factors: Factors) -> jax.Array:
+    """Means over blocks."""
+    return _blocks(features, factors).mean(axis=tuple(range(2, 2 * len(factors) + 1, 2)))
+
+
+def enlarged(features: jax.Array, factors: Factors) -> jax.Array:
+    """Every pixel as a block."""
+    for axis, factor in enumerate(factors, 1):
+        features = features if factor == 1 else features.repeat(factor, axis=axis)
+    return features
+
+
+def interpolated(features: jax.Array, sides: tuple[int, ...]) -> jax.Array:
+    """Values of a finer grid, linear between the centers of the pixels."""
+    n, *_, c = features.shape
+    found: jax.Array = jax.image.resize(features, (n, *sides, c), "linear")
+    return found
+
+
+def _blocks(images: jax.Array, factors: Factors) -> jax.Array:
+    """``(N, H/b, b, W/b, b, C)``."""
+    n, *sides, c = images.shape
+    split = [
+        part
+        for side, factor in zip(sides, factors, strict=True)
+        for part in (side // factor, factor)
+    ]
+    return images.reshape(n, *split, c)
