@@ -272,14 +272,14 @@ def test_a_model_of_volumes_takes_volumes(key):
 )
 def test_depth_to_space_undoes_space_to_depth(block, rows, columns, channels):
     images = noise(2, rows * block, columns * block, channels)
-    folded = space_to_depth(jnp.asarray(images), block)
+    folded = space_to_depth(jnp.asarray(images), (block, block))
     assert folded.shape == (2, rows, columns, channels * block**2)
-    np.testing.assert_array_equal(depth_to_space(folded, block), images)
+    np.testing.assert_array_equal(depth_to_space(folded, (block, block)), images)
 
 
 def test_space_to_depth_keeps_the_pixels_of_a_block_together():
     image = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    assert space_to_depth(image, 2)[0].tolist() == [
+    assert space_to_depth(image, (2, 2))[0].tolist() == [
         [[0, 1, 4, 5], [2, 3, 6, 7]],
         [[8, 9, 12, 13], [10, 11, 14, 15]],
     ]
