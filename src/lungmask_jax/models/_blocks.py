@@ -105,7 +105,7 @@ def _convolution(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx
 def convolved_volumes(
     volumes: jax.Array, kernel: jax.Array, *settings: Any, **options: Any
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated`; on a CPU by slices, which takes a half to a fifth as long."""
+    """`jax.lax.conv_general_dilated`; on a CPU by slices, up to five times as fast."""
 
     def usual(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(volumes, kernel, *settings, **options)
