@@ -89,12 +89,10 @@ def multires_unet(
 
 
 def _multires(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx.Module:
-    return Residual(
-        SideBySide(
-            (inputs, outputs // 6, outputs // 3, outputs - outputs // 6 - outputs // 3), style, rngs
-        ),
-        Pointwise(inputs, outputs, style, rngs),
-    )
+    """A MultiRes block; what division leaves over goes to the widest view."""
+    sixth, third = outputs // 6, outputs // 3
+    views = SideBySide((inputs, sixth, third, outputs - sixth - third), style, rngs)
+    return Residual(views, Pointwise(inputs, outputs, style, rngs))
 
 
 class SideBySide(nnx.Module):

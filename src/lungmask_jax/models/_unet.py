@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger et al. (2015, arXiv:1505.04597), cut for speed on a CPU."""
+"""U-Nets of slices (Ronneberger et al., 2015) and of volumes (Cicek et al., 2016)."""
 
 from collections.abc import Sequence
 
