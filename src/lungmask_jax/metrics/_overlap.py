@@ -270,10 +270,11 @@ def binary(mask: np.ndarray, name: str) -> np.ndarray:
     mask = np.asarray(mask)
     if mask.dtype == bool:
         return mask
-    if mask.size and not np.isin(mask, (0, 1)).all():
+    one: np.ndarray = mask == 1
+    if not (one | (mask == 0)).all():
         found = np.unique(mask)[:5].tolist()
         raise ShapeError(
             f"expected a {name} of 0 and 1, found values {found}: compare one label at a time, "
             "as in mask == 1"
         )
-    return mask.astype(bool)
+    return one
