@@ -135,7 +135,7 @@ def test_volume_counts_voxels():
     assert metrics.volume_ml(mask, 0.5) == 2
 
 
-@pytest.mark.parametrize("name", [*RATIOS, "counts", "overlap"])
+@pytest.mark.parametrize("name", [*RATIOS, "counts", "overlap", "lesions"])
 def test_masks_of_two_shapes_are_refused(name):
     with pytest.raises(ShapeError, match=r"one shape, found \(2,\) and \(3,\)"):
         getattr(metrics, name)(np.zeros(2), np.zeros(3))
