@@ -23,7 +23,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
         "trees",
         "viz",
     ],
-    ["data", "quantify", "weights"],
+    ["calibration", "data", "quantify", "weights"],
     ["evaluation", "inference", "training"],
     ["report"],
     ["cli"],
@@ -46,7 +46,7 @@ USERS = {  # who may import what others wrote; numpy is for all
     "optax": {"losses", "training"},
     "pydicom": {"io"},
     "rich": {"cli"},
-    "scipy": {"evaluation", "metrics", "phantoms", "postprocess"},
+    "scipy": {"calibration", "evaluation", "metrics", "phantoms", "postprocess"},
 }
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT or path.stem in ROW]

@@ -141,7 +141,11 @@ def test_specs_are_frozen():
     ("text", "kind", "message"),
     [
         ('{"step": 3}', TrainSpec, "unknown key 'step' in TrainSpec: did you mean 'steps'"),
-        ('{"x": 3}', ModelSpec, "unknown key 'x' in ModelSpec: known: 'name', 'options'"),
+        (
+            '{"x": 3}',
+            ModelSpec,
+            "unknown key 'x' in ModelSpec: known: 'members', 'name', 'options'",
+        ),
         (
             '{"target": "lungs", "preprocess": {"regin": "full"}}',
             SegmenterSpec,

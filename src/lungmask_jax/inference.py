@@ -3,26 +3,33 @@
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import entr, logit
 
 from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.models import Model, make_predict
+from lungmask_jax.models import Model, arranged, make_predict, slab
 from lungmask_jax.preprocess import Box
-from lungmask_jax.spec import PreprocessSpec
+from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 __all__ = ["DISCLAIMER", "Progress", "Segmentation", "probabilities", "segment"]
 
 DISCLAIMER = "Research use only. Not a medical device."
-_BATCH = 4
+
+Give: TypeAlias = Literal["labels", "probabilities", "unsure"]
+_DTYPES: Final[Mapping[Give, tuple[type, ...]]] = {
+    "labels": (np.uint8,),
+    "probabilities": (np.float32,),
+    "unsure": (np.uint8, np.uint8),
+}
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,6 +43,10 @@ class Segmentation:
         lungs: uint8: 0 background, 1 right, 2 left.
         infection: uint8, 0 or 1, inside the lungs; ``None`` if no infection model was asked for.
         models: Which weights made it: target to ``"name checksum"``, 12 digits of the checksum.
+        lesions: The infection by its type, uint8: 1 ground glass, 2 consolidation; ``None`` if the
+            infection model does not tell them apart.
+        uncertainty: Entropy of the infection's probability inside the lungs, uint8 in percent of a
+            bit: 0 is sure, 100 is one half; ``None`` unless asked for.
 
     Example:
         >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -48,6 +59,8 @@ class Segmentation:
     lungs: Volume
     infection: Volume | None
     models: Mapping[str, str]
+    lesions: Volume | None = None
+    uncertainty: Volume | None = None
 
     def measure(self) -> dict[str, float | str]:
         """Volumes, infected shares and severity, as `lungmask_jax.quantify.measures` gives them.
@@ -55,7 +68,7 @@ class Segmentation:
         Returns:
             A flat dict, fit for JSON and CSV.
         """
-        return quantify.measures(self.lungs, self.infection)
+        return quantify.measures(self.lungs, self.infection, self.lesions)
 
     def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
         """A montage of slices with the masks drawn on them.
@@ -81,14 +94,20 @@ class Segmentation:
             name: What the file names begin with.
 
         Returns:
-            The paths: ``<name>_lungs.nii.gz``, ``<name>_infection.nii.gz``, ``<name>_overlay.png``.
+            The paths: ``<name>_lungs.nii.gz``, ``<name>_infection.nii.gz`` and likewise lesions
+            and uncertainty, where there are such, and ``<name>_overlay.png``.
 
         Raises:
             ScanError: A file cannot be written.
         """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        masks = {"lungs": self.lungs, "infection": self.infection}
+        masks = {
+            "lungs": self.lungs,
+            "infection": self.infection,
+            "lesions": self.lesions,
+            "uncertainty": self.uncertainty,
+        }
         paths = []
         for kind, mask in masks.items():
             if mask is not None:
@@ -104,6 +123,7 @@ def segment(
     *,
     weights: Sequence[str | os.PathLike[str] | Bundle] = ("lungs", "infection"),
     window: tuple[float, float] | None = None,
+    uncertainty: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
     """The lungs of a chest CT, and the infection in them.
@@ -111,8 +131,10 @@ def segment(
     Args:
         scan: A CT in HU, or a path that `lungmask_jax.io.load` reads.
         weights: A lung model, and an infection model if infection is wanted: names, paths or loaded
-            bundles.
+            bundles. Several for one target, such as the folds of a cross-validation, answer
+            together as an ensemble.
         window: For images and windowed scans: HU of black and white. Not used with a `Volume`.
+        uncertainty: Whether to map how unsure the infection model is.
         progress: Called as ``progress(target, slices_done, slices)``.
 
     Returns:
@@ -121,7 +143,8 @@ def segment(
     Raises:
         ScanError: The scan cannot be read, is not a CT in HU, or a given volume does not lie as
             `lungmask_jax.volume.Volume` says.
-        SpecError: There is not exactly one lung model and at most one infection model.
+        SpecError: There is no lung model, uncertainty is wanted without an infection model, or
+            models of one target cannot answer together.
         UnknownNameError: No bundle has such a name.
         WeightsError: A bundle is damaged.
 
@@ -132,23 +155,33 @@ def segment(
         (8, 96, 96)
     """
     bundles = _by_target(weights)
+    if uncertainty and "infection" not in bundles:
+        raise SpecError("expected an infection model for its uncertainty, found only a lung model")
     ct = _checked(scan if isinstance(scan, Volume) else io.load(scan, window=window))
     body = preprocess.body_box(ct)
-    raw = postprocess.without_gas(_mask(ct, bundles["lungs"], None, progress), ct)
+    raw = postprocess.without_gas(_found(ct, bundles["lungs"], None, progress).labels, ct)
     lungs = postprocess.clean_lungs(
         raw, bundles["lungs"].spec.postprocess, midline=(body.left + body.right - 1) / 2
     )
-    infection = None
-    if "infection" in bundles:
-        raw = _mask(ct, bundles["infection"], lungs, progress)
-        spec = bundles["infection"].spec.postprocess
-        infection = postprocess.clean_infection(raw, lungs, spec)
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}
-    return Segmentation(ct, lungs, infection, models)
+    if "infection" not in bundles:
+        return Segmentation(ct, lungs, None, models)
+    found = _found(ct, bundles["infection"], lungs, progress, unsure=uncertainty)
+    spec = bundles["infection"].spec.postprocess
+    infection = postprocess.clean_infection(found.labels, lungs, spec)
+    lesions = None
+    if bundles["infection"].model.num_classes > 2:
+        lesions = infection.with_array(infection.array * np.maximum(found.labels.array, 1))
+    doubt = found.doubt
+    if doubt is not None:
+        doubt = ct.with_array(doubt.array * (lungs.array != 0))
+    return Segmentation(ct, lungs, infection, models, lesions, doubt)
 
 
 def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> np.ndarray:
-    """A network's raw answer on the grid of the scan, before any threshold.
+    """How likely each voxel is the target, on the grid of the scan, before any threshold.
+
+    The network's answer, calibrated as the bundle says; of several labels the sum.
 
     Args:
         ct: A CT in HU.
@@ -168,7 +201,7 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
         (1, 96, 96)
     """
     box = preprocess.region(_checked(ct), bundle.spec.preprocess, lungs)
-    return _in_batches(_runner(bundle), ct, bundle, box, np.float32, None)
+    return _in_batches(bundle, ct, box, None, give="probabilities")[0]
 
 
 def _checked(ct: Volume) -> Volume:
@@ -188,44 +221,47 @@ def _checked(ct: Volume) -> Volume:
     return ct
 
 
-def _mask(ct: Volume, bundle: Bundle, lungs: Volume | None, progress: Progress | None) -> Volume:
+class _Found(NamedTuple):
+    """Labels of all slices, and how unsure they are."""
+
+    labels: Volume
+    doubt: Volume | None
+
+
+def _found(
+    ct: Volume,
+    bundle: Bundle,
+    lungs: Volume | None,
+    progress: Progress | None,
+    *,
+    unsure: bool = False,
+) -> _Found:
     box = preprocess.region(ct, bundle.spec.preprocess, lungs)
-    run = _runner(bundle, threshold=bundle.spec.postprocess.threshold)
-    return ct.with_array(_in_batches(run, ct, bundle, box, np.bool_, progress))
-
-
-def _runner(bundle: Bundle, threshold: float | None = None) -> Callable[..., jax.Array]:
-    return functools.partial(
-        _answers,
-        model=bundle.model,
-        spec=bundle.spec.preprocess,
-        flip=bundle.spec.flip,
-        threshold=threshold,
-    )
+    give: Give = "unsure" if unsure else "labels"
+    found = [ct.with_array(one) for one in _in_batches(bundle, ct, box, progress, give=give)]
+    return _Found(found[0], found[1] if unsure else None)
 
 
 def _in_batches(
-    run: Callable[..., jax.Array],
-    ct: Volume,
-    bundle: Bundle,
-    box: Box,
-    dtype: Any,
-    progress: Progress | None,
-) -> np.ndarray:
-    """`run` over the slices, in batches of one fixed shape."""
+    bundle: Bundle, ct: Volume, box: Box, progress: Progress | None, *, give: Give
+) -> tuple[np.ndarray, ...]:
+    """The answers for all slices, in batches of one fixed shape."""
     params, state = jax.device_put((bundle.params, bundle.state))
     corners = jnp.asarray(box, jnp.float32)
-    result = np.zeros(ct.shape, dtype)
+    together = slab(bundle.model)
+    spec = replace(bundle.spec, card={})  # the rest is part of the compiled program
+    results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in _DTYPES[give])
     _, rows, columns = ct.shape
-    for where, batch in preprocess.batches(ct.array, _BATCH):
-        answers = np.asarray(run(params, state, batch, corners))
-        result[where] = answers[: where.stop - where.start, :rows, :columns]
+    for where, batch in preprocess.batches(ct.array, together.inner, around=together.around):
+        answers = _answers(params, state, batch, corners, model=bundle.model, spec=spec, give=give)
+        for result, answer in zip(results, answers, strict=True):
+            result[where] = np.asarray(answer)[: where.stop - where.start, :rows, :columns]
         if progress is not None:
             progress(bundle.spec.target, where.stop, len(ct))
-    return result
+    return results
 
 
-@functools.partial(jax.jit, static_argnames=("model", "spec", "flip", "threshold"))
+@functools.partial(jax.jit, static_argnames=("model", "spec", "give"))
 def _answers(
     params: Any,
     state: Any,
@@ -233,22 +269,45 @@ def _answers(
     box: jax.Array,
     *,
     model: Model,
-    spec: PreprocessSpec,
-    flip: bool,
-    threshold: float | None,
-) -> jax.Array:
-    """Probabilities, or the mask of those above the threshold, on the grid of the slices."""
-    images = preprocess.network_images(slices, box, spec=spec)
-    found = make_predict(model, flip=flip)(params, state, images)
-    found = preprocess.restore(found, box, size=(slices.shape[1], slices.shape[2]))
-    return found if threshold is None else found > threshold
+    spec: SegmenterSpec,
+    give: Give,
+) -> tuple[jax.Array, ...]:
+    """What is asked for, on the grid of the inner slices."""
+    around = slab(model).around
+    inner = slice(around, len(slices) - around)
+    images = preprocess.network_images(slices, box, spec=spec.preprocess)
+    predict = make_predict(model, flip=spec.flip, shift=spec.shift)
+    found = predict(params, state, arranged(model, images))
+    shares = jnp.moveaxis(found[0, inner] if model.ndim == 3 else found, -1, 0)
+    size = slices.shape[1], slices.shape[2]
+    shares = jax.vmap(lambda one: preprocess.restore(one, box, size=size))(shares)
+    likely = _calibrated(jnp.minimum(shares.sum(axis=0), 1.0), spec.postprocess.calibration)
+    if give == "probabilities":
+        return (likely,)
+    types = 1 + shares.argmax(axis=0).astype(jnp.uint8)
+    labels = jnp.where(likely > spec.postprocess.threshold, types, jnp.uint8(0))
+    if give == "labels":
+        return (labels,)
+    bits = (entr(likely) + entr(1 - likely)) / jnp.log(2.0)
+    return labels, jnp.round(100 * bits).astype(jnp.uint8)
+
+
+def _calibrated(probabilities: jax.Array, numbers: tuple[float, float]) -> jax.Array:
+    """As `lungmask_jax.calibration.calibrated`; zero, as outside the box, stays zero."""
+    slope, offset = numbers
+    if (slope, offset) == (1.0, 0.0):
+        return probabilities
+    odds = logit(jnp.clip(probabilities, 1e-6, 1 - 1e-6))
+    return jnp.where(probabilities > 0, jax.nn.sigmoid(slope * odds + offset), 0.0)
 
 
 def _by_target(chosen: Sequence[str | os.PathLike[str] | Bundle]) -> dict[str, Bundle]:
     if isinstance(chosen, str | os.PathLike | Bundle):
         chosen = [chosen]
-    loaded = [one if isinstance(one, Bundle) else weights.load(one) for one in chosen]
-    targets = [bundle.spec.target for bundle in loaded]
-    if sorted(targets) not in (["lungs"], ["infection", "lungs"]):
-        raise SpecError(f"expected one lung model and at most one infection model, found {targets}")
-    return dict(zip(targets, loaded, strict=True))
+    groups: dict[str, list[Bundle]] = {}
+    for one in chosen:
+        bundle = one if isinstance(one, Bundle) else weights.load(one)
+        groups.setdefault(bundle.spec.target, []).append(bundle)
+    if "lungs" not in groups:
+        raise SpecError(f"expected a lung model and, at will, infection models, found {[*groups]}")
+    return {target: weights.ensemble(bundles) for target, bundles in groups.items()}

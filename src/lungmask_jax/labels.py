@@ -1,7 +1,8 @@
 """Label values, and the conversions between conventions.
 
 Ours (and lungmask's): 0 background, 1 right lung, 2 left lung. Right and left are the patient's.
-COVID-19-CT-Seg has them the other way round (1 left, 2 right) and adds 3 infection.
+Lesions of an infection: 1 ground-glass opacity, 2 consolidation.
+COVID-19-CT-Seg has the lungs the other way round (1 left, 2 right) and adds 3 infection.
 """
 
 from typing import Final
@@ -10,11 +11,21 @@ import numpy as np
 
 from lungmask_jax.errors import ShapeError
 
-__all__ = ["BACKGROUND", "LEFT", "RIGHT", "from_covid19_ct_seg", "swap_sides"]
+__all__ = [
+    "BACKGROUND",
+    "CONSOLIDATION",
+    "GROUND_GLASS",
+    "LEFT",
+    "RIGHT",
+    "from_covid19_ct_seg",
+    "swap_sides",
+]
 
 BACKGROUND: Final = 0
 RIGHT: Final = 1
 LEFT: Final = 2
+GROUND_GLASS: Final = 1
+CONSOLIDATION: Final = 2
 
 
 def swap_sides(lungs: np.ndarray) -> np.ndarray:

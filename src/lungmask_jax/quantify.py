@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.volume import Volume
 
 __all__ = ["SEVERITY_PERCENT", "measures", "severity"]
@@ -14,21 +14,26 @@ SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
 
 
-def measures(lungs: Volume, infection: Volume | None = None) -> dict[str, float | str]:
+def measures(
+    lungs: Volume, infection: Volume | None = None, lesions: Volume | None = None
+) -> dict[str, float | str]:
     """Volumes in millilitres, infected shares in percent, and the severity class.
 
     Args:
         lungs: 0 background, 1 right, 2 left.
         infection: 0 or 1; what lies outside the lungs does not count.
+        lesions: The infection by its type, 1 ground glass, 2 consolidation.
 
     Returns:
         ``right_lung_ml``, ``left_lung_ml``, ``lungs_ml``, and with an infection also
         ``right_infection_ml``, ``left_infection_ml``, ``infection_ml``,
         ``right_infection_percent``, ``left_infection_percent``, ``infection_percent`` and
-        ``severity``. The share of a lung that is not there is NaN.
+        ``severity``, and with its lesions ``ground_glass_ml``, ``consolidation_ml``,
+        ``ground_glass_percent`` and ``consolidation_percent``, shares of the lungs. The share of a
+        lung that is not there is NaN.
 
     Raises:
-        ShapeError: The two masks have different shapes.
+        ShapeError: The masks have different shapes.
 
     Example:
         >>> lungs = Volume(np.array([[[1, 1, 0, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -43,10 +48,11 @@ def measures(lungs: Volume, infection: Volume | None = None) -> dict[str, float 
     result["lungs_ml"] = sum(ml.values())
     if infection is None:
         return result
-    if infection.shape != lungs.shape:
-        raise ShapeError(
-            f"expected masks of one scan, found shapes {lungs.shape} and {infection.shape}"
-        )
+    for other in (infection, lesions):
+        if other is not None and other.shape != lungs.shape:
+            raise ShapeError(
+                f"expected masks of one scan, found shapes {lungs.shape} and {other.shape}"
+            )
     found = infection.array != 0
     sick = {side: _ml(mask & found, lungs) for side, mask in where.items()}
     percent = {side: _percent(sick[side], ml[side]) for side in where}
@@ -55,6 +61,8 @@ def measures(lungs: Volume, infection: Volume | None = None) -> dict[str, float 
     result |= {f"{side}infection_percent": value for side, value in percent.items()}
     result["infection_percent"] = _percent(sum(sick.values()), sum(ml.values()))
     result["severity"] = severity(*percent.values())
+    if lesions is not None:
+        result |= _by_type(lungs, lesions)
     return result
 
 
@@ -85,6 +93,15 @@ def severity(right_percent: float, left_percent: float) -> str:
         return "unknown"
     worst = max(present)
     return f"CT-{sum(worst > limit for limit in SEVERITY_PERCENT)}"
+
+
+def _by_type(lungs: Volume, lesions: Volume) -> dict[str, float | str]:
+    inside = lungs.array != 0
+    whole = _ml(inside, lungs)
+    types = {"ground_glass": GROUND_GLASS, "consolidation": CONSOLIDATION}
+    ml = {name: _ml(inside & (lesions.array == label), lungs) for name, label in types.items()}
+    shares = {f"{name}_percent": _percent(part, whole) for name, part in ml.items()}
+    return {**{f"{name}_ml": part for name, part in ml.items()}, **shares}
 
 
 def _ml(mask: np.ndarray, place: Volume) -> float:

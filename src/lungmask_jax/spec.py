@@ -93,6 +93,7 @@ class ModelSpec(_Checked):
     Attributes:
         name: A name in `lungmask_jax.models`.
         options: Keyword arguments of the architecture; what is missing has its default.
+        members: Networks whose probabilities are averaged; above 1, an ensemble.
 
     Example:
         >>> ModelSpec(options={"channels": (8, 16)}) == ModelSpec(options={"channels": [8, 16]})
@@ -101,6 +102,10 @@ class ModelSpec(_Checked):
 
     name: str = "unet"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    members: int = 1
+
+    def _check(self) -> None:
+        _at_least("members", self.members, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +113,12 @@ class PostprocessSpec(_Checked):
     """From probabilities to a clean mask.
 
     Attributes:
-        threshold: Probability above which a voxel counts.
+        calibration: ``(slope, offset)``: the log-odds of the network times the one plus the other
+            are the log-odds that count; see `lungmask_jax.calibration`.
+        threshold: Calibrated probability above which a voxel counts.
         min_component_ml: Smaller connected components are dropped, in millilitres.
         fill_holes: Whether cavities become part of the mask.
+        rim_mm: Of the lungs' upper and lower ends, where no infection counts.
 
     Example:
         >>> PostprocessSpec(threshold=1.0)
@@ -119,6 +127,7 @@ class PostprocessSpec(_Checked):
         lungmask_jax.errors.SpecError: expected a threshold between 0 and 1, found 1.0
     """
 
+    calibration: tuple[float, float] = (1.0, 0.0)
     threshold: float = 0.5
     min_component_ml: float = 0.0
     fill_holes: bool = False
@@ -127,6 +136,10 @@ class PostprocessSpec(_Checked):
     def _check(self) -> None:
         if not 0 < self.threshold < 1:
             raise SpecError(f"expected a threshold between 0 and 1, found {self.threshold}")
+        if not self.calibration[0] > 0:
+            raise SpecError(
+                f"expected a calibration with a slope above 0, found {self.calibration}"
+            )
         _at_least("min_component_ml", self.min_component_ml, 0)
         _at_least("rim_mm", self.rim_mm, 0)
 
@@ -141,6 +154,8 @@ class SegmenterSpec(_Checked):
         preprocess: What comes before it.
         postprocess: What comes after it.
         flip: Whether the mean over the image and its mirror image is taken.
+        shift: If above 0, the mean is also over the image moved by so many pixels along the
+            diagonals.
         card: Where the weights come from: data, licence, recipe, scores, known failures.
         version: Of this layout.
 
@@ -154,11 +169,13 @@ class SegmenterSpec(_Checked):
     preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
     postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
     flip: bool = False
+    shift: int = 0
     card: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: int = VERSION
 
     def _check(self) -> None:
         _same_version(self.version)
+        _at_least("shift", self.shift, 0)
         if self.target == "lungs" and self.preprocess.region == "lungs":
             raise SpecError(
                 "expected the region 'body' or 'full' for a lung model, found 'lungs', which only "
@@ -243,7 +260,7 @@ def to_json(spec: object) -> str:
 
     Example:
         >>> to_json(ModelSpec(name="unet", options={"channels": [16, 32]}))
-        '{"name": "unet", "options": {"channels": [16, 32]}}'
+        '{"name": "unet", "options": {"channels": [16, 32]}, "members": 1}'
     """
     return json.dumps(_plain(spec))
 

@@ -19,7 +19,7 @@ from lungmask_jax.cli._progress import bar
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError, nearest
 from lungmask_jax.files import atomic
-from lungmask_jax.models import Model, make_predict
+from lungmask_jax.models import Model, slab
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
@@ -67,7 +67,7 @@ def _check(options: argparse.Namespace, segmenter: SegmenterSpec, spec: TrainSpe
     """What would fail after all scans were read, fails before."""
     losses.create(spec.loss, **spec.loss_options)
     model = weights.create_model(segmenter.model)
-    make_predict(model)
+    slab(model)
     _mesh(options, model, spec)
     checkpoint = options.out.with_suffix(".checkpoint.npz")
     if options.resume and not checkpoint.is_file():

@@ -9,18 +9,23 @@ from typing import Any
 
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models._attention_unet import attention_unet
+from lungmask_jax.models._ensemble import ensemble
 from lungmask_jax.models._model import Model, from_linen, from_nnx
 from lungmask_jax.models._multires_unet import multires_unet
 from lungmask_jax.models._predict import make_predict
 from lungmask_jax.models._residual_unet import residual_unet
+from lungmask_jax.models._slabs import Slab, arranged, slab
 from lungmask_jax.models._unet import unet, unet_3d
 from lungmask_jax.models._unet_plus_plus import unet_plus_plus
 from lungmask_jax.registry import Registry
 
 __all__ = [
     "Model",
+    "Slab",
+    "arranged",
     "attention_unet",
     "create",
+    "ensemble",
     "from_linen",
     "from_nnx",
     "make_predict",
@@ -29,6 +34,7 @@ __all__ = [
     "register",
     "registry",
     "residual_unet",
+    "slab",
     "unet",
     "unet_3d",
     "unet_plus_plus",

@@ -52,7 +52,8 @@ class Model:
             images ``(N, H, W, C)`` (``(N, D, H, W, C)`` if ``ndim`` is 3) and float32 logits of
             the same shape with `num_classes` channels. ``key`` feeds dropout.
         in_channels: C of the images.
-        num_classes: Channels of the logits. Training and segmentation take 1, one sigmoid.
+        num_classes: Channels of the logits: 1 means one sigmoid, more a softmax whose first is the
+            background.
         stride: H and W must be multiples of this.
         ndim: 2 for slices, 3 for volumes.
         depth_stride: D must be a multiple of this.

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungmask_jax.errors import ShapeError, SpecError
-from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.phantoms._anatomy import anatomy
 from lungmask_jax.phantoms._body import paint_body
 from lungmask_jax.phantoms._grid import FIELD_MM, Grid, planes
@@ -27,15 +27,17 @@ class Phantom:
         lungs: uint8, 0 background, 1 right lung, 2 left lung; vessels and infection included,
             trachea and main bronchi not.
         infection: uint8, 0 or 1, inside the lungs.
+        lesions: The infection by its type, uint8: 1 ground glass, 2 consolidation.
 
     Example:
         >>> sorted(vars(phantom((1, 32, 32))))
-        ['ct', 'infection', 'lungs']
+        ['ct', 'infection', 'lesions', 'lungs']
     """
 
     ct: Volume
     lungs: Volume
     infection: Volume
+    lesions: Volume
 
 
 def phantom(
@@ -61,7 +63,7 @@ def phantom(
         noise_hu: Standard deviation of the image noise.
 
     Returns:
-        CT, lungs and infection on one grid, deterministic for its arguments.
+        CT, lungs, infection and lesions on one grid, deterministic for its arguments.
 
     Raises:
         ShapeError: ``shape`` is not three positive integers.
@@ -86,9 +88,10 @@ def phantom(
     hu[lung] = lung_hu(generator, grid, patient, lung, ill)
     ct = Volume(_scanned(generator, hu, noise_hu), grid.affine)
     sides = np.where(slices[0].x < 0, RIGHT, LEFT).astype(np.uint8)
-    infection = np.zeros(grid.shape, np.uint8)
-    infection[lung] = ill.mask
-    return Phantom(ct, ct.with_array(sides * lung), ct.with_array(infection))
+    lesions = np.zeros(grid.shape, np.uint8)
+    lesions[lung] = np.where(ill.consolidation > 0.5, CONSOLIDATION, GROUND_GLASS) * ill.mask
+    infection = (lesions > 0).astype(np.uint8)
+    return Phantom(*map(ct.with_array, (ct.array, sides * lung, infection, lesions)))
 
 
 def _scanned(generator: np.random.Generator, hu: np.ndarray, noise_hu: float) -> np.ndarray:

@@ -9,17 +9,20 @@ __all__ = ["batches"]
 _MULTIPLE = 128
 
 
-def batches(slices: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Batches of one fixed shape; what is missing at the end repeats the last slice and the edges.
+def batches(
+    slices: np.ndarray, count: int, *, around: int = 0
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Batches of one fixed shape; what is missing at the ends repeats the last slice and the edges.
 
     Args:
         slices: ``(N, H, W)``.
         count: Slices a batch.
+        around: Neighbors that each batch has before and after these.
 
     Yields:
-        ``(where, batch)``: the slices ``slices[where]`` in ``batch``, ``(count, H', W')`` with the
-        next multiples of 128 as H' and W'. Cut answers back to ``[: where.stop - where.start, :H,
-        :W]``.
+        ``(where, batch)``: the slices ``slices[where]`` in ``batch``, ``(count + 2 * around, H',
+        W')`` with the next multiples of 128 as H' and W'. Cut answers back to ``[: where.stop -
+        where.start, :H, :W]``.
 
     Example:
         >>> [(where, batch.shape) for where, batch in batches(np.zeros((3, 512, 500)), 2)]
@@ -28,6 +31,7 @@ def batches(slices: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray]
     rows, columns = (-side % _MULTIPLE for side in slices.shape[1:])
     for first in range(0, len(slices), count):
         where = slice(first, min(first + count, len(slices)))
-        some = slices[where]
-        missing = count - len(some)
-        yield where, np.pad(some, [(0, missing), (0, rows), (0, columns)], mode="edge")
+        before, after = min(first, around), first + count + around
+        some = slices[first - before : after]
+        missing = around - before, count + around + before - len(some)
+        yield where, np.pad(some, [missing, (0, rows), (0, columns)], mode="edge")

@@ -69,7 +69,8 @@ def train(
         model: The network.
         samples: What it learns from.
         spec: How it is trained.
-        validation: Slices of other patients, for the Dice in the log; never for training.
+        validation: Slices of other patients, for the Dice in the log; never for training. Their
+            masks are labels.
         start: Where to go on from; the state of an `Epoch` of the same run.
         mesh: Devices that share the work, as in `make_train_step`. With several processes
             (``jax.distributed``), each of them runs this with the same arguments.
@@ -173,7 +174,7 @@ def _mean_dice(
         images = validation.images[first : first + batch_size]
         count = len(images)
         padded = np.pad(images, [(0, batch_size - count)] + [(0, 0)] * (images.ndim - 1))
-        found = np.asarray(predict(params, state, jnp.asarray(padded)))[:count] > 0.5
-        truth = validation.masks[first : first + batch_size]
+        found = np.asarray(predict(params, state, jnp.asarray(padded)))[:count].sum(axis=-1) > 0.5
+        truth = validation.masks[first : first + batch_size] > 0
         scores += [metrics.dice(one, other) for one, other in zip(found, truth, strict=True)]
     return float(np.mean(scores))

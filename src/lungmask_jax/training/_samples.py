@@ -4,24 +4,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import preprocess, trees
 from lungmask_jax.errors import ShapeError, WeightsError
+from lungmask_jax.models import Model, slab
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
 _BATCH = 4
+_LABELS = 9
 
 
 class Samples(NamedTuple):
     """Slices to learn from, as the network sees them.
 
     Attributes:
-        images: ``(M, H, W, C)`` float32 in [0, 1].
-        masks: ``(M, H, W)`` uint8, 0 or 1; or float16 in [0, 1], a share of belief, as a teacher
-            gives it.
+        images: ``(M, H, W, C)`` float32 in [0, 1], or ``(M, D, H, W, C)`` for a network of volumes.
+        masks: The shape of the images without channels, uint8 labels from 0, which is background;
+            or float16 in [0, 1] with a channel for each label above 0, shares of belief, as a
+            teacher gives them.
         weights: ``(M,)`` how often each is drawn, relative to the others.
 
     Example:
@@ -40,25 +44,25 @@ class Samples(NamedTuple):
         """Samples that share one weight.
 
         Args:
-            images: ``(M, H, W, C)`` float32 in [0, 1].
-            masks: ``(M, H, W)``, 0 or 1, or floats from 0 to 1.
+            images: ``(M, H, W, C)`` or ``(M, D, H, W, C)`` float32 in [0, 1].
+            masks: The same shape without channels, labels from 0 to 9; or with a channel for each
+                label, shares from 0 to 1.
             weight: How often each is drawn.
 
         Returns:
             The samples.
 
         Raises:
-            ShapeError: The shapes do not fit, or a mask is not within 0 and 1.
+            ShapeError: The shapes do not fit, or a mask has other values.
         """
-        if images.ndim != 4 or masks.shape != images.shape[:3]:
+        soft = masks.ndim == images.ndim
+        place = masks.shape[:-1] if soft else masks.shape
+        if images.ndim not in (4, 5) or place != images.shape[:-1]:
             raise ShapeError(
                 "expected images (M, H, W, C) and masks (M, H, W), "
                 f"found {images.shape} and {masks.shape}"
             )
-        soft = masks.dtype.kind == "f" and not np.isin(masks, (0, 1)).all()
-        if (masks.size and not 0 <= masks.min() <= masks.max() <= 1) or np.isnan(masks).any():
-            found = np.unique(masks)[:5].tolist()
-            raise ShapeError(f"expected masks of 0 and 1, found values {found}: give mask != 0")
+        _check_values(masks, soft=soft)
         masks = np.asarray(masks, np.float16 if soft else np.uint8)
         weights = np.full(len(images), weight, np.float64)
         return cls(np.asarray(images, np.float32), masks, weights)
@@ -71,39 +75,47 @@ class Samples(NamedTuple):
         spec: PreprocessSpec,
         *,
         lungs: Volume | None = None,
+        model: Model | None = None,
         weight: float = 1.0,
     ) -> "Samples":
         """The slices of a scan, prepared as inference would prepare them.
 
         Args:
             ct: A CT in HU.
-            mask: The truth for it; what is not 0 counts.
+            mask: The truth for it: labels from 0, or, for a model of one class, what is not 0.
             spec: What the network will see.
             lungs: Predicted lungs; needed for the region ``"lungs"``. Slices without lung are left
                 out, so a scan without any gives no samples.
-            weight: How often each slice is drawn.
+            model: The network, which may want neighboring slices as channels, volumes or several
+                labels. Without one it takes single slices and knows one label.
+            weight: How often each sample is drawn.
 
         Returns:
             The samples.
 
         Raises:
-            SpecError: The spec asks for the lungs and none are given.
-            ShapeError: The masks are not of this scan.
+            SpecError: The spec asks for the lungs and none are given, or the model takes no scans.
+            ShapeError: The masks are not of this scan, or have more labels than the model.
         """
         for other in (mask, lungs):
             if other is not None and other.shape != ct.shape:
                 raise ShapeError(f"expected masks of shape {ct.shape}, found {other.shape}")
+        labels = 1 if model is None else max(model.num_classes - 1, 1)
+        truth = mask.array != 0 if labels == 1 else mask.array
+        if truth.max(initial=0) > labels:
+            raise ShapeError(f"expected labels 0 to {labels}, found {truth.max()} in a mask")
         box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
-        inside = slice(None) if lungs is None else np.any(lungs.array, axis=(1, 2))
-        images = [np.zeros((0, *spec.size, 1), np.float32)]
-        masks = [np.zeros((0, *spec.size), np.uint8)]
-        for where, batch in preprocess.batches(ct.array[inside], _BATCH):
-            seen = preprocess.network_images(batch, box, spec=spec)
-            images.append(np.asarray(seen)[: where.stop - where.start])
-        for where, batch in preprocess.batches(mask.array[inside] != 0, _BATCH):
-            truth = preprocess.resample(jnp.asarray(batch, jnp.float32), box, size=spec.size)
-            masks.append((np.asarray(truth)[: where.stop - where.start] >= 0.5).astype(np.uint8))
-        return cls.of(np.concatenate(images), np.concatenate(masks), weight)
+        inside = np.ones(len(ct), bool)
+        if lungs is not None:
+            inside = np.any(lungs.array, axis=(1, 2))
+        places = _places(inside, model)
+        needed, where = np.unique(places, return_inverse=True)
+        images = _images(ct.array[needed], box, spec)[where.reshape(places.shape)]
+        masks = _labels(truth[needed], box, spec, labels)[where.reshape(places.shape)]
+        if model is None or model.ndim == 2:  # neighbors become channels
+            images = np.moveaxis(images[..., 0], 1, -1)
+            masks = masks[:, places.shape[1] // 2]
+        return cls.of(images, masks, weight)
 
     @classmethod
     def cached(cls, path: Path, make: "Callable[[], Samples]") -> "Samples":
@@ -149,3 +161,50 @@ class Samples(NamedTuple):
             The samples one after the other.
         """
         return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _check_values(masks: np.ndarray, *, soft: bool) -> None:
+    largest = 1 if soft else _LABELS
+    bad = (masks < 0) | (masks > largest) | np.isnan(masks)
+    if not soft and masks.dtype.kind == "f":
+        bad |= masks != np.round(masks)
+    if bad.any():
+        found = np.unique(masks[bad])[:5].tolist()
+        expected = "shares from 0 to 1" if soft else f"labels from 0 to {_LABELS}"
+        raise ShapeError(f"expected masks of {expected}, found values {found}: give mask != 0")
+
+
+def _places(inside: np.ndarray, model: Model | None) -> np.ndarray:
+    """Which slices each sample is made of, ``(M, S)``; past the ends the last one is repeated."""
+    inner, around = (1, 0) if model is None else slab(model)
+    if model is None or model.ndim == 2:
+        inner, first = 1, np.flatnonzero(inside)
+    else:
+        first = np.arange(0, len(inside), inner)
+        first = first[[inside[start : start + inner].any() for start in first]]
+    steps = np.arange(-around, inner + around)
+    places: np.ndarray = np.clip(first[:, None] + steps, 0, len(inside) - 1)
+    return places
+
+
+def _images(slices: np.ndarray, box: jax.Array, spec: PreprocessSpec) -> np.ndarray:
+    found = [np.zeros((0, *spec.size, 1), np.float32)]
+    for where, batch in preprocess.batches(slices, _BATCH):
+        seen = preprocess.network_images(batch, box, spec=spec)
+        found.append(np.asarray(seen)[: where.stop - where.start])
+    return np.concatenate(found)
+
+
+def _labels(truth: np.ndarray, box: jax.Array, spec: PreprocessSpec, count: int) -> np.ndarray:
+    """Labels as the network should see them: what most of a pixel is."""
+    found = [np.zeros((0, *spec.size), np.uint8)]
+    for where, batch in preprocess.batches(truth, _BATCH):
+        shares = np.stack(
+            [
+                preprocess.resample(jnp.asarray(batch == label, jnp.float32), box, size=spec.size)
+                for label in range(1, count + 1)
+            ]
+        )
+        labels = 1 + shares.argmax(axis=0).astype(np.uint8)
+        found.append(np.where(shares.sum(axis=0) >= 0.5, labels, 0)[: where.stop - where.start])
+    return np.concatenate(found)

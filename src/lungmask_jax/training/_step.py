@@ -86,8 +86,8 @@ def make_train_step(model: Model, spec: TrainSpec, *, mesh: Mesh | None = None) 
 
     Returns:
         ``step(train_state, images, masks) -> train_state, loss`` with images ``(N, H, W, C)``
-        float32 and masks ``(N, H, W)`` uint8 (``D`` before ``H`` for volumes). The state that goes
-        in is donated.
+        float32 and masks ``(N, H, W)`` uint8 labels, or ``(N, H, W, L)`` shares of each (``D``
+        before ``H`` for volumes). The state that goes in is donated.
 
     Raises:
         SpecError: The batch cannot be divided among the devices and the parts of the spec.
@@ -191,7 +191,7 @@ def augmented(
 
     Slices of a volume are changed alike: they pass through `augment` as channels.
     """
-    targets = _foreground(masks, num_classes)
+    targets = _foreground(masks, images.ndim, num_classes)
     n, *depth, h, w, c = images.shape
     if depth:
         images = jnp.moveaxis(images, 1, 3).reshape(n, h, w, -1)
@@ -213,10 +213,10 @@ def augmented(
     return images, targets
 
 
-def _foreground(masks: jax.Array, num_classes: int) -> jax.Array:
-    """One channel for each label above 0; a single class is all of them, or a share of belief."""
-    if jnp.issubdtype(masks.dtype, jnp.floating):
-        return masks.astype(jnp.float32)[..., None]
+def _foreground(masks: jax.Array, ndim: int, num_classes: int) -> jax.Array:
+    """One channel for each label above 0; one class is all of them. Shares are such already."""
+    if masks.ndim == ndim:
+        return masks.astype(jnp.float32)
     if num_classes == 1:
         return (masks > 0).astype(jnp.float32)[..., None]
     labels = jnp.arange(1, num_classes, dtype=masks.dtype)

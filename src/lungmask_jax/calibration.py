@@ -1,0 +1,159 @@
+"""Probabilities that mean what they say, and the threshold that is best for Dice.
+
+Both are chosen on cases that the network has not learned from, and judged on others again.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import optimize, special
+
+from lungmask_jax import metrics
+from lungmask_jax.errors import ShapeError
+
+__all__ = ["best_threshold", "calibrated", "entropy", "fit"]
+
+_SMALLEST = 1e-6
+_THRESHOLDS = np.linspace(0.05, 0.95, 91)
+_PIXELS = 1_000_000
+
+
+def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Slope and offset that make a network's log-odds fit the truth best (Platt scaling).
+
+    The largest likelihood over all pixels. A network trained with Dice is too sure: its slope is
+    below 1.
+
+    Args:
+        probabilities: Of each case, any shape, in [0, 1].
+        truths: Of each case, the same shape, 0 or 1.
+
+    Returns:
+        ``(slope, offset)`` for `calibrated` and `lungmask_jax.spec.PostprocessSpec`. Where the
+        truth is all one label, or the network no better than chance, ``(1, 0)``.
+
+    Raises:
+        ShapeError: There is no case, or shapes differ.
+
+    References:
+        Platt, Probabilistic Outputs for Support Vector Machines, 1999; Guo et al., On Calibration
+        of Modern Neural Networks, ICML 2017, arXiv:1706.04599.
+
+    Example:
+        >>> found = np.repeat([0.01, 0.99], 5)  # sure, and right in four of five
+        >>> truth = np.array([1, 0, 0, 0, 0, 0, 1, 1, 1, 1])
+        >>> calibrated(found, fit([found], [truth]))[[0, -1]].round(3).tolist()
+        [0.2, 0.8]
+    """
+    found, truth = _flat(probabilities, truths)
+    if truth.all() or not truth.any():
+        return 1.0, 0.0
+    odds, signs = _log_odds(found), np.where(truth, 1.0, -1.0)
+
+    def cost(numbers: np.ndarray) -> tuple[float, np.ndarray]:
+        margins = signs * (numbers[0] * odds + numbers[1])
+        pull = -signs * special.expit(-margins)
+        return float(np.logaddexp(0, -margins).mean()), np.array(
+            [(pull * odds).mean(), pull.mean()]
+        )
+
+    slope, offset = optimize.minimize(cost, [1.0, 0.0], jac=True, method="BFGS").x
+    return (float(slope), float(offset)) if slope > 0 else (1.0, 0.0)
+
+
+def calibrated(probabilities: np.ndarray, numbers: tuple[float, float]) -> np.ndarray:
+    """Probabilities after a slope and an offset of their log-odds.
+
+    Args:
+        probabilities: Any shape, in [0, 1].
+        numbers: ``(slope, offset)``, what `fit` returned.
+
+    Returns:
+        Same shape, in [0, 1]; 0 and 1 count as a millionth from there.
+
+    Example:
+        >>> calibrated(np.array([0.5, 0.8]), (0.5, 0.0)).round(3).tolist()
+        [0.5, 0.667]
+    """
+    slope, offset = numbers
+    found: np.ndarray = special.expit(slope * _log_odds(probabilities) + offset)
+    return found
+
+
+def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
+    """The threshold with the largest mean Dice over cases.
+
+    Where several are as good it is the middle one of them; where there is no truth at all, 0.5.
+
+    Args:
+        probabilities: Of each case, any shape, in [0, 1].
+        truths: Of each case, the same shape, 0 or 1.
+
+    Returns:
+        A threshold from 0.05 to 0.95, in steps of 0.01.
+
+    Raises:
+        ShapeError: There is no case, or shapes differ.
+
+    Example:
+        >>> best_threshold([np.array([0.1, 0.2, 0.6])], [np.array([0, 1, 1])])
+        0.14
+    """
+    _check(probabilities, truths)
+    cases = [(p, t) for p, t in zip(probabilities, truths, strict=True) if np.any(t)]
+    if not cases:
+        return 0.5
+    scores = np.mean(
+        [
+            [metrics.dice(found > level, truth > 0) for level in _THRESHOLDS]
+            for found, truth in cases
+        ],
+        axis=0,
+    )
+    best = np.flatnonzero(scores >= scores.max() - 1e-9)
+    return round(float(_THRESHOLDS[best[len(best) // 2]]), 2)
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """How unsure probabilities are, in bits: 0 for 0 and 1, 1 for one half.
+
+    Args:
+        probabilities: Any shape, in [0, 1].
+
+    Returns:
+        Same shape, float32 in [0, 1].
+
+    Example:
+        >>> entropy(np.array([0.0, 0.11, 0.5])).round(2).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    found = np.asarray(probabilities, np.float32)
+    bits: np.ndarray = (special.entr(found) + special.entr(1 - found)) / np.float32(np.log(2))
+    return bits.astype(np.float32)
+
+
+def _log_odds(probabilities: np.ndarray) -> np.ndarray:
+    found: np.ndarray = special.logit(
+        np.clip(np.asarray(probabilities, np.float64), _SMALLEST, 1 - _SMALLEST)
+    )
+    return found
+
+
+def _check(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> None:
+    shapes = [np.shape(one) for one in probabilities], [np.shape(one) for one in truths]
+    if not shapes[0] or shapes[0] != shapes[1]:
+        raise ShapeError(
+            f"expected probabilities and truths of the same shapes, found {shapes[0][:3]} and "
+            f"{shapes[1][:3]}"
+        )
+
+
+def _flat(
+    probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """All pixels in a row; of very many, evenly chosen ones."""
+    _check(probabilities, truths)
+    found = np.concatenate([np.ravel(one) for one in probabilities])
+    truth = np.concatenate([np.ravel(one) for one in truths]) > 0
+    every = len(found) // _PIXELS | 1  # odd: no power of two, as sides of images are
+    return found[::every], truth[::every]
