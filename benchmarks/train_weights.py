@@ -24,7 +24,17 @@ import jax
 import numpy as np
 from scipy import ndimage
 
-from lungmask_jax import inference, io, metrics, phantoms, postprocess, training, viz, weights
+from lungmask_jax import (
+    inference,
+    io,
+    labels,
+    metrics,
+    phantoms,
+    postprocess,
+    training,
+    viz,
+    weights,
+)
 from lungmask_jax.spec import PRESETS, ModelSpec, PostprocessSpec, SegmenterSpec, TrainSpec, to_json
 from lungmask_jax.training import Samples
 from lungmask_jax.volume import Volume
@@ -63,7 +73,7 @@ class Item(NamedTuple):
         group: Cases of one patient share it; they stay on one side of a split.
         source: Which data set.
         ct: In approximate HU.
-        mask: The truth.
+        mask: The truth; of infection its lesions, 1 ground glass and 2 consolidation.
         lungs: Predicted lungs, where the region is the lungs and the scan is not cut out already.
     """
 
@@ -166,13 +176,16 @@ def trained(
 
 def samples(target: str, items: Sequence[Item]) -> Samples:
     """The items as the network sees them; each source has its share of the batches."""
-    parts = []
+    parts, model = [], weights.create_model(MODELS[target])
     for item in items:
         preprocess = PRESETS[target]
         if target == "infection" and item.lungs is None:
             preprocess = replace(preprocess, region="full")
         parts.append(
-            (item.source, Samples.of_scan(item.ct, item.mask, preprocess, lungs=item.lungs))
+            (
+                item.source,
+                Samples.of_scan(item.ct, item.mask, preprocess, lungs=item.lungs, model=model),
+            )
         )
     slices = {source: 0 for source, _ in parts}
     for source, part in parts:
@@ -202,8 +215,21 @@ def cross_validated(
             if item.group in fold:
                 found = predicted(bundle, item)
                 scores = metrics.overlap(found.array > 0, item.mask.array > 0)
+                scores |= by_type(found.array, item.mask.array)
                 print(number, item.name, {k: round(v, 3) for k, v in scores.items()}, flush=True)
                 yield item.name, {"fold": number, **scores}
+
+
+def by_type(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice of each type of lesion that is there, for a model that knows them."""
+    if found.max(initial=0) < 2:
+        return {}
+    types = {"ground_glass": labels.GROUND_GLASS, "consolidation": labels.CONSOLIDATION}
+    return {
+        f"dice_{name}": metrics.dice(found == label, truth == label)
+        for name, label in types.items()
+        if (truth == label).any()
+    }
 
 
 def predicted(bundle: Bundle, item: Item) -> Volume:
@@ -211,8 +237,7 @@ def predicted(bundle: Bundle, item: Item) -> Volume:
     if bundle.spec.target == "lungs":
         return inference.segment(item.ct, weights=[bundle]).lungs
     whole = replace(bundle.spec, preprocess=replace(bundle.spec.preprocess, region="full"))
-    found = inference.probabilities(item.ct, replace(bundle, spec=whole))
-    return item.ct.with_array(found > bundle.spec.postprocess.threshold)
+    return inference.labels(item.ct, replace(bundle, spec=whole))
 
 
 def grouped(items: Sequence[Item], count: int) -> list[set[str]]:
@@ -288,7 +313,7 @@ def infection_items(data: Path) -> Iterator[Item]:
         yield Item(f"{source}/{path.name}", "", source, ct, nothing, found)
     for seed in range(8):
         made = phantoms.phantom((32, 256, 256), disease=0.05 * seed, seed=2000 + seed)
-        yield Item(f"phantom/{seed}", "", "phantom", made.ct, made.infection, made.lungs)
+        yield Item(f"phantom/{seed}", "", "phantom", made.ct, made.lesions, made.lungs)
 
 
 def believed(teacher: Bundle, data: Path) -> Samples:
@@ -318,15 +343,22 @@ def unlabelled(data: Path) -> Iterator[Volume]:
 
 
 def semiseg(data: Path) -> Iterator[Item]:
-    """The 50 labelled slices of COVID-SemiSeg, turned to the radiological view."""
+    """The 50 labelled slices of COVID-SemiSeg and their lesions, in the radiological view."""
     folder = data / "covid_semiseg" / "labelled"
     for path in sorted((folder / "images").iterdir(), key=lambda path: int(path.stem)):
         ct = io.load(path, window=WINDOW)
-        mask = io.load_mask(folder / "infection" / f"{path.stem}.png")
+        mask = lesions(folder / "lesion_types" / f"{path.stem}.png")
         turned = [Volume(np.ascontiguousarray(v.array.transpose(0, 2, 1))) for v in (ct, mask)]
         yield Item(
             f"semiseg/{path.stem}", f"semiseg {_group(path.stem, LOOKALIKES)}", "semiseg", *turned
         )
+
+
+def lesions(path: Path) -> Volume:
+    """Types of lesions from a picture with ground glass in red and consolidation in green."""
+    _, green, red = cv2.split(cv2.imread(str(path)))
+    types = np.select([red > 64, green > 64], [labels.GROUND_GLASS, labels.CONSOLIDATION], 0)
+    return Volume(types.astype(np.uint8)[None])
 
 
 def lung_outline(ct: Volume, infection: Volume) -> Volume:

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lungmask_jax import inference, io, metrics, weights
+from lungmask_jax import calibration, inference, io, metrics, weights
 from lungmask_jax.errors import ScanError, SpecError, UnknownNameError
 from lungmask_jax.models import Model
 from lungmask_jax.phantoms import phantom
@@ -142,11 +144,136 @@ def test_progress_counts_up_to_the_number_of_slices():
     assert seen == [("lungs", 4, 6), ("lungs", 6, 6)]
 
 
-def test_wrong_sets_of_models_are_refused(scan):
-    with pytest.raises(SpecError, match="one lung model"):
+def test_without_a_lung_model_nothing_starts(scan):
+    with pytest.raises(SpecError, match=r"expected a lung model .* found \['infection'\]"):
         inference.segment(scan.ct, weights=[threshold_bundle("infection")])
-    with pytest.raises(SpecError, match="one lung model"):
-        inference.segment(scan.ct, weights=[threshold_bundle(), threshold_bundle()])
+    with pytest.raises(SpecError, match="infection model for its uncertainty"):
+        inference.segment(scan.ct, weights=[threshold_bundle()], uncertainty=True)
+
+
+def test_several_models_of_one_target_answer_together():
+    ct = np.full((5, 32, 32), 0, np.int16)
+    ct[:, 4:20, 3:12] = ct[:, 4:20, 20:29] = -900
+    ct[:, 4:12, 20:29] = -600
+    edges = [-800.0, -500.0, -400.0]  # two of three call -600 lung
+    together = [threshold_bundle(hu=hu) for hu in edges]
+    result = inference.segment(Volume(ct), weights=together)
+    np.testing.assert_array_equal(result.lungs.array > 0, ct < -500)
+    assert result.models["lungs"].startswith("threshold+threshold+threshold ")
+    likely = inference.probabilities(Volume(ct), weights.ensemble(together))
+    np.testing.assert_allclose(likely[0, [5, 18, 0], [25, 25, 0]], [2 / 3, 1, 0], atol=1e-6)
+
+
+def test_models_that_differ_are_no_ensemble():
+    wide = replace(threshold_bundle().spec, preprocess=PreprocessSpec())
+    other = replace(threshold_bundle(), spec=wide, name="wide")
+    with pytest.raises(SpecError, match="one preprocess for an ensemble, found threshold"):
+        weights.ensemble([threshold_bundle(), other])
+    with pytest.raises(SpecError, match="found none"):
+        weights.ensemble([])
+
+
+def test_an_ensemble_is_saved_and_joined_like_any_bundle(tmp_path):
+    two = weights.ensemble([threshold_bundle(hu=hu) for hu in (-800.0, -500.0)])
+    weights.save(tmp_path / "two.npz", two.spec, two.params, two.state, half=False)
+    loaded = weights.load(tmp_path / "two.npz")
+    assert loaded.spec.model.members == 2
+    assert loaded.checksum == two.checksum
+    three = weights.ensemble([threshold_bundle(hu=-300.0), loaded])
+    np.testing.assert_allclose(three.params["edge"], [0.7, 0.2, 0.5], atol=1e-6)
+
+
+def layered_bundle(target="infection"):
+    """A model of three classes by HU: below -700 nothing, up to -300 one, above the other."""
+
+    def build():
+        def apply(params, state, images, /, *, train=False, key=None):
+            scores = [0.3 - images, 0.2 - jnp.abs(images - 0.5), images - 0.7]
+            return 1e4 * jnp.concatenate(scores, axis=-1), state
+
+        return Model(init=lambda key: ({}, {}), apply=apply, num_classes=3)
+
+    if "layers_for_tests" not in weights.models.names():
+        weights.models.register("layers_for_tests", build)
+    spec = replace(threshold_bundle(target).spec, model=ModelSpec(name="layers_for_tests"))
+    return Bundle("layers", spec, {}, {}, "1" * 64)
+
+
+def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
+    ct = np.full((5, 32, 32), -900, np.int16)
+    ct[:, 8:12, 4:8] = -500
+    ct[:, 16:20, 4:8] = -100
+    lungs = threshold_bundle(hu=0.0)
+    result = inference.segment(Volume(ct), weights=[lungs, layered_bundle()])
+    expected = np.select([ct > -300, ct > -700], [2, 1], 0)
+    np.testing.assert_array_equal(result.lesions.array, expected)
+    np.testing.assert_array_equal(result.infection.array, expected > 0)
+    numbers = result.measure()
+    assert numbers["ground_glass_ml"] == pytest.approx(5 * 16 / 1000)
+    assert numbers["consolidation_percent"] == pytest.approx(100 * 16 / 32**2)
+    assert "a_lesions.nii.gz" in [path.name for path in result.save(tmp_path, name="a")]
+    both = inference.probabilities(Volume(ct), layered_bundle())
+    np.testing.assert_allclose(both, expected > 0, atol=1e-6)
+
+
+def test_uncertainty_is_the_entropy_inside_the_lungs():
+    ct = np.full((5, 32, 32), 0, np.int16)
+    ct[:, 4:20, 3:12] = -900
+    ct[:, 8:12, 3:12] = -600
+    doubtful = [threshold_bundle("infection", hu) for hu in (-700.0, -500.0)]
+    result = inference.segment(
+        Volume(ct), weights=[threshold_bundle(hu=-200.0), *doubtful], uncertainty=True
+    )
+    np.testing.assert_array_equal(result.uncertainty.array, np.where(ct == -600, 100, 0))
+    assert inference.segment(Volume(ct), weights=[threshold_bundle()]).uncertainty is None
+
+
+def test_probabilities_are_calibrated_as_the_bundle_says(scan):
+    bundle = weights.load("lungs")
+    changed = replace(bundle.spec.postprocess, calibration=(0.5, -0.3))
+    ct = Volume(scan.ct.array[:4])
+    plain = inference.probabilities(ct, bundle)
+    found = inference.probabilities(
+        ct, replace(bundle, spec=replace(bundle.spec, postprocess=changed))
+    )
+    expected = np.where(plain > 0, calibration.calibrated(plain, (0.5, -0.3)), 0)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+class Neighborly:
+    """A network that answers with the mean over a slice and its neighbors, or over a volume."""
+
+    @staticmethod
+    def bundle(ndim, in_channels=1):
+        name = f"neighbors_for_tests_{ndim}_{in_channels}"
+
+        def build():
+            def apply(params, state, images, /, *, train=False, key=None):
+                if ndim == 2:
+                    return 10 * (images.mean(axis=-1, keepdims=True) - 0.5), state
+                below = jnp.concatenate([images[:, :1], images[:, :-1]], axis=1)
+                above = jnp.concatenate([images[:, 1:], images[:, -1:]], axis=1)
+                return 10 * ((images + below + above) / 3 - 0.5), state
+
+            return Model(
+                lambda key: ({}, {}), apply, in_channels=in_channels, ndim=ndim, depth_stride=4
+            )
+
+        if name not in weights.models.names():
+            weights.models.register(name, build)
+        spec = replace(threshold_bundle().spec, model=ModelSpec(name=name))
+        return Bundle(name, spec, {}, {}, "2" * 64)
+
+
+@pytest.mark.parametrize("slices", [1, 3, 8, 21])
+@pytest.mark.parametrize("bundle", [Neighborly.bundle(2, 3), Neighborly.bundle(3)], ids=str)
+def test_networks_that_look_at_neighbors_see_the_right_ones(bundle, slices):
+    levels = np.random.default_rng(slices).integers(-900, -100, slices)
+    ct = Volume(np.broadcast_to(levels[:, None, None], (slices, 32, 32)).astype(np.int16))
+    found = inference.probabilities(ct, bundle)[:, 16, 16]
+    grey = np.pad((levels + 1000) / 1000, 1, mode="edge")
+    means = (grey[:-2] + grey[1:-1] + grey[2:]) / 3
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-10 * (means - 0.5))), atol=1e-4)
 
 
 def test_unknown_weights_and_missing_files_are_named(scan):

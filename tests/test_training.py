@@ -13,7 +13,7 @@ import pytest
 
 from lungmask_jax import preprocess
 from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError, WeightsError
-from lungmask_jax.models import Model, unet
+from lungmask_jax.models import Model, unet, unet_3d
 from lungmask_jax.spec import PreprocessSpec, TrainSpec
 from lungmask_jax.training import (
     Samples,
@@ -261,17 +261,30 @@ def test_samples_that_cannot_be_drawn_are_refused():
 
 @pytest.mark.parametrize(
     ("images", "masks"),
-    [((2, 8, 8), (2, 8, 8)), ((2, 8, 8, 1), (2, 8, 8, 1)), ((2, 8, 8, 1), (3, 8, 8))],
+    [((2, 8, 8), (2, 8, 8)), ((2, 8, 8, 1), (2, 4, 8, 1)), ((2, 8, 8, 1), (3, 8, 8))],
 )
 def test_samples_of_other_shapes_are_refused(images, masks):
     with pytest.raises(ShapeError, match=r"images \(M, H, W, C\) and masks \(M, H, W\)"):
         Samples.of(np.zeros(images), np.zeros(masks))
 
 
-@pytest.mark.parametrize("value", [2, 1.5, -1, np.nan])
-def test_masks_other_than_zero_and_one_are_refused(value):
-    with pytest.raises(ShapeError, match=f"0 and 1, found values .*{value}"):
+@pytest.mark.parametrize("value", [255, 1.5, -1, np.nan])
+def test_masks_other_than_labels_are_refused(value):
+    with pytest.raises(ShapeError, match=f"labels from 0 to 9, found values .*{value}"):
         Samples.of(np.zeros((1, 8, 8, 1)), np.full((1, 8, 8), value))
+    with pytest.raises(ShapeError, match=f"shares from 0 to 1, found values .*{value}"):
+        Samples.of(np.zeros((1, 8, 8, 1)), np.full((1, 8, 8, 1), value))
+
+
+def test_labels_join_shares_as_shares():
+    images = np.zeros((1, 4, 4, 1))
+    labels = Samples.of(images, np.full((1, 4, 4), 2))
+    shares = Samples.of(images, np.full((1, 4, 4, 2), 0.25))
+    joined = Samples.joined([labels, shares])
+    np.testing.assert_array_equal(joined.masks[:, 0, 0], [[0, 1], [0.25, 0.25]])
+    one = Samples.joined([labels, Samples.of(images, np.full((1, 4, 4, 1), 0.5))])
+    np.testing.assert_array_equal(one.masks[:, 0, 0, 0], [1, 0.5])
+    assert Samples.joined([labels, labels]).masks.dtype == np.uint8
 
 
 def scan(slices=5, rows=40, columns=36):
@@ -309,6 +322,63 @@ def test_with_lungs_only_their_slices_and_their_box_count():
     assert samples.masks.all()
     grey = np.clip((ct.array[2:4, 10:20, 5:30] + 1100.0) / 1350, 0, 1)
     np.testing.assert_allclose(samples.images[..., 0], grey, atol=1e-5)
+
+
+def test_neighbors_come_as_channels():
+    ct, mask = scan()
+    spec = PreprocessSpec(region="full", size=(24, 16))
+    single = Samples.of_scan(ct, mask, spec)
+    three = Samples.of_scan(ct, mask, spec, model=unet(channels=(4, 8), in_channels=3))
+    assert three.images.shape == (5, 24, 16, 3)
+    np.testing.assert_array_equal(three.images[..., 1], single.images[..., 0])
+    np.testing.assert_array_equal(three.images[1:, ..., 0], single.images[:-1, ..., 0])
+    np.testing.assert_array_equal(three.images[:-1, ..., 2], single.images[1:, ..., 0])
+    np.testing.assert_array_equal(three.images[-1, ..., 2], single.images[-1, ..., 0])
+    np.testing.assert_array_equal(three.masks, single.masks)
+
+
+def test_volumes_are_whole_slabs_and_cover_the_scan():
+    ct, mask = scan()
+    spec = PreprocessSpec(region="full", size=(24, 16))
+    single = Samples.of_scan(ct, mask, spec)
+    slabs = Samples.of_scan(ct, mask, spec, model=unet_3d(channels=(4, 8)))
+    assert slabs.images.shape == (1, 16, 24, 16, 1)
+    places = np.clip(np.arange(-4, 12), 0, 4)
+    np.testing.assert_array_equal(slabs.images[0], single.images[places])
+    np.testing.assert_array_equal(slabs.masks[0], single.masks[places])
+
+
+def test_labels_stay_apart():
+    ct, mask = scan()
+    types = mask.with_array((mask.array > 0) * (1 + (np.arange(36) % 2)).astype(np.uint8))
+    spec = PreprocessSpec(region="full", size=(40, 36))
+    three = unet(channels=(4, 8), num_classes=3)
+    np.testing.assert_array_equal(Samples.of_scan(ct, types, spec, model=three).masks, types.array)
+    joined = Samples.of_scan(ct, types, spec)  # one class: any of them
+    np.testing.assert_array_equal(joined.masks, types.array > 0)
+    with pytest.raises(ShapeError, match="labels 0 to 2, found 3"):
+        Samples.of_scan(ct, types.with_array(types.array + 1), spec, model=three)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        unet(channels=(4, 8), in_channels=3),
+        unet(channels=(4, 8), num_classes=3),
+        unet_3d(channels=(4, 8)),
+    ],
+)
+def test_every_kind_of_network_learns_from_a_scan(model):
+    _, mask = scan()
+    ct = mask.with_array(np.where(mask.array > 0, -100, -900).astype(np.int16))
+    samples = Samples.of_scan(ct, mask, PreprocessSpec(region="full", size=(24, 16)), model=model)
+    loss = "bce_dice" if model.num_classes == 1 else "dice_cross_entropy"
+    spec = TrainSpec(steps=20, learning_rate=0.02, loss=loss, steps_per_epoch=10, augment=0)
+    records = [
+        (epoch.loss, epoch.dice) for epoch in train(model, samples, spec, validation=samples)
+    ]
+    assert records[-1][0] < records[0][0]
+    assert 0 <= records[-1][1] <= 1
 
 
 def test_a_scan_without_lungs_gives_no_samples():
@@ -569,7 +639,7 @@ def test_a_teacher_labels_each_slice_by_the_mean_over_its_mirror_images():
     samples = taught(images, pixelwise(), {"w": jnp.float32(4), "b": jnp.float32(-2)}, {})
     assert samples.masks.dtype == np.float16
     # this network looks at one pixel at a time: mirroring changes nothing
-    np.testing.assert_allclose(samples.masks, 1 / (1 + np.exp(2 - 4 * images[..., 0])), atol=1e-3)
+    np.testing.assert_allclose(samples.masks, 1 / (1 + np.exp(2 - 4 * images)), atol=1e-3)
 
     def position(params, state, images, *, train=False, key=None):
         ramp = jnp.linspace(-3, 3, SIDE)[:, None] + jnp.linspace(-2, 5, SIDE)[None]
@@ -578,12 +648,12 @@ def test_a_teacher_labels_each_slice_by_the_mean_over_its_mirror_images():
     lopsided = Model(init=lambda key: ({}, {}), apply=position)
     belief = taught(images, lopsided, {}, {}).masks
     np.testing.assert_allclose(belief, belief[:, ::-1], atol=2e-3)
-    np.testing.assert_allclose(belief, belief[..., ::-1], atol=2e-3)
+    np.testing.assert_allclose(belief, belief[:, :, ::-1], atol=2e-3)
     assert np.ptp(belief) > 0.1
 
 
 def test_soft_masks_are_learnt_as_they_are():
-    soft = Samples.of(np.zeros((2, SIDE, SIDE, 1)), np.full((2, SIDE, SIDE), 0.25))
+    soft = Samples.of(np.zeros((2, SIDE, SIDE, 1)), np.full((2, SIDE, SIDE, 1), 0.25))
     spec = TrainSpec(
         steps=150, steps_per_epoch=150, batch_size=2, learning_rate=0.1, augment=0, loss="bce"
     )

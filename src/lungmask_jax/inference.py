@@ -20,7 +20,7 @@ from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-__all__ = ["DISCLAIMER", "Progress", "Segmentation", "probabilities", "segment"]
+__all__ = ["DISCLAIMER", "Progress", "Segmentation", "labels", "probabilities", "segment"]
 
 DISCLAIMER = "Research use only. Not a medical device."
 
@@ -202,6 +202,30 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
     """
     box = preprocess.region(_checked(ct), bundle.spec.preprocess, lungs)
     return _in_batches(bundle, ct, box, None, give="probabilities")[0]
+
+
+def labels(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> Volume:
+    """What a network makes of each voxel, before anything is cleaned up.
+
+    Args:
+        ct: A CT in HU.
+        bundle: The model.
+        lungs: Lungs of the same scan, for a model whose region is the lungs.
+
+    Returns:
+        uint8: 0 where the probability is below the bundle's threshold, the likeliest label
+        elsewhere.
+
+    Raises:
+        SpecError: The model wants the lungs and none are given.
+        ScanError: The scan has voxels that are no numbers, or lies otherwise.
+
+    Example:
+        >>> from lungmask_jax.phantoms import phantom
+        >>> labels(phantom((1, 96, 96)).ct, weights.load("lungs")).array.max()
+        np.uint8(1)
+    """
+    return _found(_checked(ct), bundle, lungs, None).labels
 
 
 def _checked(ct: Volume) -> Volume:

@@ -146,6 +146,24 @@ class Samples(NamedTuple):
         return samples
 
     @property
+    def soft(self) -> bool:
+        """Whether the masks are shares of belief, not labels."""
+        return self.masks.ndim == self.images.ndim
+
+    def shares(self, count: int) -> np.ndarray:
+        """The masks as shares.
+
+        Args:
+            count: How many labels above 0; with one it is what is not 0.
+
+        Returns:
+            ``(M, ..., count)`` float16, 0 or 1.
+        """
+        if count == 1:
+            return (self.masks > 0).astype(np.float16)[..., None]
+        return (self.masks[..., None] == np.arange(1, count + 1)).astype(np.float16)
+
+    @property
     def checksum(self) -> str:
         """The SHA-256 of it all, in hex; equal samples in equal order have the same one."""
         return trees.checksum(self._asdict())
@@ -158,8 +176,13 @@ class Samples(NamedTuple):
             parts: At least one set; all of one image size.
 
         Returns:
-            The samples one after the other.
+            The samples one after the other; labels become shares where others are such.
         """
+        count = max((part.masks.shape[-1] for part in parts if part.soft), default=0)
+        if count:
+            parts = [
+                part if part.soft else part._replace(masks=part.shares(count)) for part in parts
+            ]
         return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from lungmask_jax.calibration import best_threshold, calibrated, entropy, fit
+from lungmask_jax.errors import ShapeError
+
+
+def drawn(seed, slope=1.0, offset=0.0, count=40_000):
+    """Log-odds, and truths that follow them after a slope and an offset."""
+    generator = np.random.default_rng(seed)
+    odds = generator.normal(0, 2, count)
+    return special.expit(odds), generator.random(count) < special.expit(slope * odds + offset)
+
+
+def test_without_anything_to_learn_nothing_changes():
+    assert fit([np.array([0.2, 0.7])], [np.zeros(2)]) == (1.0, 0.0)
+    assert fit([np.array([0.2, 0.7])], [np.ones(2)]) == (1.0, 0.0)
+    assert fit([np.array([0.9, 0.8, 0.1, 0.2])], [np.array([0, 0, 1, 1])]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.5, 0.0), (0.4, -1.0), (2.0, 0.5)])
+def test_the_numbers_of_a_known_law_are_found(slope, offset):
+    found, truth = drawn(0, slope, offset)
+    assert fit([found], [truth]) == pytest.approx((slope, offset), abs=0.06)
+
+
+def test_the_fit_is_a_minimum_of_the_cross_entropy():
+    found, truth = drawn(1, 0.6, -0.4, count=2000)
+    numbers = fit([found[:900], found[900:]], [truth[:900], truth[900:]])
+
+    def cost(slope, offset):
+        return -stats.bernoulli.logpmf(truth, calibrated(found, (slope, offset))).mean()
+
+    best = cost(*numbers)
+    for change in ((0.02, 0), (-0.02, 0), (0, 0.02), (0, -0.02)):
+        assert cost(numbers[0] + change[0], numbers[1] + change[1]) > best
+
+
+def test_one_and_zero_leave_probabilities_as_they_are():
+    found = np.linspace(0.01, 0.99, 50)
+    np.testing.assert_allclose(calibrated(found, (1.0, 0.0)), found, rtol=1e-12)
+    assert np.isfinite(calibrated(np.array([0.0, 1.0]), (3.0, 1.0))).all()
+
+
+def test_shapes_that_differ_are_refused():
+    for judge in (fit, best_threshold):
+        with pytest.raises(ShapeError, match=r"\(2,\).*\(3,\)"):
+            judge([np.zeros(2)], [np.zeros(3)])
+        with pytest.raises(ShapeError):
+            judge([], [])
+
+
+def test_the_best_threshold_beats_all_others():
+    cases = [drawn(seed, count=3000) for seed in range(5)]
+    found, truths = zip(*cases, strict=True)
+
+    def mean_dice(level):
+        return np.mean([2 * (p > level)[t].sum() / ((p > level).sum() + t.sum()) for p, t in cases])
+
+    best = best_threshold(found, truths)
+    dice = mean_dice(best)
+    assert dice >= max(mean_dice(level) for level in np.linspace(0.05, 0.95, 91))
+    # half of the Dice there is, where probabilities hold (Lipton et al., 2014, arXiv:1402.1892)
+    assert best == pytest.approx(dice / 2, abs=0.04)
+
+
+def test_cases_without_truth_do_not_move_the_threshold():
+    found = np.array([0.1, 0.2, 0.6])
+    truth = np.array([0, 1, 1])
+    empty = np.zeros(3)
+    assert best_threshold([found, found], [truth, empty]) == best_threshold([found], [truth])
+    assert best_threshold([found], [empty]) == 0.5
+
+
+def test_entropy_is_that_of_a_coin():
+    found = np.linspace(0, 1, 21)
+    expected = [stats.bernoulli(p).entropy() / np.log(2) for p in found]
+    np.testing.assert_allclose(entropy(found), expected, atol=1e-6)
+    assert entropy(found).dtype == np.float32

@@ -1,0 +1,136 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models import Model, arranged, ensemble, make_predict, slab, unet, unet_3d
+
+
+def constant(num_classes=1):
+    """A network whose logits are its parameters."""
+
+    def apply(params, state, images, *, train=False, key=None):
+        return jnp.broadcast_to(params["logits"], (*images.shape[:-1], num_classes)), state
+
+    def init(key):
+        return {"logits": jax.random.normal(key, (num_classes,))}, {}
+
+    return Model(init, apply, num_classes=num_classes)
+
+
+IMAGES = jnp.zeros((2, 8, 8, 1))
+
+
+def test_an_ensemble_answers_with_the_mean_of_the_probabilities():
+    logits = np.array([[-3.0], [0.5], [4.0]], np.float32)
+    predict = make_predict(ensemble(constant(), 3))
+    found = predict({"logits": jnp.asarray(logits)}, {}, IMAGES)
+    np.testing.assert_allclose(
+        found, np.full(found.shape, (1 / (1 + np.exp(-logits))).mean()), 1e-6
+    )
+
+
+def test_an_ensemble_of_several_classes_does_so_too():
+    logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    predict = make_predict(ensemble(constant(3), 4))
+    found = predict({"logits": jnp.asarray(logits)}, {}, IMAGES)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert found.shape == (2, 8, 8, 2)
+    np.testing.assert_allclose(found[0, 0, 0], shares.mean(axis=0)[1:], rtol=1e-6)
+
+
+def test_members_sure_of_opposites_leave_one_half():
+    logits = jnp.array([[80.0], [-80.0]])
+    found = make_predict(ensemble(constant(), 2))({"logits": logits}, {}, IMAGES)
+    np.testing.assert_allclose(found, 0.5, rtol=1e-6)
+
+
+def test_an_ensemble_of_networks_is_the_mean_of_each(key):
+    model = unet(channels=(4, 8), norm="batch")
+    params, state = ensemble(model, 3).init(key)
+    images = jax.random.uniform(key, (2, 16, 16, 1))
+    predict = make_predict(model)
+    alone = [
+        predict(*jax.tree.map(lambda leaf, i=i: leaf[i], (params, state)), images) for i in range(3)
+    ]
+    found = make_predict(ensemble(model, 3))(params, state, images)
+    np.testing.assert_allclose(found, np.mean(alone, axis=0), atol=1e-6)
+    assert np.ptp(np.stack(alone), axis=0).max() > 1e-3  # the members differ
+
+
+def test_an_ensemble_is_not_trained():
+    two = ensemble(constant(), 2)
+    with pytest.raises(SpecError, match="train each"):
+        two.apply({"logits": jnp.zeros((2, 1))}, {}, IMAGES, train=True)
+    with pytest.raises(SpecError, match="1 or more, found 0"):
+        ensemble(constant(), 0)
+
+
+def test_several_classes_give_a_share_for_each_label(key):
+    model = unet(channels=(4, 8), num_classes=4)
+    images = jax.random.uniform(key, (1, 16, 16, 1))
+    params, state = model.init(key)
+    found = make_predict(model)(params, state, images)
+    logits = np.asarray(model.apply(params, state, images)[0], np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(found, shares[..., 1:], atol=1e-6)
+
+
+def pixelwise():
+    def apply(params, state, images, *, train=False, key=None):
+        return 3 * images - 1, state
+
+    return Model(lambda key: ({}, {}), apply)
+
+
+def position():
+    """A network that answers by the place in the picture, not by what is there."""
+
+    def apply(params, state, images, *, train=False, key=None):
+        rows, columns = jnp.indices(images.shape[1:3], dtype=jnp.float32)
+        return images + (0.1 * rows + 0.01 * columns)[None, ..., None], state
+
+    return Model(lambda key: ({}, {}), apply)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_views_of_a_pixelwise_network_agree(key, flip):
+    images = jax.random.normal(key, (1, 12, 10, 1))
+    plain = make_predict(pixelwise())({}, {}, images)
+    found = make_predict(pixelwise(), flip=flip, shift=2)({}, {}, images)
+    inner = np.s_[:, 2:-2, 2:-2]  # near the edge some views repeat it
+    np.testing.assert_allclose(found[inner], plain[inner], rtol=1e-6)
+
+
+def test_views_are_the_mean_over_moved_images():
+    images = jnp.zeros((1, 9, 9, 1))
+    found = make_predict(position(), shift=1)({}, {}, images)[0, 4, 4, 0]
+    steps = [(0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)]
+    logits = [0.1 * (4 + down) + 0.01 * (4 + right) for down, right in steps]
+    assert float(found) == pytest.approx(np.mean(1 / (1 + np.exp(-np.array(logits)))), rel=1e-6)
+
+
+def test_slices_come_with_their_neighbors():
+    images = jnp.arange(6.0)[:, None, None, None] * jnp.ones((6, 8, 8, 1))
+    found = arranged(unet(channels=(4, 8), in_channels=3), images)
+    np.testing.assert_array_equal(found[:, 0, 0], [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]])
+    assert arranged(unet_3d(channels=(4, 8)), images).shape == (1, 6, 8, 8, 1)
+    np.testing.assert_array_equal(arranged(unet(channels=(4, 8)), images), images)
+
+
+def test_slabs_fit_the_network():
+    for levels, flat in ((2, 0), (4, 0), (6, 0), (4, 2)):
+        model = unet_3d(channels=(2,) * levels, flat_levels=flat)
+        inner, around = slab(model)
+        assert (inner + 2 * around) % model.depth_stride == 0
+        assert inner + 2 * around >= 16
+        assert around >= 1
+    assert slab(unet(channels=(4, 8), in_channels=5)).around == 2
+
+
+def test_channels_without_a_middle_are_refused():
+    with pytest.raises(SpecError, match="odd number of channels"):
+        slab(unet(channels=(4, 8), in_channels=2))
+    with pytest.raises(SpecError, match="one channel, found in_channels=3"):
+        slab(unet_3d(channels=(4, 8), in_channels=3))
