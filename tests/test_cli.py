@@ -9,6 +9,7 @@ import pytest
 
 from lungmask_jax import cli, io, metrics, training, weights
 from lungmask_jax.phantoms import phantom
+from lungmask_jax.spec import PostprocessSpec
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +123,46 @@ def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_
     assert out.with_suffix(".checkpoint.npz").is_file()
     scan = str(tmp_path / "images" / "case0.nii.gz")
     assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    "network",
+    [["--option", "in_channels=3", "norm=batch"], ["--model", "unet_3d", "--option", "stem=4"]],
+    ids=["neighbors", "volumes"],
+)
+def test_networks_that_look_at_neighbors_train_and_segment_by_name(
+    training_set, tmp_path, network, capsys
+):
+    out = tmp_path / "mine.npz"
+    assert cli.main([*training_set, "-o", str(out), "--steps", "1", *network]) == 0
+    assert "calibrated on the slices held out" in capsys.readouterr().out
+    bundle = weights.load(out)
+    assert bundle.spec.model.options["channels"] == [4, 8]
+    assert bundle.spec.postprocess != PostprocessSpec(min_component_ml=5.0, fill_holes=True)
+    scan = str(tmp_path / "images" / "case0.nii.gz")
+    assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
+
+
+def test_options_that_do_not_fit_are_one_line(training_set, tmp_path, capsys):
+    out = ["-o", str(tmp_path / "a.npz")]
+    for option, message in (
+        ("in_channels=2", "odd number of channels"),
+        ("depth", "expected --option NAME=VALUE, found 'depth'"),
+        ("widths=3", "do not fit the model 'unet'"),
+    ):
+        assert cli.main([*training_set, *out, "--option", option]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):
+    scan = tmp_path / "scan.nii.gz"
+    io.save(phantom((6, 64, 64), disease=0.2).ct, scan)
+    words = ["segment", str(scan), "-o", str(tmp_path / "o"), "--uncertainty", "--weights"]
+    assert cli.main([*words, "lungs", "infection", "infection"]) == 0
+    doubt = io.load_mask(tmp_path / "o" / "scan_uncertainty.nii.gz")
+    assert 0 < doubt.array.max() <= 100
+    row = json.loads((tmp_path / "o" / "scan.json").read_text())
+    assert row["infection_model"].startswith("infection+infection ")
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(

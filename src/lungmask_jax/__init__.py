@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lungmask_jax import (
         augment,
+        calibration,
         data,
         errors,
         evaluation,
@@ -54,6 +55,7 @@ __all__ = [
     "Volume",
     "__version__",
     "augment",
+    "calibration",
     "data",
     "errors",
     "evaluation",

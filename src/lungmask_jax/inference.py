@@ -80,9 +80,8 @@ class Segmentation:
         Returns:
             ``(H, W, 3)`` uint8 RGB.
         """
-        return viz.montage(
-            self.ct, self.lungs, self.infection, count=count, title=title, caption=DISCLAIMER
-        )
+        shown = self.infection if self.lesions is None else self.lesions
+        return viz.montage(self.ct, self.lungs, shown, count=count, title=title, caption=DISCLAIMER)
 
     def save(self, directory: str | os.PathLike[str], *, name: str = "scan") -> list[Path]:
         """Writes the masks and the montage, each under a temporary name first.

@@ -74,6 +74,9 @@ def _add_segment(commands: Any) -> None:
     )
     segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     _add_weights(segment)
+    segment.add_argument(
+        "--uncertainty", action="store_true", help="also write how unsure the infection model is"
+    )
     _add_window(segment)
     segment.set_defaults(run=_run_segment)
 
@@ -93,12 +96,19 @@ def _add_train(commands: Any) -> None:
     train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
     train.add_argument("--lungs", default="lungs", help="lung model that finds the region")
     train.add_argument("--model", default="unet", help="architecture (default: unet)")
+    train.add_argument("--channels", nargs="+", type=int, help="features of the network's levels")
     train.add_argument(
-        "--channels", nargs="+", type=int, default=[32, 64, 128, 256], help="of the U-Net's levels"
+        "--option",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further ones of the architecture: in_channels=3 deep_supervision=true",
     )
     train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
     train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
-    train.add_argument("--loss", help="name of a loss (default: bce_dice)")
+    train.add_argument(
+        "--loss", help="name of a loss (default: bce_dice; dice_cross_entropy for several classes)"
+    )
     for name, kind in (("steps", int), ("batch-size", int), ("learning-rate", float)):
         train.add_argument(f"--{name}", type=kind, help="default: that of TrainSpec")
     train.add_argument("--accumulate", type=int, help="parts of a batch, to need less memory")
@@ -148,8 +158,8 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["lungs", "infection"],
         metavar="NAME",
-        help="a lung model and, if infection is wanted, an infection model: names or .npz files "
-        "(default: lungs infection)",
+        help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
+        "several of one target answer together (default: lungs infection)",
     )
 
 

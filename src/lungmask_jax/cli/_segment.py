@@ -52,7 +52,9 @@ def _one(
     window = tuple(options.window) if options.window else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ScanWarning)
-        result = inference.segment(path, weights=bundles, window=window, progress=step)
+        result = inference.segment(
+            path, weights=bundles, window=window, uncertainty=options.uncertainty, progress=step
+        )
     result.save(options.out, name=name)
     row = report.row(name, result)
     report.write_json(options.out / f"{name}.json", row)

@@ -14,7 +14,7 @@ import jax
 from jax.sharding import Mesh
 from rich.progress import Progress
 
-from lungmask_jax import __version__, data, inference, losses, training, viz, weights
+from lungmask_jax import __version__, calibration, data, inference, losses, training, viz, weights
 from lungmask_jax.cli._progress import bar
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError, nearest
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     """Trains as told; the bundle is written anew after every epoch."""
     if options.out.suffix != ".npz":
         raise SpecError(f"expected --out to end in .npz, found {options.out}")
-    spec, model = _train_spec(options), _model_spec(options)
+    model = _model_spec(options)
+    spec = _train_spec(options, weights.create_model(model))
     preprocess = _preset(options.preset or options.target)
     segmenter = SegmenterSpec(
         target=options.target,
@@ -52,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     for folder in filter(None, (options.out.parent, options.cache)):
         folder.mkdir(parents=True, exist_ok=True)
     with bar() as progress:
-        samples = _samples(train, preprocess, options, progress, "reading")
-        validation = _samples(held_out, preprocess, options, progress, "reading, held out")
+        samples = _samples(train, segmenter, options, progress, "reading")
+        validation = _samples(held_out, segmenter, options, progress, "reading, held out")
         progress.console.print(
             f"{len(train)} scans with {len(samples.images)} slices to learn from, "
             f"{len(held_out)} scans of other patients with {len(validation.images)} slices held out"
@@ -123,8 +124,28 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         progress.update(task, completed=epoch.step)
         progress.console.print(" ".join(f"{key} {value:.4g}" for key, value in log[-1].items()))
         _keep(run, epoch, log, data_checksum)
+    _calibrate(run, progress)
     progress.console.print(
         f"{run.out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {run.out}"
+    )
+
+
+def _calibrate(run: Run, progress: Progress) -> None:
+    """Calibration and threshold from the slices held out, into the best bundle there was."""
+    if not run.validation.masks.any():
+        return
+    bundle = weights.load(run.out)
+    model, images = bundle.model, run.validation.images
+    found = training.answers(images, model, bundle.params, bundle.state).sum(axis=-1)
+    truth = run.validation.masks > 0
+    numbers = calibration.fit([found], [truth])
+    likely = calibration.calibrated(found, numbers)
+    threshold = calibration.best_threshold([*likely], [*truth])
+    after = replace(bundle.spec.postprocess, calibration=numbers, threshold=threshold)
+    weights.save(run.out, replace(bundle.spec, postprocess=after), bundle.params, bundle.state)
+    progress.console.print(
+        f"calibrated on the slices held out: log-odds x {numbers[0]:.2f} {numbers[1]:+.2f}, "
+        f"threshold {threshold}"
     )
 
 
@@ -158,17 +179,18 @@ def _lines(log: Path) -> list[dict[str, float]]:
 
 def _samples(
     cases: Sequence[Case],
-    preprocess: PreprocessSpec,
+    segmenter: SegmenterSpec,
     options: argparse.Namespace,
     progress: Progress,
     title: str,
 ) -> Samples:
-    lung_model = weights.load(options.lungs) if preprocess.region == "lungs" else None
+    by_lungs = segmenter.preprocess.region == "lungs"
+    lung_model = weights.load(options.lungs) if by_lungs else None
     parts = []
     for case in progress.track(cases, description=title):
-        make = functools.partial(_prepared, case, preprocess, options, lung_model)
+        make = functools.partial(_prepared, case, segmenter, options, lung_model)
         if options.cache:
-            name = _cache_name(case, preprocess, options, lung_model)
+            name = _cache_name(case, segmenter, options, lung_model)
             parts.append(Samples.cached(options.cache / name, make))
         else:
             parts.append(make())
@@ -176,7 +198,7 @@ def _samples(
 
 
 def _prepared(
-    case: Case, preprocess: PreprocessSpec, options: argparse.Namespace, lung_model: Bundle | None
+    case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
 ) -> Samples:
     window = tuple(options.window) if options.window else None
     ct, masks = data.load_case(case, window=window)
@@ -185,18 +207,23 @@ def _prepared(
     lungs = None
     if lung_model is not None:
         lungs = inference.segment(ct, weights=[lung_model]).lungs
-    return Samples.of_scan(ct, masks[options.target], preprocess, lungs=lungs)
+    model = weights.create_model(segmenter.model)
+    return Samples.of_scan(
+        ct, masks[options.target], segmenter.preprocess, lungs=lungs, model=model
+    )
 
 
 def _cache_name(
-    case: Case, preprocess: PreprocessSpec, options: argparse.Namespace, lung_model: Bundle | None
+    case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
 ) -> str:
     """A file name that changes with anything the prepared slices depend on."""
     mask = case.lungs if options.target == "lungs" else case.infection
     files = [file for path in (case.image, mask) if path is not None for file in _files(path)]
+    model = weights.create_model(segmenter.model)
     facts = [
         __version__,
-        to_json(preprocess),
+        to_json(segmenter.preprocess),
+        [*slab(model), model.ndim, model.num_classes],
         options.target,
         options.window,
         lung_model and [lung_model.checksum, to_json(lung_model.spec)],
@@ -225,16 +252,26 @@ def _preset(name: str) -> PreprocessSpec:
 
 
 def _model_spec(options: argparse.Namespace) -> ModelSpec:
-    values: dict[str, Any] = {"channels": options.channels} if options.model == "unet" else {}
+    values: dict[str, Any] = {"channels": options.channels} if options.channels else {}
+    for text in options.option:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"expected --option NAME=VALUE, found {text!r}")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value  # a word, as in norm=batch
     return ModelSpec(name=options.model, options=values)
 
 
-def _train_spec(options: argparse.Namespace) -> TrainSpec:
+def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
     given = {
         name: getattr(options, name)
         for name in ("steps", "batch_size", "accumulate", "learning_rate", "loss", "seed")
         if getattr(options, name) is not None
     }
+    if model.num_classes > 1:
+        given.setdefault("loss", "dice_cross_entropy")
     rate = 0.5 if options.target == "lungs" else 0.0
     return TrainSpec(opacities=rate, gas=rate, **given)
 

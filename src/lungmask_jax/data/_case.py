@@ -46,7 +46,8 @@ def load_case(
     Returns:
         ``(ct, masks)``: the scan in HU; ``masks["lungs"]`` with 1 for the patient's right lung and
         2 for the left, told by where they lie whatever the file's convention (one label for both
-        stays 1); ``masks["infection"]`` with 0 and 1. Only masks that the case has are there.
+        stays 1); ``masks["infection"]`` with 0 and 1, or with 2 for consolidation where lesions are
+        told apart. Only masks that the case has are there.
 
     Raises:
         ScanError: A file cannot be used, or scan and mask differ in shape or place.
@@ -59,11 +60,12 @@ def load_case(
     """
     ct = io.load(case.image, window=window)
     masks = {}
-    for target, path, most in (("lungs", case.lungs, 2), ("infection", case.infection, 1)):
+    for target, path in (("lungs", case.lungs), ("infection", case.infection)):
         if path is not None:
             mask = io.load_mask(path)
             _check_same_place(ct, case.image, mask, path)
-            masks[target] = _checked_labels(mask, path, most)
+            _check_labels(mask, path)
+            masks[target] = _by_side(mask) if target == "lungs" else mask
     return ct, masks
 
 
@@ -81,13 +83,17 @@ def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None
         )
 
 
-def _checked_labels(mask: Volume, path: Path, most: int) -> Volume:
+def _check_labels(mask: Volume, path: Path) -> None:
     highest = int(mask.array.max())
-    if highest > most:
+    if highest > 2:
         raise ScanError(
-            f"expected labels 0 to {most}, found up to {highest} in {path}: make them 0, 1 (right) "
-            "and 2 (left) for lungs, 0 and 1 for infection"
+            f"expected labels 0 to 2, found up to {highest} in {path}: make them 0, 1 (right) and "
+            "2 (left) for lungs; 0 and 1 for infection, or 1 (ground glass) and 2 (consolidation)"
         )
+
+
+def _by_side(mask: Volume) -> Volume:
+    """Lungs with 1 for the patient's right and 2 for the left, whatever they were."""
     columns = np.arange(mask.shape[2])
     first, second = (_mean(columns, (mask.array == label).sum(axis=(0, 1))) for label in (1, 2))
     if first > second:

@@ -4,6 +4,7 @@ One pure, jitted step; the caller prints, stops and saves. Everything random com
 the number of the step, so a resumed run goes on as if it had not stopped.
 """
 
+from lungmask_jax.training._answers import answers
 from lungmask_jax.training._checkpoint import load_checkpoint, save_checkpoint
 from lungmask_jax.training._loop import Epoch, train
 from lungmask_jax.training._mesh import make_mesh
@@ -17,6 +18,7 @@ __all__ = [
     "Samples",
     "TrainState",
     "TrainStep",
+    "answers",
     "create_state",
     "load_checkpoint",
     "make_mesh",

@@ -6,7 +6,7 @@ step, so a resumed run goes on as if it had not stopped.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -17,8 +17,9 @@ from jax.sharding import Mesh
 
 from lungmask_jax import metrics
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.models import Model, make_predict
+from lungmask_jax.models import Model
 from lungmask_jax.spec import TrainSpec
+from lungmask_jax.training._answers import answers
 from lungmask_jax.training._mesh import divided, replicated
 from lungmask_jax.training._samples import Samples
 from lungmask_jax.training._step import TrainState, create_state, make_train_step
@@ -91,7 +92,7 @@ def train(
     """
     if not samples.weights.sum() > 0:
         raise ShapeError(f"expected weights above 0, found none in {len(samples.weights)} samples")
-    step, predict = make_train_step(model, spec, mesh=mesh), make_predict(model)
+    step = make_train_step(model, spec, mesh=mesh)
     now = create_state(model, spec) if start is None else start
     first, now = int(now.step), _everywhere(now, mesh)
     seen: list[jax.Array] = []
@@ -104,7 +105,7 @@ def train(
         waited += pause
         if number % spec.steps_per_epoch == 0 or number == spec.steps:
             mean = float(np.mean(jax.device_get(seen)))
-            score = _mean_dice(predict, now, validation, spec.batch_size)
+            score = _mean_dice(model, now, validation, spec.batch_size)
             yield Epoch(number, mean, score, time.perf_counter() - began, waited, now)
             seen, began, waited = [], time.perf_counter(), 0.0
 
@@ -160,21 +161,12 @@ def _chosen(samples: Samples, spec: TrainSpec, step: int) -> np.ndarray:
     return np.asarray(generator.choice(len(chances), spec.batch_size, replace=few, p=chances))
 
 
-def _mean_dice(
-    predict: Callable[[Any, Any, jax.Array], jax.Array],
-    now: TrainState,
-    validation: Samples | None,
-    batch_size: int,
-) -> float:
+def _mean_dice(model: Model, now: TrainState, validation: Samples | None, batch_size: int) -> float:
     if validation is None or not len(validation.images):
         return float("nan")
-    params, state = jax.device_put(jax.device_get((now.ema, now.state)))  # of this process alone
-    scores: list[float] = []
-    for first in range(0, len(validation.images), batch_size):
-        images = validation.images[first : first + batch_size]
-        count = len(images)
-        padded = np.pad(images, [(0, batch_size - count)] + [(0, 0)] * (images.ndim - 1))
-        found = np.asarray(predict(params, state, jnp.asarray(padded)))[:count].sum(axis=-1) > 0.5
-        truth = validation.masks[first : first + batch_size] > 0
-        scores += [metrics.dice(one, other) for one, other in zip(found, truth, strict=True)]
-    return float(np.mean(scores))
+    params, state = jax.device_get((now.ema, now.state))  # of this process alone
+    found = answers(validation.images, model, params, state, batch_size=batch_size).sum(-1) > 0.5
+    truth = validation.masks > 0
+    return float(
+        np.mean([metrics.dice(one, other) for one, other in zip(found, truth, strict=True)])
+    )

@@ -161,7 +161,8 @@ class Samples(NamedTuple):
         """
         if count == 1:
             return (self.masks > 0).astype(np.float16)[..., None]
-        return (self.masks[..., None] == np.arange(1, count + 1)).astype(np.float16)
+        found: np.ndarray = self.masks[..., None] == np.arange(1, count + 1)
+        return found.astype(np.float16)
 
     @property
     def checksum(self) -> str:

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lungmask_jax.models import Model, make_predict
+from lungmask_jax.models import Model
+from lungmask_jax.training._answers import answers
 from lungmask_jax.training._samples import Samples
-
-_BATCH = 4
 
 
 def taught(
@@ -31,20 +28,14 @@ def taught(
         Samples with masks of float16, a channel for each label.
 
     Example:
+        >>> import jax
         >>> from lungmask_jax.models import unet
         >>> model = unet(channels=(4, 8))
         >>> teacher = model.init(jax.random.key(0))
         >>> taught(np.zeros((2, 16, 16, 1), np.float32), model, *teacher).masks.shape
         (2, 16, 16, 1)
     """
-    predict = make_predict(model, flip=True)
-    params, state = jax.device_put((params, state))
-    found = np.zeros((*images.shape[:-1], max(model.num_classes - 1, 1)), np.float16)
-    for first in range(0, len(images), _BATCH):
-        batch = images[first : first + _BATCH]
-        full = np.zeros((_BATCH, *images.shape[1:]), np.float32)
-        full[: len(batch)] = batch
-        upright = predict(params, state, jnp.asarray(full))
-        upside_down = predict(params, state, jnp.asarray(full[..., ::-1, :, :]))[..., ::-1, :, :]
-        found[first : first + _BATCH] = ((upright + upside_down) / 2)[: len(batch)]
-    return Samples(images, found, np.full(len(images), weight, np.float64))
+    upright = answers(images, model, params, state, flip=True)
+    turned = answers(images[..., ::-1, :, :], model, params, state, flip=True)
+    found = (upright + turned[..., ::-1, :, :]) / 2
+    return Samples(images, found.astype(np.float16), np.full(len(images), weight, np.float64))

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lungmask_jax.errors import SpecError
-from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.viz._canvas import SMALLEST, Color, canvas, fitting_height, text, text_width
 from lungmask_jax.viz._slices import (
-    INFECTION_COLOR,
+    LESION_COLORS,
     LUNG_COLORS,
     WINDOW,
     busiest,
@@ -58,7 +58,7 @@ def montage(
     Args:
         ct: In HU.
         lungs: Labels 1 (right) and 2 (left); without them the whole scan is shown.
-        infection: What is not 0 counts.
+        infection: 1, or 1 for ground glass and 2 for consolidation.
         count: Tiles at most, the coronal view included; it is left out of scans of few slices.
         columns: Tiles side by side; by default what comes nearest to a page.
         title: Above the tiles, left of the legend.
@@ -223,8 +223,11 @@ def _legend(scan: _Scan, size: int) -> np.ndarray:
     names: list[tuple[str, Color]] = []
     if scan.lungs is not None:
         names += [("right lung", LUNG_COLORS[RIGHT]), ("left lung", LUNG_COLORS[LEFT])]
-    if scan.infection is not None:
-        names += [("infection", INFECTION_COLOR)]
+    if scan.infection is not None and scan.infection.array.max(initial=0) < CONSOLIDATION:
+        names += [("infection", LESION_COLORS[GROUND_GLASS])]
+    elif scan.infection is not None:
+        names += [("ground glass", LESION_COLORS[GROUND_GLASS])]
+        names += [("consolidation", LESION_COLORS[CONSOLIDATION])]
     parts = [canvas(3 * size, 0, _BLACK)]
     for name, color in names:
         part = canvas(3 * size, 4 * size + text_width(name, size), _BLACK)

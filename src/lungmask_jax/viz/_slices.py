@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 
 from lungmask_jax.errors import ShapeError, SpecError
-from lungmask_jax.labels import LEFT, RIGHT
-from lungmask_jax.viz._canvas import SKY_BLUE, VERMILION, YELLOW, Color
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
+from lungmask_jax.viz._canvas import PURPLE, SKY_BLUE, VERMILION, YELLOW, Color
 from lungmask_jax.volume import Volume
 
 __all__ = [
-    "INFECTION_COLOR",
+    "LESION_COLORS",
     "LUNG_COLORS",
     "WINDOW",
     "busiest",
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 LUNG_COLORS: dict[int, Color] = {RIGHT: SKY_BLUE, LEFT: YELLOW}
-INFECTION_COLOR = VERMILION
+LESION_COLORS: dict[int, Color] = {GROUND_GLASS: VERMILION, CONSOLIDATION: PURPLE}
 WINDOW = (-1350.0, 150.0)
 
 _FINER = 4
@@ -67,7 +67,7 @@ def overlay(
     Args:
         ct: In HU.
         lungs: Labels 1 (right) and 2 (left); not drawn if missing.
-        infection: What is not 0 counts; not drawn if missing.
+        infection: 1, or 1 for ground glass and 2 for consolidation; not drawn if missing.
         index: Which slice, from 0 at the feet; by default the one with most infection, else most
             lung, else the middle one.
         window: ``(low, high)`` HU that become black and white.
@@ -142,10 +142,12 @@ def _layers(
     lungs: np.ndarray | None, infection: np.ndarray | None, shape: tuple[int, int], alpha: float
 ) -> Iterable[tuple[np.ndarray, Color]]:
     """What covers which share of each pixel in which color, from the bottom up."""
-    if infection is not None and infection.any():
-        fine = _fine(infection != 0, shape)
-        yield alpha * _coarse(fine, shape), INFECTION_COLOR
-        yield _coarse(_outline(fine), shape), INFECTION_COLOR
+    if infection is not None:
+        for label, color in LESION_COLORS.items():
+            if (infection == label).any():
+                fine = _fine(infection == label, shape)
+                yield alpha * _coarse(fine, shape), color
+                yield _coarse(_outline(fine), shape), color
     if lungs is not None:
         for label, color in LUNG_COLORS.items():
             if (lungs == label).any():
