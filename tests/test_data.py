@@ -252,11 +252,18 @@ def test_one_label_for_both_lungs_stays(tmp_path: Path) -> None:
     assert masks["lungs"].array.max() == 1
 
 
+def test_lesions_by_type_keep_their_labels(tmp_path: Path) -> None:
+    image = scan(tmp_path / "ct.nii")
+    lesions = mask(tmp_path / "m.nii", {1: slice(6, 8), 2: slice(1, 3)})  # as lungs it would swap
+    _, masks = load_case(Case("a", image, infection=lesions))
+    np.testing.assert_array_equal(masks["infection"].array, io.load_mask(lesions).array)
+
+
 def test_joint_mask_as_lungs_or_infection_is_refused(tmp_path: Path) -> None:
     image, joint = scan(tmp_path / "ct.nii"), mask(tmp_path / "m.nii", {3: slice(1, 2)})
     with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
         load_case(Case("a", image, lungs=joint))
-    with pytest.raises(ScanError, match="expected labels 0 to 1, found up to 3"):
+    with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
         load_case(Case("a", image, infection=joint))
 
 

@@ -24,8 +24,8 @@ __all__ = ["DISCLAIMER", "Progress", "Segmentation", "labels", "probabilities", 
 
 DISCLAIMER = "Research use only. Not a medical device."
 
-Give: TypeAlias = Literal["labels", "probabilities", "unsure"]
-_DTYPES: Final[Mapping[Give, tuple[type, ...]]] = {
+_Give: TypeAlias = Literal["labels", "probabilities", "unsure"]
+_DTYPES: Final[Mapping[_Give, tuple[type, ...]]] = {
     "labels": (np.uint8,),
     "probabilities": (np.float32,),
     "unsure": (np.uint8, np.uint8),
@@ -68,7 +68,7 @@ class Segmentation:
         Returns:
             A flat dict, fit for JSON and CSV.
         """
-        return quantify.measures(self.lungs, self.infection, self.lesions)
+        return quantify.measures(self.lungs, self.infection, lesions=self.lesions)
 
     def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
         """A montage of slices with the masks drawn on them.
@@ -260,13 +260,13 @@ def _found(
     unsure: bool = False,
 ) -> _Found:
     box = preprocess.region(ct, bundle.spec.preprocess, lungs)
-    give: Give = "unsure" if unsure else "labels"
+    give: _Give = "unsure" if unsure else "labels"
     found = [ct.with_array(one) for one in _in_batches(bundle, ct, box, progress, give=give)]
     return _Found(found[0], found[1] if unsure else None)
 
 
 def _in_batches(
-    bundle: Bundle, ct: Volume, box: Box, progress: Progress | None, *, give: Give
+    bundle: Bundle, ct: Volume, box: Box, progress: Progress | None, *, give: _Give
 ) -> tuple[np.ndarray, ...]:
     """The answers for all slices, in batches of one fixed shape."""
     params, state = jax.device_put((bundle.params, bundle.state))
@@ -293,7 +293,7 @@ def _answers(
     *,
     model: Model,
     spec: SegmenterSpec,
-    give: Give,
+    give: _Give,
 ) -> tuple[jax.Array, ...]:
     """What is asked for, on the grid of the inner slices."""
     around = slab(model).around

@@ -15,7 +15,7 @@ SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 
 
 def measures(
-    lungs: Volume, infection: Volume | None = None, lesions: Volume | None = None
+    lungs: Volume, infection: Volume | None = None, *, lesions: Volume | None = None
 ) -> dict[str, float | str]:
     """Volumes in millilitres, infected shares in percent, and the severity class.
 
