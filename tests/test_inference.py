@@ -240,6 +240,23 @@ def test_probabilities_are_calibrated_as_the_bundle_says(scan):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
+    ct = np.full((40, 32, 32), 0, np.int16)
+    ct[16:20, 4:20, 3:12] = -900
+    lungs, infection = threshold_bundle(hu=-500.0), threshold_bundle("infection", hu=-500.0)
+    looked = []
+    run = inference._answers
+
+    def counted(params, state, batch, box, **options):
+        looked.append(options["spec"].target)
+        return run(params, state, batch, box, **options)
+
+    monkeypatch.setattr(inference, "_answers", counted)
+    result = inference.segment(Volume(ct), weights=[lungs, infection])
+    assert (looked.count("lungs"), looked.count("infection")) == (10, 1)
+    np.testing.assert_array_equal(result.infection.array > 0, ct == -900)
+
+
 class Neighborly:
     """A network that answers with the mean over a slice and its neighbors, or over a volume."""
 

@@ -285,6 +285,8 @@ def test_labels_join_shares_as_shares():
     one = Samples.joined([labels, Samples.of(images, np.full((1, 4, 4, 1), 0.5))])
     np.testing.assert_array_equal(one.masks[:, 0, 0, 0], [1, 0.5])
     assert Samples.joined([labels, labels]).masks.dtype == np.uint8
+    with pytest.raises(ShapeError, match="samples to join, found none"):
+        Samples.joined([])
 
 
 def scan(slices=5, rows=40, columns=36):

@@ -188,7 +188,7 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
         lungs: Lungs of the same scan, for a model whose region is the lungs.
 
     Returns:
-        ``(slices, rows, columns)`` float32 in [0, 1].
+        ``(slices, rows, columns)`` float32 in [0, 1]; 0 far from the given lungs.
 
     Raises:
         SpecError: The model wants the lungs and none are given.
@@ -200,7 +200,7 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
         (1, 96, 96)
     """
     box = preprocess.region(_checked(ct), bundle.spec.preprocess, lungs)
-    return _in_batches(bundle, ct, box, None, give="probabilities")[0]
+    return _in_batches(bundle, ct, box, None, lungs=lungs, give="probabilities")[0]
 
 
 def labels(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> Volume:
@@ -261,24 +261,32 @@ def _found(
 ) -> _Found:
     box = preprocess.region(ct, bundle.spec.preprocess, lungs)
     give: _Give = "unsure" if unsure else "labels"
-    found = [ct.with_array(one) for one in _in_batches(bundle, ct, box, progress, give=give)]
+    arrays = _in_batches(bundle, ct, box, progress, lungs=lungs, give=give)
+    found = [ct.with_array(array) for array in arrays]
     return _Found(found[0], found[1] if unsure else None)
 
 
 def _in_batches(
-    bundle: Bundle, ct: Volume, box: Box, progress: Progress | None, *, give: _Give
+    bundle: Bundle,
+    ct: Volume,
+    box: Box,
+    progress: Progress | None,
+    *,
+    lungs: Volume | None,
+    give: _Give,
 ) -> tuple[np.ndarray, ...]:
-    """The answers for all slices, in batches of one fixed shape."""
+    """The answers for all slices, in batches of one shape; those without lung are passed over."""
     params, state = jax.device_put((bundle.params, bundle.state))
     corners = jnp.asarray(box, jnp.float32)
     together = slab(bundle.model)
     spec = replace(bundle.spec, card={})  # the rest is part of the compiled program
     results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in _DTYPES[give])
     _, rows, columns = ct.shape
+    run = functools.partial(_answers, params, state, model=bundle.model, spec=spec, give=give)
     for where, batch in preprocess.batches(ct.array, together.inner, around=together.around):
-        answers = _answers(params, state, batch, corners, model=bundle.model, spec=spec, give=give)
-        for result, answer in zip(results, answers, strict=True):
-            result[where] = np.asarray(answer)[: where.stop - where.start, :rows, :columns]
+        if lungs is None or lungs.array[where].any():
+            for result, answer in zip(results, run(batch, corners), strict=True):
+                result[where] = np.asarray(answer)[: where.stop - where.start, :rows, :columns]
         if progress is not None:
             progress(bundle.spec.target, where.stop, len(ct))
     return results

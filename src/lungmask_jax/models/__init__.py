@@ -4,6 +4,7 @@ A network is a `Model`, a pair of pure functions. Images are ``(N, H, W, C)`` fl
 ``(N, D, H, W, C)``, roughly in [0, 1]; logits are float32 of the same spatial shape.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -74,9 +75,10 @@ def create(name: str, **options: Any) -> Model:
     """
     build = registry[name]
     try:
-        return build(**options)
+        inspect.signature(build).bind(**options)
     except TypeError as error:
         raise SpecError(f"the options {options} do not fit the model {name!r}: {error}") from error
+    return build(**options)
 
 
 def names() -> list[str]:

@@ -178,7 +178,12 @@ class Samples(NamedTuple):
 
         Returns:
             The samples one after the other; labels become shares where others are such.
+
+        Raises:
+            ShapeError: There is no set.
         """
+        if not parts:
+            raise ShapeError("expected samples to join, found none")
         count = max((part.masks.shape[-1] for part in parts if part.soft), default=0)
         if count:
             parts = [
