@@ -36,7 +36,15 @@ from lungmask_jax import (
     weights,
 )
 from lungmask_jax.models import Model
-from lungmask_jax.spec import PRESETS, ModelSpec, PostprocessSpec, SegmenterSpec, TrainSpec, to_json
+from lungmask_jax.spec import (
+    PRESETS,
+    ModelSpec,
+    PostprocessSpec,
+    SegmenterSpec,
+    TrainSpec,
+    from_json,
+    to_json,
+)
 from lungmask_jax.training import Samples
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
@@ -115,15 +123,19 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to share the work")
     parser.add_argument("--scores", type=Path, nargs="+", help="JSON files of a cross-validation")
     parser.add_argument("--steps", type=int, help="fewer, for a trial")
-    parser.add_argument("--network", help="another one by name, for a comparison")
-    parser.add_argument("--size", type=int, help="side of its images, for a comparison")
+    compare = parser.add_argument_group("for a comparison of networks, smaller and quicker")
+    compare.add_argument("--network", help='JSON: {"name": "unet", "options": {"in_channels": 3}}')
+    compare.add_argument("--size", type=int, help="side of its images")
+    compare.add_argument("--batch-size", type=int, help="images, or volumes of 16 slices, a step")
+    compare.add_argument("--sources", nargs="+", help="learn and judge on these alone")
     parser.add_argument("--start", help="bundle to go on from")
     parser.add_argument("--unlabelled", action="store_true", help="which labels more slices, too")
     options = parser.parse_args()
     spec = SECOND if options.start else SPECS[options.target]
-    spec = replace(spec, steps=options.steps) if options.steps else spec
+    spec = replace(spec, steps=options.steps or spec.steps)
+    spec = replace(spec, batch_size=options.batch_size or spec.batch_size)
     if options.network:
-        MODELS[options.target] = ModelSpec(name=options.network)
+        MODELS[options.target] = from_json(options.network, ModelSpec)
     if options.size:
         small = replace(PREPROCESS[options.target], size=(options.size, options.size))
         PREPROCESS[options.target] = small
@@ -134,6 +146,8 @@ def main() -> None:
         saved(options.out, weights.load(options.out), {"scores": summary(scores)})
         return
     items = list(ITEMS[options.target](options.data))
+    if options.sources:
+        items = [item for item in items if item.source in options.sources]
     start = Start(options.start, options.data if options.unlabelled else None)
     if options.action == "train":
         log = options.out.with_suffix(".jsonl")
