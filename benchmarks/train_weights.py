@@ -8,8 +8,9 @@ and the same with ``infection``, which needs the lung model of the library. DIR 
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
 each fold, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled`` that bundle also labels
-slices without labels, and they are learned from too. ``card`` puts the scores of a
-cross-validation, and the post-processing as it is here, into a bundle.
+slices without labels, and they are learned from too. ``calibrate`` tells what calibration and a threshold would do to
+each fold of a cross-validation that were chosen on the others; ``--start`` names the bundles. ``card``
+puts the scores of a cross-validation, and the post-processing as it is here, into a bundle.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungmask_jax import (
+    calibration,
     inference,
     io,
     labels,
@@ -116,7 +118,7 @@ FRESH = Start()
 def main() -> None:
     """Trains or cross-validates, as told on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["train", "cross-validate", "card"])
+    parser.add_argument("action", choices=["train", "cross-validate", "calibrate", "card"])
     parser.add_argument("target", choices=["lungs", "infection"])
     parser.add_argument("--data", type=Path, help="folder with the data sets")
     parser.add_argument("--out", type=Path, required=True, help="bundle, or JSON file of scores")
@@ -145,6 +147,9 @@ def main() -> None:
             scores |= json.loads(path.read_text())
         saved(options.out, weights.load(options.out), {"scores": summary(scores)})
         return
+    if options.action == "calibrate":
+        calibrate(options.out, options.start, list(semiseg(options.data)))
+        return
     items = list(ITEMS[options.target](options.data))
     if options.sources:
         items = [item for item in items if item.source in options.sources]
@@ -166,6 +171,56 @@ def saved(path: Path, bundle: Bundle, more: dict[str, Any]) -> None:
     card = CARDS[target] | {"training": json.loads(to_json(SPECS[target]))} | more
     spec = replace(bundle.spec, postprocess=POSTPROCESS[target], card=card)
     weights.save(path, spec, bundle.params, bundle.state)
+
+
+def calibrate(path: Path, bundles: str, items: Sequence[Item]) -> None:
+    """Calibration and threshold from a cross-validation, judged on each fold by the others."""
+    found, truth, fold = {}, {}, {}
+    for number, held in enumerate(grouped(items, FOLDS["infection"])):
+        bundle = weights.load(Path(bundles.format(fold=number)))
+        plain = replace(bundle.spec.postprocess, calibration=(1.0, 0.0))
+        whole = replace(bundle.spec.preprocess, region="full")
+        bundle = replace(bundle, spec=replace(bundle.spec, postprocess=plain, preprocess=whole))
+        for item in items:
+            if item.group in held:
+                found[item.name] = inference.probabilities(item.ct, bundle)[0]
+                truth[item.name], fold[item.name] = item.mask.array[0] > 0, number
+    lines = []
+    for number in range(FOLDS["infection"]):
+        numbers, threshold = chosen(found, truth, [name for name in found if fold[name] != number])
+        for name in found:
+            if fold[name] == number:
+                lines.append(judged(found[name], truth[name], numbers, threshold))
+        print(f"fold {number}: log-odds x {numbers[0]:.2f} {numbers[1]:+.2f}, above {threshold}")
+    means = {key: float(np.mean([line[key] for line in lines])) for key in lines[0]}
+    path.write_text(json.dumps(means, indent=1) + "\n")
+    print(json.dumps(means, indent=1))
+
+
+def chosen(
+    found: dict[str, np.ndarray], truth: dict[str, np.ndarray], names: Sequence[str]
+) -> tuple[tuple[float, float], float]:
+    """Calibration, and the best threshold after it."""
+    maps, masks = [found[name] for name in names], [truth[name] for name in names]
+    numbers = calibration.fit(maps, masks)
+    likely = [calibration.calibrated(one, numbers) for one in maps]
+    return numbers, calibration.best_threshold(likely, masks)
+
+
+def judged(
+    found: np.ndarray, truth: np.ndarray, numbers: tuple[float, float], threshold: float
+) -> dict[str, float]:
+    """What calibration and threshold do to one slice that they were not chosen on."""
+    likely = calibration.calibrated(found, numbers)
+    return {
+        "Dice": metrics.dice(likely > threshold, truth),
+        "Brier score before": metrics.brier(found, truth),
+        "Brier score": metrics.brier(likely, truth),
+        "calibration error before": metrics.calibration_error(found, truth),
+        "calibration error": metrics.calibration_error(likely, truth),
+        "mean Dice over 256 thresholds before": metrics.threshold_curves(found, truth).dice.mean(),
+        "mean Dice over 256 thresholds": metrics.threshold_curves(likely, truth).dice.mean(),
+    }
 
 
 def trained(
