@@ -165,6 +165,21 @@ def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):
     assert row["infection_model"].startswith("infection+infection ")
 
 
+def test_the_log_is_as_fine_as_it_is_asked_for(training_set, tmp_path):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "3", "--steps-per-epoch", "2"]
+    assert cli.main(words) == 0
+    assert [line["step"] for line in log_of(out)] == [2, 3]
+
+
+def test_lines_in_a_file_were_broken_after_eighty_characters(training_set, tmp_path, capsys):
+    out = tmp_path / ("a" * 80 + ".npz")
+    assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}" in lines
+    assert "" not in lines
+
+
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     training_set, tmp_path, monkeypatch, capsys
 ):

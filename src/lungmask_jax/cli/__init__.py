@@ -109,8 +109,10 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--loss", help="name of a loss (default: bce_dice; dice_cross_entropy for several classes)"
     )
-    for name, kind in (("steps", int), ("batch-size", int), ("learning-rate", float)):
-        train.add_argument(f"--{name}", type=kind, help="default: that of TrainSpec")
+    for name in ("steps", "batch-size"):
+        train.add_argument(f"--{name}", type=int, help="default: that of TrainSpec")
+    train.add_argument("--learning-rate", type=float, help="default: that of TrainSpec")
+    train.add_argument("--steps-per-epoch", type=int, help="from one line of the log to the next")
     train.add_argument("--accumulate", type=int, help="parts of a batch, to need less memory")
     train.add_argument("--devices", type=int, help="GPUs or TPU cores that share each batch")
     train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")

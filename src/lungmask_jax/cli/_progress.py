@@ -2,18 +2,26 @@
 
 from collections.abc import Callable, Mapping
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 __all__ = ["bar", "stepper", "summary"]
 
 
 def bar() -> Progress:
-    """A progress bar that leaves nothing behind; print through its console."""
+    """A progress bar that leaves nothing behind; print through its console.
+
+    In a file or a pipe there is no bar, and no line is broken.
+    """
+    console = Console()
+    console.soft_wrap = not console.is_terminal
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

@@ -34,6 +34,8 @@ from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
 
+_GIVEN = ("steps", "steps_per_epoch", "batch_size", "accumulate", "learning_rate", "loss", "seed")
+
 
 def run(options: argparse.Namespace) -> int:
     """Trains as told; the bundle is written anew after every epoch."""
@@ -265,11 +267,7 @@ def _model_spec(options: argparse.Namespace) -> ModelSpec:
 
 
 def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
-    given = {
-        name: getattr(options, name)
-        for name in ("steps", "batch_size", "accumulate", "learning_rate", "loss", "seed")
-        if getattr(options, name) is not None
-    }
+    given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
     if model.num_classes > 1:
         given.setdefault("loss", "dice_cross_entropy")
     rate = 0.5 if options.target == "lungs" else 0.0
