@@ -72,6 +72,14 @@ def test_two_series_of_one_patient_share_the_patient(tmp_path: Path) -> None:
     assert first.patient == second.patient == "radiopaedia_org_covid-19-pneumonia-10"
 
 
+def test_a_column_tells_whose_scans_are_one_patients(tmp_path: Path) -> None:
+    rows = [kaggle(tmp_path, f"{name}.nii") for name in ("may", "june", "other")]
+    whose = zip(["ann,", "ann,", ","], rows, strict=True)
+    (tmp_path / "metadata.csv").write_text("patient," + HEADER + "".join(a + b for a, b in whose))
+    cases = read_metadata(tmp_path / "metadata.csv")
+    assert [case.patient for case in cases] == ["ann", "ann", "other"]
+
+
 def test_shifted_rows_are_all_reported_with_their_number(tmp_path: Path) -> None:
     good = kaggle(tmp_path)
     fields = good.strip().split(",")

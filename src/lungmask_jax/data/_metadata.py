@@ -29,7 +29,8 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
     Its columns are ``ct_scan``, ``lung_mask``, ``infection_mask`` and ``lung_and_infection_mask``
     (not used); each path is looked for beside the file, without the leading folders that are not
     there. Copies of this list are around with fields missing, so that a mask stands where the CT
-    should: every row is checked before any is returned.
+    should: every row is checked before any is returned. A column ``patient``, if there is one, says
+    whose scan it is.
 
     Args:
         path: The file.
@@ -64,7 +65,10 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
             f"expected a CT and its masks in every row of {path}, found "
             f"{'; '.join(problems) or 'no rows'}: correct the file"
         )
-    return [_case({column: file for column, file in row.items() if file}) for row in files]
+    return [
+        _case({column: file for column, file in found.items() if file}, _patient(header, row))
+        for row, found in zip(rows, files, strict=True)
+    ]
 
 
 class Row(NamedTuple):
@@ -128,7 +132,11 @@ def _found(text: str, folder: Path) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _case(files: Mapping[str, Path]) -> Case:
+def _patient(header: Row, row: Row) -> str:
+    return dict(zip(header.fields, row.fields, strict=True)).get("patient", "")
+
+
+def _case(files: Mapping[str, Path], whose: str) -> Case:
     scan = files["ct_scan"]
     lungs, infection = files.get("lung_mask"), files.get("infection_mask")
-    return Case(stem(scan.name), scan, lungs, infection, patient(stem(scan.name)))
+    return Case(stem(scan.name), scan, lungs, infection, whose or patient(stem(scan.name)))
