@@ -1,5 +1,7 @@
 """Sphinx: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``; needs no network."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -8,6 +10,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import lungmask_jax
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `executed`, which runs the tutorial
 
 project = "lungmask_jax"
 author = "The lungmask_jax developers"
@@ -20,6 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "executed",
 ]
 exclude_patterns = ["_build"]
 suppress_warnings = ["config.cache"]
@@ -45,8 +50,10 @@ maximum_signature_line_length = 88
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.output) > div.highlight > pre"
 
 html_theme = "furo"
+html_static_path = ["_static"]
 html_title = f"lungmask_jax {version}"
 html_show_sphinx = False
 

@@ -1,4 +1,7 @@
-"""The documentation: examples run, commands parse, links resolve, no public name is missing."""
+"""The documentation: examples run, commands parse, links resolve, no public name is missing.
+
+The tutorial's blocks, ``{python}`` and ``{bash}``, run when the pages are built, not here.
+"""
 
 import doctest
 import importlib
@@ -6,6 +9,8 @@ import io
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +29,7 @@ def fenced(page: Path, language: str) -> str:
     """The lines inside fences of a language; the others are blank, so that numbers hold."""
     lines, inside = [], ""
     for line in page.read_text(encoding="utf-8").splitlines():
-        fence = re.fullmatch(r"```(\S*)", line)
+        fence = re.fullmatch(r"```(\S*)( \S+)?", line)
         if fence:
             inside = "" if inside else fence[1] or "text"
         lines.append(line if inside == language and not fence else "")
@@ -52,7 +57,8 @@ def test_examples_run(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", with_fences("bash", "lungmask-jax "), ids=page_name)
 def test_commands_parse(page):
-    lines = re.split(r"\n|&&", fenced(page, "bash").replace("\\\n", " "))
+    text = "\n".join([fenced(page, "bash"), fenced(page, "{bash}")])
+    lines = re.split(r"\n|&&|>", text.replace("\\\n", " "))
     words = [shlex.split(line, comments=True) for line in lines]
     for program, *arguments in filter(None, words):
         if program == "lungmask-jax":
@@ -72,6 +78,54 @@ def test_every_public_name_is_in_the_api_pages(name):
     page = (ROOT / "docs" / "api" / f"{name}.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\.\. auto(?:class|function|data):: (\S+)$", page, re.MULTILINE)
     assert set(documented) >= {f"{module.__name__}.{each}" for each in public_names(module)}
+
+
+def built(folder: Path, *blocks: str) -> tuple[int, str]:
+    """The exit code and the page, or the error, of blocks that the build of a page runs."""
+    pytest.importorskip("myst_parser")
+    fences = [f"```{block}\n```" for block in blocks]
+    (folder / "index.md").write_text("\n\n".join(["# Page", *fences]), encoding="utf-8")
+    (folder / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'docs')!r})\n"
+        "extensions = ['myst_parser', 'executed']\n"
+    )
+    words = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(folder), str(folder / "out")]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8")
+    page = folder / "out" / "index.html"
+    return done.returncode, page.read_text("utf-8") if page.is_file() else done.stderr
+
+
+def test_blocks_of_a_page_run_in_order_and_show_what_they_print(tmp_path):
+    make = (
+        "import numpy as np, lungmask_jax as lj\n"
+        "lj.viz.save_png(np.zeros((4, 4, 3), np.uint8), 'made.png')\n"
+        "number = 6"
+    )
+    count = "ls *.png\nlungmask-jax --version"
+    code, page = built(
+        tmp_path, f"{{python}}\n{make}", "{python}\nprint(number * 7)", f"{{bash}}\n{count}",
+        "{made} made.png",
+    )  # fmt: skip
+    assert code == 0, page
+    for text in ("42\n", "made.png\n", f"lungmask-jax {lungmask_jax.__version__}\n"):
+        assert text in page
+    assert (tmp_path / "out/_images/made.png").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["conf.py", "index.md", "out"]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("{python}\nprint('so far')\n1 / 0", "ZeroDivisionError"),
+        ("{bash}\necho so far\nfalse\necho not reached", "exit code 1\n"),
+        ("{bash}\nlungmask-jax nothing", "invalid choice"),
+        ("{made} nothing.png", "expected an image"),
+    ],
+)
+def test_a_block_that_fails_ends_the_build_of_the_pages(tmp_path, block, message):
+    code, error = built(tmp_path, block)
+    assert code != 0
+    assert message in error
 
 
 def public_names(module) -> list[str]:
