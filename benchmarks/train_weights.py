@@ -7,10 +7,11 @@
 and the same with ``infection``, which needs the lung model of the library. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
-each fold, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled`` that bundle also labels
-slices without labels, and they are learned from too. ``calibrate`` tells what calibration and a threshold would do to
-each fold of a cross-validation that were chosen on the others; ``--start`` names the bundles. ``card``
-puts the scores of a cross-validation, and the post-processing as it is here, into a bundle.
+each fold, as in ``--start infection_fold{fold}.npz``; for infection it then learns the types of
+lesions. With ``--unlabelled`` that bundle also labels slices without labels, and they are learned
+from too. ``calibrate`` tells what calibration and a threshold would do to each fold of a
+cross-validation that were chosen on the others; ``--start`` names the bundles. ``card`` puts the
+scores of a cross-validation, and the post-processing as it is here, into a bundle.
 """
 
 import argparse
