@@ -63,7 +63,7 @@ SPECS = {
     "infection": TrainSpec(steps=2000, batch_size=4, learning_rate=2e-3),
 }
 SECOND = replace(  # goes on from a bundle, and learns the types of lesions
-    SPECS["infection"], steps=800, learning_rate=1e-3, loss="dice_cross_entropy"
+    SPECS["infection"], steps=600, learning_rate=1e-3, loss="nested_bce_dice"
 )
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {

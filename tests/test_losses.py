@@ -17,7 +17,7 @@ from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError
 from lungmask_jax.losses._centerline import skeleton
 
 NAMES = losses.names()
-CLASSES = ["cross_entropy", "dice_cross_entropy", "lovasz_softmax"]
+CLASSES = ["cross_entropy", "dice_cross_entropy", "lovasz_softmax", "nested_bce_dice"]
 CHANNELS = [name for name in NAMES if name not in CLASSES]
 # a pixel that gets better may move the skeleton, or the boundary, to where more is wrong
 MONOTONE = [name for name in NAMES if name not in ("cldice", "hausdorff_dt")]
@@ -275,6 +275,32 @@ def test_a_softmax_of_two_is_a_sigmoid(seed):
     np.testing.assert_allclose(compiled("cross_entropy")(two, both), expected, rtol=1e-5)
 
 
+@settings(max_examples=5)
+@given(seeds)
+def test_nested_regions_are_what_their_shares_add_up_to(seed):
+    logits, _ = drawn(seed, (2, 3, 4, 3))
+    labels = np.random.default_rng(seed).integers(0, 3, (2, 3, 4))
+    shares = np.exp(np.asarray(logits, np.float64))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    found = np.stack([shares[..., 1:].sum(-1), shares[..., 2]], axis=-1)
+    truth = np.stack([labels > 0, labels > 1], axis=-1)
+    entropy = -np.log(np.where(truth, found, 1 - found)).mean(axis=(1, 2, 3))
+    overlap, total = (found * truth).sum((1, 2)), (found + truth).sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / (total + 1)
+    expected = compiled("nested_bce_dice")(logits, jax.nn.one_hot(labels, 3))
+    np.testing.assert_allclose(expected, entropy + dice.mean(axis=-1), rtol=1e-4)
+
+
+@settings(max_examples=5)
+@given(seeds)
+def test_one_nested_region_is_a_sigmoid(seed):
+    logits, targets = drawn(seed, (2, 3, 4, 1))
+    two = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
+    both = jnp.concatenate([1 - targets, targets], axis=-1)
+    expected = compiled("bce_dice")(logits, targets)
+    np.testing.assert_allclose(compiled("nested_bce_dice")(two, both), expected, rtol=1e-5)
+
+
 @settings(max_examples=10)
 @given(seeds)
 def test_losses_of_hard_masks_agree_with_optax(seed):
@@ -475,7 +501,7 @@ def test_losses_agree_with_monai_and_smp(case, call, values):
 
 def test_the_peers_have_seen_every_loss_but_plain_sums():
     seen = {options_of(call)[0] for case in REFERENCES["cases"].values() for call in case["losses"]}
-    assert set(NAMES) - seen == {"bce_dice"}
+    assert set(NAMES) - seen == {"bce_dice", "nested_bce_dice"}
 
 
 def test_lovasz_losses_keep_their_precision_in_large_images():

@@ -15,7 +15,12 @@ from lungmask_jax.losses._entropy import bce, cross_entropy, focal, weighted_bce
 from lungmask_jax.losses._inputs import Loss
 from lungmask_jax.losses._lovasz import lovasz_hinge, lovasz_softmax
 from lungmask_jax.losses._overlap import dice, generalized_dice, jaccard
-from lungmask_jax.losses._sums import bce_dice, dice_cross_entropy, dice_focal
+from lungmask_jax.losses._sums import (
+    bce_dice,
+    dice_cross_entropy,
+    dice_focal,
+    nested_bce_dice,
+)
 from lungmask_jax.losses._tversky import focal_tversky, tversky
 
 __all__ = ["create", "names"]
@@ -37,6 +42,7 @@ _LOSSES: MappingProxyType[str, Callable[..., jax.Array]] = MappingProxyType(
         "jaccard": jaccard,
         "lovasz_hinge": lovasz_hinge,
         "lovasz_softmax": lovasz_softmax,
+        "nested_bce_dice": nested_bce_dice,
         "tversky": tversky,
         "weighted_bce": weighted_bce,
     }

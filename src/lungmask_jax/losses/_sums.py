@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 
 from lungmask_jax.losses._entropy import bce, cross_entropy, focal
 from lungmask_jax.losses._inputs import checked_classes
 from lungmask_jax.losses._overlap import dice, each_dice
 
-__all__ = ["bce_dice", "dice_cross_entropy", "dice_focal"]
+__all__ = ["bce_dice", "dice_cross_entropy", "dice_focal", "nested_bce_dice"]
 
 
 def bce_dice(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -112,3 +113,41 @@ def dice_focal(
         True
     """
     return dice(logits, targets, smooth=smooth) + focal(logits, targets, gamma=gamma, alpha=alpha)
+
+
+def nested_bce_dice(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    r"""`bce_dice` of regions in each other: any label, the second or a later one, and so on.
+
+    For labels that share a region that matters more than what divides it, as infection is made of
+    ground glass and consolidation. The probability of the k-th region is that of its labels
+    together, whose log-odds are
+
+    .. math:: r_k = \log \sum_{c \ge k} e^{z_c} - \log \sum_{c < k} e^{z_c}.
+
+    Args:
+        logits: ``(N, ..., C)``, a channel for each class, the background first.
+        targets: Same shape; one-hot, or shares that add up to 1.
+
+    Returns:
+        ``(N,)`` float32, the mean over the C - 1 regions.
+
+    Raises:
+        ShapeError: The shapes differ, or there is a single channel.
+
+    References:
+        Isensee et al., nnU-Net for Brain Tumor Segmentation, BrainLes 2020, arXiv:2011.00848, whose
+        regions have a sigmoid each.
+
+    Example:
+        >>> logits = jax.nn.one_hot(jnp.zeros((1, 4, 4), int), 3)
+        >>> bool(jnp.isfinite(nested_bce_dice(logits, logits)[0]))
+        True
+    """
+    logits, targets = checked_classes(logits, targets)
+    levels = range(1, logits.shape[-1])
+    odds = [
+        jax.nn.logsumexp(logits[..., k:], -1) - jax.nn.logsumexp(logits[..., :k], -1)
+        for k in levels
+    ]
+    regions = [targets[..., k:].sum(axis=-1) for k in levels]
+    return bce_dice(jnp.stack(odds, axis=-1), jnp.stack(regions, axis=-1))
