@@ -147,6 +147,7 @@ def test_options_that_do_not_fit_are_one_line(training_set, tmp_path, capsys):
     out = ["-o", str(tmp_path / "a.npz")]
     for option, message in (
         ("in_channels=2", "odd number of channels"),
+        ("num_classes=3", "expected one class for the lungs"),
         ("depth", "expected --option NAME=VALUE, found 'depth'"),
         ("widths=3", "do not fit the model 'unet'"),
     ):

@@ -24,7 +24,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
         "viz",
     ],
     ["calibration", "data", "quantify", "weights"],
-    ["evaluation", "inference", "training"],
+    ["evaluation", "inference", "protocols", "training"],
     ["report"],
     ["cli"],
 ]

@@ -107,7 +107,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
     train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
     train.add_argument(
-        "--loss", help="name of a loss (default: bce_dice; dice_cross_entropy for several classes)"
+        "--loss", help="name of a loss (default: bce_dice; nested_bce_dice for several classes)"
     )
     for name in ("steps", "batch-size"):
         train.add_argument(f"--{name}", type=int, help="default: that of TrainSpec")
@@ -131,7 +131,16 @@ def _add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument("--pred", type=Path, help="folder of predicted masks, with --true")
     evaluate.add_argument("--true", type=Path, help="folder of true masks with the same names")
-    evaluate.add_argument("--data", type=Path, help="metadata.csv of scans to segment and score")
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        help="metadata.csv of scans to segment and score, or the folder of a protocol",
+    )
+    evaluate.add_argument(
+        "--protocol",
+        choices=["covid19-ct-seg", "covid-semiseg"],
+        help="a published benchmark: prints its table with our row; --data is its folder",
+    )
     evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
     evaluate.add_argument("--target", choices=["lungs", "infection"], default="infection")
     _add_weights(evaluate)
@@ -188,9 +197,9 @@ def _run_train(options: argparse.Namespace) -> int:
 
 
 def _run_evaluate(options: argparse.Namespace) -> int:
-    from lungmask_jax.cli import _evaluate
+    from lungmask_jax.cli import _evaluate, _protocol
 
-    return _evaluate.run(options)
+    return _protocol.run(options) if options.protocol else _evaluate.run(options)
 
 
 def _run_demo(options: argparse.Namespace) -> int:

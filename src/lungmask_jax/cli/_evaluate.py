@@ -20,7 +20,7 @@ from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
 from lungmask_jax.volume import Volume
 
-__all__ = ["run"]
+__all__ = ["run", "write"]
 
 _SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{name} {row['label']}: {scores}", markup=False, highlight=False)
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    _write(options, rows, Console())
+    write(options, rows, Console())
     return 1 if failed else 0
 
 
@@ -87,7 +87,8 @@ def _segmented(
     return evaluation.case_rows(case.name, found, truths[target], **score)
 
 
-def _write(options: argparse.Namespace, rows: Sequence[Row], console: Console) -> None:
+def write(options: argparse.Namespace, rows: Sequence[Row], console: Console) -> None:
+    """Cases as CSV, the summary as JSON, and both as a table."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = text.StringIO()
     writer = csv.DictWriter(table, columns, lineterminator="\n")

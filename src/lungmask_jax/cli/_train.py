@@ -71,6 +71,11 @@ def _check(options: argparse.Namespace, segmenter: SegmenterSpec, spec: TrainSpe
     losses.create(spec.loss, **spec.loss_options)
     model = weights.create_model(segmenter.model)
     slab(model)
+    if segmenter.target == "lungs" and model.num_classes != 1:
+        raise SpecError(
+            "expected one class for the lungs, whose sides are told apart afterwards, found "
+            f"num_classes={model.num_classes}"
+        )
     _mesh(options, model, spec)
     checkpoint = options.out.with_suffix(".checkpoint.npz")
     if options.resume and not checkpoint.is_file():
@@ -269,7 +274,7 @@ def _model_spec(options: argparse.Namespace) -> ModelSpec:
 def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
     given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
     if model.num_classes > 1:
-        given.setdefault("loss", "dice_cross_entropy")
+        given.setdefault("loss", "nested_bce_dice")
     rate = 0.5 if options.target == "lungs" else 0.0
     return TrainSpec(opacities=rate, gas=rate, **given)
 

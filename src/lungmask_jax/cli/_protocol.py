@@ -1,0 +1,148 @@
+"""``lungmask-jax evaluate --protocol NAME``: a published table with a row of our own."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lungmask_jax import data, evaluation, inference, io, metrics, protocols, weights
+from lungmask_jax.cli._evaluate import write
+from lungmask_jax.cli._progress import bar
+from lungmask_jax.errors import LungmaskError, ScanError, SpecError
+from lungmask_jax.evaluation import Row
+from lungmask_jax.files import atomic
+from lungmask_jax.protocols import PROTOCOLS
+from lungmask_jax.spec import PRESETS
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
+
+__all__ = ["run"]
+
+Scores = tuple[float | None, ...]
+_WINDOW = (-1250.0, 250.0)  # of the windowed half of COVID-19-CT-Seg
+
+
+def run(options: argparse.Namespace) -> int:
+    """Scores the data of a protocol and prints what others reached on them."""
+    if options.data is None:
+        protocol = PROTOCOLS[options.protocol]
+        raise SpecError(f"expected --data with {protocol.layout}: get {protocol.data}")
+    judge = {"covid19-ct-seg": _ct_seg, "covid-semiseg": _semiseg}[options.protocol]
+    options.out.mkdir(parents=True, exist_ok=True)
+    bundles = [weights.load(name) for name in options.weights]
+    with bar() as progress:
+        ours, failed = judge(options, bundles, progress)
+    _print(options, ours)
+    return 1 if failed else 0
+
+
+def _ct_seg(
+    options: argparse.Namespace, bundles: Sequence[Bundle], progress: Progress
+) -> tuple[dict[str, Scores], int]:
+    cases = protocols.covid19_ct_seg_cases(options.data)
+    window = tuple(options.window) if options.window else _WINDOW
+    rows: list[Row] = []
+    failed = 0
+    for case in progress.track(cases, description="segmenting"):
+        try:
+            rows += _both(case, bundles, window)
+        except (LungmaskError, OSError) as error:
+            failed += 1
+            progress.console.print(f"{case.name}: {error}", style="red", markup=False)
+    if not rows:
+        raise ScanError(f"expected cases to score, all {failed} failed: see above")
+    write(options, rows, progress.console)
+    labels = ("left_lung", "right_lung", "infection")
+    ours = tuple(_mean(rows, label, key) for label in labels for key in ("dice", "surface_dice"))
+    return {f"lungmask_jax {_name(bundles)}, {len(cases) - failed} cases": ours}, failed
+
+
+def _both(case: data.Case, bundles: Sequence[Bundle], window: Any) -> list[dict[str, str | float]]:
+    ct, truths = data.load_case(case, window=window)
+    result = inference.segment(ct, weights=bundles)
+    rows = evaluation.case_rows(case.name, result.lungs, truths["lungs"], "lungs")
+    if result.infection is not None:
+        rows += evaluation.case_rows(case.name, result.infection, truths["infection"], "infection")
+    return rows
+
+
+def _semiseg(
+    options: argparse.Namespace, bundles: Sequence[Bundle], progress: Progress
+) -> tuple[dict[str, Scores], int]:
+    chosen = [bundle for bundle in bundles if bundle.spec.target == "infection"]
+    if not chosen:
+        raise SpecError("expected an infection model among --weights, found none")
+    bundle = weights.ensemble(chosen)
+    whole = replace(bundle.spec.preprocess, region="full")  # the slices are cut to the lungs
+    bundle = replace(bundle, spec=replace(bundle.spec, preprocess=whole))
+    window = tuple(options.window) if options.window else PRESETS["infection"].window
+    lines: dict[str, list[dict[str, Any]]] = {"map": [], "mask": []}
+    pairs = protocols.covid_semiseg_pairs(options.data)
+    for name, image, mask in progress.track(pairs, description="segmenting"):
+        ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
+        likely = inference.probabilities(ct, bundle)[0]
+        found = {"map": likely, "mask": inference.labels(ct, bundle).array[0] > 0}
+        for kind, one in found.items():
+            lines[kind].append({"case": name, **_toolbox(one, truth.array[0] > 0)})
+    with atomic(options.out / "cases.json") as temporary:
+        temporary.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    keys = PROTOCOLS["covid-semiseg"].scores
+    return {
+        f"lungmask_jax {bundle.name}, {kind}": tuple(
+            float(np.mean([line[key] for line in some])) for key in keys
+        )
+        for kind, some in lines.items()
+    }, 0
+
+
+def _upright(volume: Volume) -> Volume:
+    """The public files lie on their side: rows and columns exchanged."""
+    return Volume(np.ascontiguousarray(volume.array.transpose(0, 2, 1)))
+
+
+def _toolbox(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Scores of a slice as the Inf-Net toolbox has them."""
+    stretched = metrics.stretched(found.astype(np.float64))
+    curves = metrics.threshold_curves(stretched, truth)
+    return {
+        "Dice": float(curves.dice.mean()),
+        "sensitivity": float(curves.sensitivity.mean()),
+        "specificity": float(curves.specificity.mean()),
+        "S-measure": metrics.s_measure(stretched, truth),
+        "E-measure": float(curves.e_measure.mean()),
+        "MAE": metrics.mean_absolute_error(stretched, truth),
+    }
+
+
+def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:
+    if not any(row["label"] == label for row in rows):
+        return None
+    return evaluation.summarize(rows, key, label=label).mean
+
+
+def _name(bundles: Sequence[Bundle]) -> str:
+    return " ".join(bundle.name for bundle in bundles)
+
+
+def _print(options: argparse.Namespace, ours: Mapping[str, Scores]) -> None:
+    protocol = PROTOCOLS[options.protocol]
+    table = Table(title=f"{protocol.title} ({protocol.paper})")
+    for head in ("method", *protocol.scores):
+        table.add_column(head)
+    rows = {**protocol.published, **ours}
+    for number, (method, values) in enumerate(rows.items(), 1):
+        cells = ["" if value is None else f"{value:.3f}" for value in values]
+        table.add_row(method, *cells, end_section=number == len(protocol.published))
+    console = Console()
+    console.print(table)
+    for caution in protocol.cautions:
+        console.print(f"- {caution}", markup=False, highlight=False)
+    result = {"published": dict(protocol.published), "ours": dict(ours), "scores": protocol.scores}
+    with atomic(options.out / "table.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
