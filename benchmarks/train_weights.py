@@ -7,11 +7,11 @@
 and the same with ``infection``, which needs the lung model of the library. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
-each fold, as in ``--start infection_fold{fold}.npz``; for infection it then learns the types of
-lesions. With ``--unlabelled`` that bundle also labels slices without labels, and they are learned
-from too. ``calibrate`` tells what calibration and a threshold would do to each fold of a
-cross-validation that were chosen on the others; ``--start`` names the bundles. ``card`` puts the
-scores of a cross-validation, and the post-processing as it is here, into a bundle.
+each fold, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled`` that bundle also labels
+slices without labels, and they are learned from too. ``calibrate`` tells what calibration and a
+threshold would do to each fold of a cross-validation that were chosen on the others; ``--start``
+names the bundles. ``card`` puts the scores of a cross-validation, and the post-processing as it is
+here, into a bundle.
 """
 
 import argparse
@@ -62,15 +62,12 @@ SPECS = {
     "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
     "infection": TrainSpec(steps=2000, batch_size=4, learning_rate=2e-3),
 }
-SECOND = replace(  # goes on from a bundle, and learns the types of lesions
-    SPECS["infection"], steps=600, learning_rate=1e-3, loss="nested_bce_dice"
-)
+SECOND = replace(SPECS["infection"], steps=800, learning_rate=1e-3)  # goes on from a bundle
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {
     "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
     "infection": ModelSpec(options={"channels": [32, 64, 128, 256]}),
 }
-LESIONS = ModelSpec(options={"channels": [32, 64, 128, 256], "num_classes": 3})
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
     "lungs": PostprocessSpec(min_component_ml=5.0, fill_holes=True),
@@ -234,7 +231,7 @@ def trained(
     """A bundle trained on the items, in memory."""
     segmenter = SegmenterSpec(
         target=target,  # type: ignore[arg-type]
-        model=LESIONS if target == "infection" and start.bundle else MODELS[target],
+        model=MODELS[target],
         preprocess=PREPROCESS[target],
         postprocess=POSTPROCESS[target],
         flip=target == "infection",
@@ -243,8 +240,7 @@ def trained(
     lines, state, known = [], None, samples(target, items, model)
     if start.bundle:
         before = weights.load(Path(start.bundle))
-        params = before.params if before.model.num_classes > 1 else widened(before.params)
-        state = training.create_state(model, spec, weights=(params, before.state))
+        state = training.create_state(model, spec, weights=(before.params, before.state))
         if start.data:
             known = Samples.joined([known, believed(before, start.data)])
     for epoch in training.train(model, known, spec, start=state):
@@ -255,20 +251,6 @@ def trained(
             viz.save_png(viz.learning_curve(lines, series=("loss",)), log.with_suffix(".png"))
     state = jax.device_get(epoch.train_state)
     return Bundle(target, segmenter, state.ema, state.state, "unsaved")
-
-
-def widened(params: Any) -> Any:
-    """A network of infection as one of ground glass and consolidation: at first both are as likely.
-
-    The head answers for every pixel of a block of the stem: its channels are (pixels, classes).
-    """
-    kernel, bias = params["head"]["kernel"], params["head"]["bias"]
-    three = np.stack([0 * kernel, kernel, kernel], axis=-1).reshape(len(kernel), -1)
-    half = bias - np.float32(np.log(2))
-    return {
-        **params,
-        "head": {"kernel": three, "bias": np.stack([0 * bias, half, half], axis=-1).ravel()},
-    }
 
 
 def samples(target: str, items: Sequence[Item], model: Model) -> Samples:
@@ -312,15 +294,14 @@ def cross_validated(
             if item.group in fold:
                 found = predicted(bundle, item)
                 scores = metrics.overlap(found.array > 0, item.mask.array > 0)
-                scores |= by_type(found.array, item.mask.array)
+                if target == "infection":
+                    scores |= by_type(postprocess.lesions(found, item.ct).array, item.mask.array)
                 print(number, item.name, {k: round(v, 3) for k, v in scores.items()}, flush=True)
                 yield item.name, {"fold": number, **scores}
 
 
 def by_type(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Dice of each type of lesion that is there, for a model that knows them."""
-    if found.max(initial=0) < 2:
-        return {}
+    """Dice of each type of lesion that is there."""
     types = {"ground_glass": labels.GROUND_GLASS, "consolidation": labels.CONSOLIDATION}
     return {
         f"dice_{name}": metrics.dice(found == label, truth == label)

@@ -108,7 +108,7 @@ def test_one_slice_works_everywhere(tmp_path):
     result = inference.segment(made.ct)
     assert result.measure()["lungs_ml"] > 0
     assert result.overlay().dtype == np.uint8
-    assert len(result.save(tmp_path)) == 3
+    assert len(result.save(tmp_path)) == 4
 
 
 def test_a_scan_without_lungs_gives_empty_masks_and_no_crash(tmp_path):
@@ -122,8 +122,8 @@ def test_a_scan_without_lungs_gives_empty_masks_and_no_crash(tmp_path):
 
 def test_saved_masks_overlay_their_scan(scan, result, tmp_path):
     paths = result.save(tmp_path / "new" / "folder", name="case")
-    names = ["case_lungs.nii.gz", "case_infection.nii.gz", "case_overlay.png"]
-    assert [path.name for path in paths] == names
+    names = ["lungs.nii.gz", "infection.nii.gz", "lesions.nii.gz", "overlay.png"]
+    assert [path.name for path in paths] == [f"case_{name}" for name in names]
     again = io.load_mask(paths[0])
     np.testing.assert_array_equal(again.array, result.lungs.array)
     np.testing.assert_allclose(again.affine, scan.ct.affine, atol=1e-4)
@@ -214,6 +214,17 @@ def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
     assert "a_lesions.nii.gz" in [path.name for path in result.save(tmp_path, name="a")]
     both = inference.probabilities(Volume(ct), layered_bundle())
     np.testing.assert_allclose(both, expected > 0, atol=1e-6)
+
+
+def test_other_models_tell_lesions_apart_by_density(scan, result):
+    np.testing.assert_array_equal(result.lesions.array > 0, result.infection.array > 0)
+    for label in (1, 2):
+        ours, theirs = result.lesions.array == label, scan.lesions.array == label
+        both = (result.infection.array > 0) & (scan.infection.array > 0)
+        assert metrics.dice(ours & both, theirs & both) > 0.7
+    numbers = result.measure()
+    total = numbers["ground_glass_ml"] + numbers["consolidation_ml"]
+    assert total == pytest.approx(numbers["infection_ml"])
 
 
 def test_uncertainty_is_the_entropy_inside_the_lungs():

@@ -42,6 +42,38 @@ def lungs(slices=10, *, bridge=(), gap=12, rows=48, columns=80):
 # --- sides ---
 
 
+def test_lesions_follow_the_density_around_them():
+    hu = np.full((3, 40, 60), -600, np.int16)
+    hu[:, :, 30:] = -100
+    hu[:, 20, :30] = 100  # a vessel, thinner than what is looked at
+    infection = np.zeros(hu.shape, np.uint8)
+    infection[1, 5:35, 5:55] = 1
+    place = np.diag([5.0, 0.7, 0.7, 1.0])
+    found = postprocess.lesions(Volume(infection, place), Volume(hu, place)).array
+    assert set(np.unique(found[1, 5:35, 5:27])) == {1}
+    assert set(np.unique(found[1, 5:35, 33:55])) == {2}
+    np.testing.assert_array_equal(found > 0, infection > 0)
+
+
+def test_without_infection_there_are_no_lesions():
+    nothing = Volume(np.zeros((2, 8, 8), np.uint8))
+    assert not postprocess.lesions(nothing, Volume(np.zeros((2, 8, 8), np.int16))).array.any()
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=10)
+def test_lesions_are_those_of_the_whole_slice_smoothed(seed):
+    generator = np.random.default_rng(seed)
+    hu = generator.integers(-900, 100, (2, 30, 24)).astype(np.int16)
+    infection = np.zeros(hu.shape, np.uint8)
+    top, left = generator.integers(0, 20, 2)
+    infection[:, top : top + 8, left : left + 3] = 1
+    smooth = ndimage.gaussian_filter(hu.astype(np.float32), (0, 1.5, 1.5))
+    expected = infection * np.where(smooth > -400, 2, 1)
+    found = postprocess.lesions(Volume(infection), Volume(hu)).array
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_sides_of_an_empty_mask_are_empty():
     found = postprocess.sides(at(np.zeros((2, 4, 4), bool))).array
     assert found.dtype == np.uint8

@@ -43,8 +43,8 @@ class Segmentation:
         lungs: uint8: 0 background, 1 right, 2 left.
         infection: uint8, 0 or 1, inside the lungs; ``None`` if no infection model was asked for.
         models: Which weights made it: target to ``"name checksum"``, 12 digits of the checksum.
-        lesions: The infection by its type, uint8: 1 ground glass, 2 consolidation; ``None`` if the
-            infection model does not tell them apart.
+        lesions: The infection by its type, uint8: 1 ground glass, 2 consolidation; by density, if
+            the infection model does not tell them apart.
         uncertainty: Entropy of the infection's probability inside the lungs, uint8 in percent of a
             bit: 0 is sure, 100 is one half; ``None`` unless asked for.
 
@@ -168,9 +168,10 @@ def segment(
     found = _found(ct, bundles["infection"], lungs, progress, unsure=uncertainty)
     spec = bundles["infection"].spec.postprocess
     infection = postprocess.clean_infection(found.labels, lungs, spec)
-    lesions = None
     if bundles["infection"].model.num_classes > 2:
         lesions = infection.with_array(infection.array * np.maximum(found.labels.array, 1))
+    else:
+        lesions = postprocess.lesions(infection, ct)
     doubt = found.doubt
     if doubt is not None:
         doubt = ct.with_array(doubt.array * (lungs.array != 0))

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lungmask_jax import data, evaluation, inference, io, weights
-from lungmask_jax.cli._progress import bar
+from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{name} {row['label']}: {scores}", markup=False, highlight=False)
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    write(options, rows, Console())
+    write(options, rows, console())
     return 1 if failed else 0
 
 
@@ -87,7 +87,7 @@ def _segmented(
     return evaluation.case_rows(case.name, found, truths[target], **score)
 
 
-def write(options: argparse.Namespace, rows: Sequence[Row], console: Console) -> None:
+def write(options: argparse.Namespace, rows: Sequence[Row], shown: Console) -> None:
     """Cases as CSV, the summary as JSON, and both as a table."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = text.StringIO()
@@ -105,8 +105,8 @@ def write(options: argparse.Namespace, rows: Sequence[Row], console: Console) ->
     with atomic(options.out / "summary.json") as temporary:
         temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
     for label in labels:
-        _print(console, label, result)
-    console.print(f"every case in {options.out / 'cases.csv'}", markup=False, highlight=False)
+        _print(shown, label, result)
+    shown.print(f"every case in {options.out / 'cases.csv'}", markup=False, highlight=False)
 
 
 def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
@@ -146,7 +146,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _print(console: Console, label: str, result: Mapping[str, Any]) -> None:
+def _print(shown: Console, label: str, result: Mapping[str, Any]) -> None:
     table = Table(title=label)
     heads = ["score", "cases", "mean ± sd", "95 % interval", "median (quartiles)", "range"]
     compared = result.get("comparison", {}).get(label)
@@ -167,4 +167,4 @@ def _print(console: Console, label: str, result: Mapping[str, Any]) -> None:
             cells.append(f"{other['mean']:+.3f} ({other['low']:+.3f} to {other['high']:+.3f})")
             cells.append(f"{other['p']:.3g}")
         table.add_row(*cells)
-    console.print(table)
+    shown.print(table)

@@ -5,23 +5,30 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-__all__ = ["bar", "stepper", "summary"]
+__all__ = ["bar", "console", "stepper", "summary"]
+
+
+_WIDE = 200
+
+
+def console() -> Console:
+    """Where commands print; in a file or a pipe no line is broken and no table is squeezed."""
+    found = Console()
+    if found.is_terminal:
+        return found
+    return Console(soft_wrap=True, width=max(found.width, _WIDE))
 
 
 def bar() -> Progress:
-    """A progress bar that leaves nothing behind; print through its console.
-
-    In a file or a pipe there is no bar, and no line is broken.
-    """
-    console = Console()
-    console.soft_wrap = not console.is_terminal
+    """A progress bar that leaves nothing behind; print through its console."""
+    shown = console()
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        console=console,
+        console=shown,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not shown.is_terminal,
     )
 
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from lungmask_jax import data, evaluation, inference, io, metrics, protocols, weights
 from lungmask_jax.cli._evaluate import write
-from lungmask_jax.cli._progress import bar
+from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
@@ -139,10 +138,10 @@ def _print(options: argparse.Namespace, ours: Mapping[str, Scores]) -> None:
     for number, (method, values) in enumerate(rows.items(), 1):
         cells = ["" if value is None else f"{value:.3f}" for value in values]
         table.add_row(method, *cells, end_section=number == len(protocol.published))
-    console = Console()
-    console.print(table)
+    shown = console()
+    shown.print(table)
     for caution in protocol.cautions:
-        console.print(f"- {caution}", markup=False, highlight=False)
+        shown.print(f"- {caution}", markup=False, highlight=False)
     result = {"published": dict(protocol.published), "ours": dict(ours), "scores": protocol.scores}
     with atomic(options.out / "table.json") as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
