@@ -333,6 +333,36 @@ def test_evaluate_segments_what_a_list_names(tmp_path, capsys):
     assert found["lungs"]["dice"]["mean"] > 0.9
 
 
+def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(3):
+        io.save(
+            phantom((4, 64, 64), disease=0.2, seed=number).ct, scans / f"case{number}_ct.nii.gz"
+        )
+    words = [*masks, "--scans", str(scans), "--worst", "1"]
+    assert cli.main([*words, "-o", str(tmp_path / "one")]) == 0
+    drawn = sorted(path.name for path in (tmp_path / "one").glob("*.png"))
+    assert drawn == ["boxes.png", "worst1_case2.png"]  # the only one with an error
+    against = ["--against", str(tmp_path / "one" / "cases.csv")]
+    assert cli.main([*masks, *against, "-o", str(tmp_path / "two")]) == 0
+    single, both = (cv2.imread(str(tmp_path / name / "boxes.png")).shape for name in ("one", "two"))
+    assert both[0] > 1.5 * single[0]
+    assert not list((tmp_path / "two").glob("worst*"))
+
+
+def test_lesions_of_a_list_are_scored_by_type(tmp_path):
+    made = phantom((8, 96, 96), disease=0.3, seed=5)
+    io.save(made.ct, tmp_path / "ct.nii.gz")
+    io.save(made.lesions, tmp_path / "infection.nii.gz")
+    (tmp_path / "metadata.csv").write_text("ct_scan,infection_mask\nct.nii.gz,infection.nii.gz\n")
+    words = ["evaluate", "--data", str(tmp_path / "metadata.csv")]
+    assert cli.main([*words, "-o", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]
+    assert list(found) == ["infection", "ground_glass", "consolidation"]
+    assert found["infection"]["dice"]["mean"] > 0.3
+
+
 def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, capsys):
     made = phantom((2, 64, 64))
     io.save(made.infection, tmp_path / "true" / "case1.nii.gz")

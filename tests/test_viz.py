@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lungmask_jax import viz
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.viz import learning_curve, montage, overlay, save_png, windowed
 from lungmask_jax.volume import Volume
@@ -332,3 +333,79 @@ def test_what_is_no_picture_is_not_saved(wrong: np.ndarray, tmp_path: Path) -> N
     with pytest.raises(ShapeError, match=r"picture \(H, W, 3\) of uint8, found shape"):
         save_png(wrong, tmp_path / "wrong.png")
     assert not list(tmp_path.iterdir())
+
+
+# scores of many cases
+
+
+def test_boxes_lie_where_their_numbers_say():
+    values = [0.2, 0.4, 0.5, 0.6, 0.8]
+    rgb = viz.box_plot({"": {"": values}}, width=1000)
+    left, right = 3 * 14 + 2, 1000 - 2 * 14  # the name is empty
+    row = rgb[3 * 14 + 46 // 2 + 5].astype(int)
+    blue = (row[:, 2] - row[:, 0] > 100).nonzero()[0]
+    for share in (0.4, 0.6):  # the quartiles
+        assert abs(blue - (left + share * (right - left))).min() <= 3
+    dark = (rgb.max(axis=2) < 90).sum(axis=0)[left:right]
+    assert abs(dark.argmax() - 0.5 * (right - left)) <= 3  # the median
+
+
+def test_every_case_is_a_dot():
+    few, many = (
+        viz.box_plot({"dice": {"": list(np.linspace(0.1, 0.9, count))}}) for count in (5, 40)
+    )
+    ink = [(rgb == CHART_BLUE).all(axis=2).sum() for rgb in (few, many)]
+    assert ink[1] > ink[0] + 35 * 4
+
+
+def test_models_have_lanes_of_their_own_and_undefined_ones_are_told():
+    one = viz.box_plot({"dice": {"": [0.5, 0.6]}})
+    two = viz.box_plot({"dice": {"a": [0.5, 0.6], "b": [0.6, np.nan]}}, title="infection")
+    assert two.shape[0] - one.shape[0] == 46
+    assert (two[75:101, 5:100] < 128).any()  # the name and "(1 undefined)"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({}, "none that is finite"),
+        ({"dice": {"": [np.nan]}}, "none that is finite"),
+        ({"mm": {"": [3.0]}}, "between 0 and 1, found 3.0"),
+        ({"dice": {str(n): [0.5] for n in range(6)}}, "at most 5 models, found 6"),
+    ],
+)
+def test_scores_that_cannot_be_drawn_are_refused(scores, message):
+    with pytest.raises(SpecError, match=message):
+        viz.box_plot(scores)
+
+
+# errors
+
+
+def test_errors_have_the_color_of_their_kind():
+    ct = Volume(np.full((30, 64, 64), -800, np.int16))
+    truth, found = (np.zeros(ct.shape, np.uint8) for _ in range(2))
+    truth[10, 10:30, 10:50] = 1
+    found[10, 20:50, 10:50] = 2
+    rgb = viz.errors(ct, ct.with_array(found), ct.with_array(truth), count=1, tile=256)
+    tile = rgb[-258:].astype(int)
+    green, blue, red = ((tile[..., c] - tile.mean(axis=2) > 25) for c in (1, 2, 0))
+    shares = [part.sum() / (256 * 256) for part in (green, blue, red)]
+    np.testing.assert_allclose(shares, np.array([10, 10, 20]) * 40 / 64**2, atol=0.03)
+
+
+def test_the_worst_slices_are_shown_some_way_apart():
+    ct = Volume(np.full((60, 32, 32), -800, np.int16))
+    truth = np.zeros(ct.shape, np.uint8)
+    for index, rows in ((20, 9), (21, 8), (50, 5)):
+        truth[index, :rows] = 1
+    masks = ct.with_array(0 * truth), ct.with_array(truth)
+    one, two, many = (viz.errors(ct, *masks, count=count, tile=64) for count in (1, 2, 5))
+    assert one.shape != two.shape
+    np.testing.assert_array_equal(two, many)  # 21 is near 20, and no other has errors
+    same = viz.errors(ct, masks[1], masks[1], tile=64)
+    assert same.shape == one.shape
+    with pytest.raises(SpecError, match="found 0 of 256"):
+        viz.errors(ct, *masks, count=0)
+    with pytest.raises(ShapeError):
+        viz.errors(ct, masks[0], Volume(np.zeros((1, 32, 32), np.uint8)))

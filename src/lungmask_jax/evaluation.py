@@ -12,7 +12,7 @@ from scipy import stats
 
 from lungmask_jax import metrics
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.volume import Volume
 
 __all__ = ["TOLERANCES_MM", "Comparison", "Row", "Summary", "case_rows", "compare", "summarize"]
@@ -25,7 +25,11 @@ TOLERANCES_MM: Final = {"lungs": 1.0, "infection": 3.0}
 
 _LABELS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "lungs": {"lungs": (RIGHT, LEFT), "right_lung": (RIGHT,), "left_lung": (LEFT,)},
-    "infection": {"infection": (1,)},
+    "infection": {
+        "infection": (GROUND_GLASS, CONSOLIDATION),
+        "ground_glass": (GROUND_GLASS,),
+        "consolidation": (CONSOLIDATION,),
+    },
 }
 _RESAMPLES = 10_000
 
@@ -100,6 +104,7 @@ def case_rows(
     target: Literal["lungs", "infection"],
     *,
     tolerance_mm: float | None = None,
+    by_type: bool = False,
 ) -> list[dict[str, str | float]]:
     """The scores of one case.
 
@@ -111,6 +116,8 @@ def case_rows(
         truth: The same of a reader.
         target: What they show.
         tolerance_mm: Of the surface Dice; that of `TOLERANCES_MM` without one.
+        by_type: Whether both masks tell ground glass (1) from consolidation (2), to be scored each
+            on its own, too.
 
     Returns:
         A row for each label.
@@ -125,10 +132,10 @@ def case_rows(
     """
     _same_place(name, prediction, truth)
     tolerance = TOLERANCES_MM[target] if tolerance_mm is None else tolerance_mm
-    sided = LEFT in truth.array
+    parts = LEFT in truth.array if target == "lungs" else by_type
     rows: list[dict[str, str | float]] = []
     for label, values in _LABELS[target].items():
-        if len(values) > 1 or sided or target == "infection":
+        if len(values) > 1 or parts:
             ours, theirs = (np.isin(mask.array, values) for mask in (prediction, truth))
             found = metrics.scores(ours, theirs, truth.spacing, tolerance_mm=tolerance)
             rows.append({"case": name, "label": label, **found})

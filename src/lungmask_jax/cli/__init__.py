@@ -141,6 +141,10 @@ def _add_evaluate(commands: Any) -> None:
         choices=["covid19-ct-seg", "covid-semiseg"],
         help="a published benchmark: prints its table with our row; --data is its folder",
     )
+    evaluate.add_argument("--scans", type=Path, help="folder of the scans of --pred, for pictures")
+    evaluate.add_argument(
+        "--worst", type=int, default=3, help="how many of the worst cases to draw (default: 3)"
+    )
     evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
     evaluate.add_argument("--target", choices=["lungs", "infection"], default="infection")
     _add_weights(evaluate)

@@ -2,22 +2,25 @@
 
 import argparse
 import csv
+import functools
 import io as text
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from lungmask_jax import data, evaluation, inference, io, weights
+from lungmask_jax import data, evaluation, inference, io, viz, weights
 from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
+from lungmask_jax.labels import CONSOLIDATION
 from lungmask_jax.volume import Volume
 
 __all__ = ["run", "write"]
@@ -25,17 +28,44 @@ __all__ = ["run", "write"]
 _SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
 
 
+class Masks(NamedTuple):
+    """A mask, its truth, the scan they are of, if it is at hand, and whether they know types."""
+
+    found: Volume
+    truth: Volume
+    ct: Volume | None
+    by_type: bool = False
+
+
+class Picture(NamedTuple):
+    """The errors of a case."""
+
+    dice: float
+    name: str
+    rgb: np.ndarray
+
+
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
+    worst: list[Picture] = []
     failed = 0
     with bar() as progress:
         say = progress.console.print
-        for name, judge in _jobs(options, progress):
+        for name, read in _jobs(options, progress):
             try:
-                found = judge()
+                masks = read()
+                found = evaluation.case_rows(
+                    name,
+                    masks.found,
+                    masks.truth,
+                    options.target,
+                    tolerance_mm=options.tolerance,
+                    by_type=masks.by_type,
+                )
+                worst = _worst(worst, name, found[0], masks, options.worst)
             except (LungmaskError, OSError) as error:
                 failed += 1
                 say(f"{name}: {error}", style="red", markup=False, highlight=False)
@@ -46,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{name} {row['label']}: {scores}", markup=False, highlight=False)
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
+    for number, picture in enumerate(worst, 1):
+        viz.save_png(picture.rgb, options.out / f"worst{number}_{picture.name}.png")
     write(options, rows, console())
     return 1 if failed else 0
 
@@ -58,33 +90,52 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
-def _jobs(options: argparse.Namespace, progress: Progress) -> Iterator[tuple[str, Any]]:
-    """Names of cases, and functions that give their rows."""
-    score = {"target": options.target, "tolerance_mm": options.tolerance}
+def _jobs(
+    options: argparse.Namespace, progress: Progress
+) -> Iterator[tuple[str, Callable[[], Masks]]]:
+    """Names of cases, and functions that read or make their masks."""
+    window = tuple(options.window) if options.window else None
     if options.data is None:
+        scans = {} if options.scans is None else data.by_name(options.scans)
         pairs = data.pair_masks(options.pred, options.true, target=options.target)
         for name, found, truth in progress.track(pairs, description="scoring"):
-            masks = (io.load_mask(path) for path in (found, truth))
-            yield name, lambda name=name, masks=masks: evaluation.case_rows(name, *masks, **score)
+            paths = found, truth, scans.get(name)
+            yield name, functools.partial(_read, *paths, window)
         return
     bundles = [weights.load(name) for name in options.weights]
-    window = tuple(options.window) if options.window else None
     for case in progress.track(data.read_metadata(options.data), description="segmenting"):
-        yield case.name, lambda case=case: _segmented(case, bundles, window, score)
+        yield case.name, functools.partial(_segmented, case, bundles, window, options.target)
+
+
+def _read(found: Path, truth: Path, scan: Path | None, window: Any) -> Masks:
+    ct = None if scan is None else io.load(scan, window=window)
+    return Masks(io.load_mask(found), io.load_mask(truth), ct)
 
 
 def _segmented(
-    case: data.Case, bundles: Sequence[weights.Bundle], window: Any, score: Mapping[str, Any]
-) -> list[dict[str, str | float]]:
+    case: data.Case, bundles: Sequence[weights.Bundle], window: Any, target: str
+) -> Masks:
     ct, truths = data.load_case(case, window=window)
-    target = score["target"]
     if target not in truths:
         raise ScanError(f"expected a mask of {target} for {case.name}, found none")
     result = inference.segment(ct, weights=bundles)
-    found: Volume | None = result.lungs if target == "lungs" else result.infection
+    found: Volume | None = result.lungs if target == "lungs" else result.lesions
     if found is None:
         raise SpecError("expected an infection model among --weights, found none")
-    return evaluation.case_rows(case.name, found, truths[target], **score)
+    by_type = target == "infection" and CONSOLIDATION in truths[target].array
+    return Masks(found, truths[target], ct, by_type)
+
+
+def _worst(
+    so_far: Sequence[Picture], name: str, row: Row, masks: Masks, count: int
+) -> list[Picture]:
+    """The pictures of the cases with the lowest Dice; a case that is none of them is not drawn."""
+    dice = float(row["dice"])
+    if masks.ct is None or (len(so_far) >= count and (not count or dice >= so_far[-1].dice)):
+        return list(so_far)
+    title = f"{name}: {row['label']}, Dice {dice:.2f}"
+    rgb = viz.errors(masks.ct, masks.found, masks.truth, title=title, caption=inference.DISCLAIMER)
+    return sorted([*so_far, Picture(dice, name, rgb)], key=lambda one: one.dice)[:count]
 
 
 def write(options: argparse.Namespace, rows: Sequence[Row], shown: Console) -> None:
@@ -99,14 +150,40 @@ def write(options: argparse.Namespace, rows: Sequence[Row], shown: Console) -> N
     labels = list(dict.fromkeys(str(row["label"]) for row in rows))
     result: dict[str, Any] = {"summary": {label: _summary(rows, label) for label in labels}}
     if options.against is not None:
-        other = _read(options.against)
+        other = _read_rows(options.against)
         result["against"] = str(options.against)
         result["comparison"] = {label: _comparison(other, rows, label) for label in labels}
+    for label in labels:
+        name = "boxes.png" if len(labels) == 1 else f"boxes_{label}.png"
+        viz.save_png(_boxes(options, rows, label), options.out / name)
     with atomic(options.out / "summary.json") as temporary:
         temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
     for label in labels:
         _print(shown, label, result)
     shown.print(f"every case in {options.out / 'cases.csv'}", markup=False, highlight=False)
+
+
+def _boxes(options: argparse.Namespace, rows: Sequence[Row], label: str) -> np.ndarray:
+    """The scores of one label as boxes; those of another model beside them."""
+    models = {options.out.name or "this": rows}
+    if options.against is not None:
+        other = options.against.parent.name or "other"
+        models = {
+            f"{other} (before)" if other in models else other: _read_rows(options.against),
+            **models,
+        }
+    shares = [key for key in _SHOWN if key != "hausdorff95_mm"]
+    scores = {
+        key: {
+            model if len(models) > 1 else "": [
+                float(row[key]) for row in some if row["label"] == label
+            ]
+            for model, some in models.items()
+        }
+        for key in shares
+    }
+    cases = sum(row["label"] == label for row in rows)
+    return viz.box_plot(scores, title=f"{label}, {cases} cases")
 
 
 def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
@@ -126,7 +203,7 @@ def _comparison(
     }
 
 
-def _read(path: Path) -> list[dict[str, str | float]]:
+def _read_rows(path: Path) -> list[dict[str, str | float]]:
     if not path.is_file():
         raise ScanError(f"expected the cases.csv of another model, found no file {path}")
     with path.open(newline="", encoding="utf-8") as file:

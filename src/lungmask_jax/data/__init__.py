@@ -5,8 +5,17 @@ look alike: a split that separates them tests on what it has trained on, so spli
 """
 
 from lungmask_jax.data._case import Case, load_case
-from lungmask_jax.data._folders import pair_folders, pair_masks
+from lungmask_jax.data._folders import by_name, pair_folders, pair_masks
 from lungmask_jax.data._metadata import read_metadata
 from lungmask_jax.data._split import folds, split
 
-__all__ = ["Case", "folds", "load_case", "pair_folders", "pair_masks", "read_metadata", "split"]
+__all__ = [
+    "Case",
+    "by_name",
+    "folds",
+    "load_case",
+    "pair_folders",
+    "pair_masks",
+    "read_metadata",
+    "split",
+]

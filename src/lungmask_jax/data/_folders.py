@@ -45,7 +45,7 @@ def pair_folders(
         ...
         lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
     """
-    pairs = _paired(_by_name(Path(images)), _by_name(Path(masks)))
+    pairs = _paired(by_name(Path(images)), by_name(Path(masks)))
     return [
         Case(name, image, patient=patient(name), **{target: mask}) for name, image, mask in pairs
     ]
@@ -79,7 +79,7 @@ def pair_masks(
         ...
         lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
     """
-    return _paired(_by_name(Path(predictions), target), _by_name(Path(truths), target))
+    return _paired(by_name(Path(predictions), target=target), by_name(Path(truths), target=target))
 
 
 def _paired(scans: dict[str, Path], truths: dict[str, Path]) -> list[tuple[str, Path, Path]]:
@@ -93,8 +93,25 @@ def _paired(scans: dict[str, Path], truths: dict[str, Path]) -> list[tuple[str, 
     return [(name, scans[name], truths[name]) for name in sorted(scans)]
 
 
-def _by_name(folder: Path, target: str = "") -> dict[str, Path]:
-    """The files of a folder; those named after the target alone, where there are such."""
+def by_name(folder: Path, *, target: str = "") -> dict[str, Path]:
+    """The files of a folder by their case, without types and endings that say what a file is.
+
+    Args:
+        folder: Of scans or masks; a folder in it counts as one scan.
+        target: If there are files that end in its name, they alone count.
+
+    Returns:
+        Name to path.
+
+    Raises:
+        ScanError: The folder is missing or empty, or two files have one name.
+
+    Example:
+        >>> by_name(Path("nowhere"))
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
+    """
     if not folder.is_dir():
         raise ScanError(f"expected a folder, found none at {folder}: check the path")
     paths = list(_scans(folder))

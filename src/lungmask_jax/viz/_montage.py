@@ -1,15 +1,13 @@
 """A scan on one page."""
 
-import functools
-import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lungmask_jax.errors import SpecError
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
-from lungmask_jax.viz._canvas import SMALLEST, Color, canvas, fitting_height, text, text_width
+from lungmask_jax.viz._canvas import Color, canvas
+from lungmask_jax.viz._page import around, extent, labelled, page
 from lungmask_jax.viz._slices import (
     LESION_COLORS,
     LUNG_COLORS,
@@ -24,11 +22,7 @@ from lungmask_jax.volume import Volume
 __all__ = ["montage"]
 
 _BLACK: Color = (0, 0, 0)
-_WHITE: Color = (245, 245, 245)
-_GREY: Color = (175, 175, 175)
-_MARGIN_MM = 25.0
 _CORONAL_SLICES = 8
-_PAGE = 4 / 3
 
 
 class _Scan(NamedTuple):
@@ -85,28 +79,12 @@ def montage(
             f"found {count}, {columns} and {tile}"
         )
     scan = _Scan(ct, lungs, infection, window)
-    box = _box(ct, lungs)
+    box = around(None if lungs is None else lungs.array, ct)
     _, rows_mm, columns_mm = ct.spacing
     rows, across = (bounds.stop - bounds.start for bounds in box)
     shape = max(1, round(tile * rows * rows_mm / (across * columns_mm))), tile
     tiles = _tiles(scan, box, count=count, shape=shape)
-    grid = _grid(tiles, columns or _columns(len(tiles), shape))
-    size = max(8, tile // 24)
-    return np.vstack([_header(scan, title, grid, size), grid, _footer(caption, grid, size)])
-
-
-def _box(ct: Volume, lungs: Volume | None) -> tuple[slice, slice]:
-    """Rows and columns around the lungs in all slices; the whole slice where there are none."""
-    flat = None if lungs is None else (lungs.array != 0).any(axis=0)
-    if flat is None or not flat.any():
-        return slice(0, ct.shape[1]), slice(0, ct.shape[2])
-    down, across = (round(_MARGIN_MM / mm) for mm in ct.spacing[1:])
-    return _extent(flat.any(axis=1), down), _extent(flat.any(axis=0), across)
-
-
-def _extent(line: np.ndarray, margin: int) -> slice:
-    places = np.flatnonzero(line)
-    return slice(max(0, int(places[0]) - margin), min(len(line), int(places[-1]) + 1 + margin))
+    return page(tiles, columns, title=title, names=_names(scan), caption=caption)
 
 
 def _tiles(
@@ -115,11 +93,11 @@ def _tiles(
     """Axial tiles from head to feet, then the coronal one if there is room for it."""
     coronal = count > 1 and len(scan.ct) >= _CORONAL_SLICES
     tiles = [
-        _labelled(_cut(scan, (index, *box), shape), f"slice {index}")
+        labelled(_cut(scan, (index, *box), shape), f"slice {index}")
         for index in _chosen(scan, count - coronal)
     ]
     if coronal:
-        tiles.append(_labelled(_coronal(scan, box[1], shape), "coronal"))
+        tiles.append(labelled(_coronal(scan, box[1], shape), "coronal"))
     return tiles
 
 
@@ -135,8 +113,8 @@ def _chosen(scan: _Scan, count: int) -> list[int]:
     """Indices from head to feet, evenly over the lungs, the one with most infection included."""
     first, stop = 0, len(scan.ct)
     if scan.lungs is not None and scan.lungs.array.any():
-        extent = _extent((scan.lungs.array != 0).any(axis=(1, 2)), 0)
-        first, stop = extent.start, extent.stop
+        inside = extent((scan.lungs.array != 0).any(axis=(1, 2)), 0)
+        first, stop = inside.start, inside.stop
     number = min(count, stop - first)
     chosen = np.floor(first + (np.arange(number) + 0.5) * (stop - first) / number).astype(int)
     if scan.infection is not None and scan.infection.array.any():
@@ -168,58 +146,8 @@ def _busiest_row(scan: _Scan) -> int:
     return len(score) // 2 if score.min() == score.max() else int(score.argmax())
 
 
-def _labelled(rgb: np.ndarray, label: str) -> np.ndarray:
-    """A copy with what it shows and the patient's sides written on it."""
-    rgb = rgb.copy()
-    height, width, _ = rgb.shape
-    size = max(8, width // 26)
-    write = functools.partial(text, rgb, height=size, color=_WHITE, halo=_BLACK)
-    write(label, (size / 2, 1.2 * size))
-    write("R", (size / 2, height / 2))
-    write("L", (width - size / 2, height / 2), align="right")
-    return rgb
-
-
-def _columns(number: int, shape: tuple[int, int]) -> int:
-    """How many tiles side by side come nearest to a page without many empty places."""
-
-    def cost(columns: int) -> float:
-        rows = math.ceil(number / columns)
-        page = columns * shape[1] / (rows * shape[0])
-        return abs(math.log(page / _PAGE)) + (columns * rows - number) / number
-
-    return min(range(1, number + 1), key=cost)
-
-
-def _grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Tiles side by side, filled up with black, a thin line of black around each."""
-    columns = min(columns, len(tiles))
-    empty = [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    framed = [np.pad(one, ((1, 1), (1, 1), (0, 0))) for one in (*tiles, *empty)]
-    rows = [np.hstack(framed[i : i + columns]) for i in range(0, len(framed), columns)]
-    return np.vstack(rows)
-
-
-def _header(scan: _Scan, title: str, grid: np.ndarray, size: int) -> np.ndarray:
-    """The title on the left and the legend on the right; on two lines if one is too short."""
-    space = grid.shape[1] - 2 * size
-    legend = _legend(scan, size)
-    if legend.shape[1] > space:
-        legend = _legend(scan, max(SMALLEST, size * space // legend.shape[1]))[:, :space]
-    if not title and not legend.shape[1]:
-        return grid[:0]
-    large = fitting_height(title, round(1.3 * size), space)
-    beside = bool(title) and text_width(title, large) + legend.shape[1] + size <= space
-    lines = 2 if title and legend.shape[1] and not beside else 1
-    header = canvas(3 * size * lines, grid.shape[1], _BLACK)
-    text(header, title, (size, 1.5 * size), height=large, color=_WHITE)
-    left = grid.shape[1] - size - legend.shape[1] if beside else size
-    top = len(header) - (3 * size + len(legend)) // 2
-    header[top : top + len(legend), left : left + legend.shape[1]] = legend
-    return header
-
-
-def _legend(scan: _Scan, size: int) -> np.ndarray:
+def _names(scan: _Scan) -> list[tuple[str, Color]]:
+    """What the legend says."""
     names: list[tuple[str, Color]] = []
     if scan.lungs is not None:
         names += [("right lung", LUNG_COLORS[RIGHT]), ("left lung", LUNG_COLORS[LEFT])]
@@ -228,19 +156,4 @@ def _legend(scan: _Scan, size: int) -> np.ndarray:
     elif scan.infection is not None:
         names += [("ground glass", LESION_COLORS[GROUND_GLASS])]
         names += [("consolidation", LESION_COLORS[CONSOLIDATION])]
-    parts = [canvas(3 * size, 0, _BLACK)]
-    for name, color in names:
-        part = canvas(3 * size, 4 * size + text_width(name, size), _BLACK)
-        part[size : 2 * size, 2 * size : 3 * size] = color
-        text(part, name, (3.6 * size, 1.5 * size), height=size, color=_WHITE)
-        parts.append(part)
-    return np.hstack(parts)[:, 2 * size :]
-
-
-def _footer(caption: str, grid: np.ndarray, size: int) -> np.ndarray:
-    if not caption:
-        return grid[:0]
-    footer = canvas(3 * size, grid.shape[1], _BLACK)
-    height = fitting_height(caption, size, grid.shape[1] - 2 * size)
-    text(footer, caption, (size, 1.5 * size), height=height, color=_GREY)
-    return footer
+    return names

@@ -14,6 +14,7 @@ __all__ = [
     "LESION_COLORS",
     "LUNG_COLORS",
     "WINDOW",
+    "blended",
     "busiest",
     "check",
     "overlay",
@@ -129,11 +130,30 @@ def picture(
     alpha: float = 0.45,
 ) -> np.ndarray:
     """A grey slice ``(h, w)`` with its masks, ``(*shape, 3)`` uint8 RGB."""
+    return _covered(grey, _layers(lungs, infection, shape, alpha), shape)
+
+
+def blended(
+    grey: np.ndarray,
+    parts: Iterable[tuple[np.ndarray, Color]],
+    *,
+    shape: tuple[int, int],
+    alpha: float = 0.45,
+) -> np.ndarray:
+    """A grey slice with masks filled in, each in its color, ``(*shape, 3)`` uint8 RGB."""
+    there = [(mask, color) for mask, color in parts if mask.any()]
+    layers = [layer for mask, color in there for layer in _filling(mask, color, shape, alpha)]
+    return _covered(grey, layers, shape)
+
+
+def _covered(
+    grey: np.ndarray, layers: Iterable[tuple[np.ndarray, Color]], shape: tuple[int, int]
+) -> np.ndarray:
     smaller = shape[0] < grey.shape[0] or shape[1] < grey.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
     grey = cv2.resize(grey, shape[::-1], interpolation=how)
     rgb = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
-    for share, color in _layers(lungs, infection, shape, alpha):
+    for share, color in layers:
         rgb += share[..., None] * (np.array(color, np.float32) - rgb)
     return np.rint(rgb).astype(np.uint8)
 
@@ -145,13 +165,19 @@ def _layers(
     if infection is not None:
         for label, color in LESION_COLORS.items():
             if (infection == label).any():
-                fine = _fine(infection == label, shape)
-                yield alpha * _coarse(fine, shape), color
-                yield _coarse(_outline(fine), shape), color
+                yield from _filling(infection == label, color, shape, alpha)
     if lungs is not None:
         for label, color in LUNG_COLORS.items():
             if (lungs == label).any():
                 yield _coarse(_outline(_fine(lungs == label, shape)), shape), color
+
+
+def _filling(
+    mask: np.ndarray, color: Color, shape: tuple[int, int], alpha: float
+) -> Iterable[tuple[np.ndarray, Color]]:
+    fine = _fine(mask, shape)
+    yield alpha * _coarse(fine, shape), color
+    yield _coarse(_outline(fine), shape), color
 
 
 def _fine(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,87 @@
+"""Where a mask and its truth differ."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from lungmask_jax.errors import SpecError
+from lungmask_jax.viz._canvas import BLUE, GREEN, VERMILION, Color
+from lungmask_jax.viz._page import around, labelled, page
+from lungmask_jax.viz._slices import WINDOW, blended, check, windowed
+from lungmask_jax.volume import Volume
+
+__all__ = ["errors"]
+
+_COLORS: dict[str, Color] = {"agreed": GREEN, "missed": BLUE, "false": VERMILION}
+_APART = 20  # no two tiles nearer than this part of the scan
+
+
+def errors(
+    ct: Volume,
+    found: Volume,
+    truth: Volume,
+    *,
+    count: int = 6,
+    title: str = "",
+    caption: str = "",
+    window: tuple[float, float] = WINDOW,
+    tile: int = 256,
+) -> np.ndarray:
+    """The slices with the largest errors, from head to feet: what was agreed, missed and false.
+
+    Args:
+        ct: In HU.
+        found: A mask; what is not 0 counts.
+        truth: Another, likewise.
+        count: Tiles at most; slices close to a worse one are left out.
+        title: Above the tiles, left of the legend.
+        caption: Below the tiles.
+        window: ``(low, high)`` HU that become black and white.
+        tile: Width of a tile in pixels.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ShapeError: A mask has another shape than the CT.
+        SpecError: No tile or tiles below 64 pixels were asked for.
+
+    Example:
+        >>> ct = Volume(np.full((3, 64, 64), -800, np.int16))
+        >>> truth = ct.with_array(np.ones(ct.shape, np.uint8))
+        >>> errors(ct, ct.with_array(0 * truth.array), truth, count=1, tile=64).shape
+        (90, 66, 3)
+    """
+    check(ct, found, truth)
+    if count < 1 or tile < 64:
+        raise SpecError(f"expected 1 tile of 64 pixels or more, found {count} of {tile}")
+    ours, theirs = found.array != 0, truth.array != 0
+    down, across = around(ours | theirs, ct)
+    _, rows_mm, columns_mm = ct.spacing
+    high, wide = (side.stop - side.start for side in (down, across))
+    shape = max(1, round(tile * high * rows_mm / (wide * columns_mm))), tile
+    tiles = []
+    for index in _worst((ours ^ theirs).sum(axis=(1, 2)), count):
+        place = (index, down, across)
+        grey = windowed(ct.array[place], window)
+        shown = blended(grey, _parts(ours[place], theirs[place]), shape=shape)
+        tiles.append(labelled(shown, f"slice {index}"))
+    return page(tiles, title=title, names=list(_COLORS.items()), caption=caption)
+
+
+def _parts(ours: np.ndarray, theirs: np.ndarray) -> Iterable[tuple[np.ndarray, Color]]:
+    parts = {"agreed": ours & theirs, "missed": theirs & ~ours, "false": ours & ~theirs}
+    return [(part, _COLORS[name]) for name, part in parts.items()]
+
+
+def _worst(wrong: np.ndarray, count: int) -> list[int]:
+    """Slices with most errors, some way apart, from head to feet; without errors the middle one."""
+    if not wrong.any():
+        return [len(wrong) // 2]
+    apart = len(wrong) // _APART
+    chosen: list[int] = []
+    for index in np.argsort(-wrong, kind="stable").tolist():
+        far = all(abs(index - other) > apart for other in chosen)
+        if wrong[index] and far and len(chosen) < count:
+            chosen.append(index)
+    return sorted(chosen, reverse=True)

@@ -1,0 +1,120 @@
+"""Tiles on a page, with a title, a legend and a line below."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lungmask_jax.viz._canvas import SMALLEST, Color, canvas, fitting_height, text, text_width
+from lungmask_jax.volume import Volume
+
+__all__ = ["around", "extent", "labelled", "page"]
+
+_BLACK: Color = (0, 0, 0)
+_WHITE: Color = (245, 245, 245)
+_GREY: Color = (175, 175, 175)
+_MARGIN_MM = 25.0
+_PAGE = 4 / 3
+
+
+def page(
+    tiles: Sequence[np.ndarray],
+    columns: int | None = None,
+    *,
+    title: str = "",
+    names: Sequence[tuple[str, Color]] = (),
+    caption: str = "",
+) -> np.ndarray:
+    """Tiles of one shape on a page; by default as many side by side as comes nearest to one."""
+    height, width, _ = tiles[0].shape
+    grid = _grid(tiles, columns or _columns(len(tiles), (height, width)))
+    size = max(8, width // 24)
+    return np.vstack([_header(names, title, grid, size), grid, _footer(caption, grid, size)])
+
+
+def around(mask: np.ndarray | None, ct: Volume) -> tuple[slice, slice]:
+    """Rows and columns around a mask in all slices; the whole slice where there is none."""
+    flat = None if mask is None else (mask != 0).any(axis=0)
+    if flat is None or not flat.any():
+        return slice(0, ct.shape[1]), slice(0, ct.shape[2])
+    down, across = (round(_MARGIN_MM / mm) for mm in ct.spacing[1:])
+    return extent(flat.any(axis=1), down), extent(flat.any(axis=0), across)
+
+
+def extent(line: np.ndarray, margin: int) -> slice:
+    """From the first to the last place that is set, and a margin."""
+    places = np.flatnonzero(line)
+    return slice(max(0, int(places[0]) - margin), min(len(line), int(places[-1]) + 1 + margin))
+
+
+def labelled(rgb: np.ndarray, label: str) -> np.ndarray:
+    """A copy with what it shows and the patient's sides written on it."""
+    rgb = rgb.copy()
+    height, width, _ = rgb.shape
+    size = max(8, width // 26)
+    write = functools.partial(text, rgb, height=size, color=_WHITE, halo=_BLACK)
+    write(label, (size / 2, 1.2 * size))
+    write("R", (size / 2, height / 2))
+    write("L", (width - size / 2, height / 2), align="right")
+    return rgb
+
+
+def _columns(number: int, shape: tuple[int, int]) -> int:
+    """How many tiles side by side come nearest to a page without many empty places."""
+
+    def cost(columns: int) -> float:
+        rows = math.ceil(number / columns)
+        page = columns * shape[1] / (rows * shape[0])
+        return abs(math.log(page / _PAGE)) + (columns * rows - number) / number
+
+    return min(range(1, number + 1), key=cost)
+
+
+def _grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Tiles side by side, filled up with black, a thin line of black around each."""
+    columns = min(columns, len(tiles))
+    empty = [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    framed = [np.pad(one, ((1, 1), (1, 1), (0, 0))) for one in (*tiles, *empty)]
+    rows = [np.hstack(framed[i : i + columns]) for i in range(0, len(framed), columns)]
+    return np.vstack(rows)
+
+
+def _header(
+    names: Sequence[tuple[str, Color]], title: str, grid: np.ndarray, size: int
+) -> np.ndarray:
+    """The title on the left and the legend on the right; on two lines if one is too short."""
+    space = grid.shape[1] - 2 * size
+    legend = _legend(names, size)
+    if legend.shape[1] > space:
+        legend = _legend(names, max(SMALLEST, size * space // legend.shape[1]))[:, :space]
+    if not title and not legend.shape[1]:
+        return grid[:0]
+    large = fitting_height(title, round(1.3 * size), space)
+    beside = bool(title) and text_width(title, large) + legend.shape[1] + size <= space
+    lines = 2 if title and legend.shape[1] and not beside else 1
+    header = canvas(3 * size * lines, grid.shape[1], _BLACK)
+    text(header, title, (size, 1.5 * size), height=large, color=_WHITE)
+    left = grid.shape[1] - size - legend.shape[1] if beside else size
+    top = len(header) - (3 * size + len(legend)) // 2
+    header[top : top + len(legend), left : left + legend.shape[1]] = legend
+    return header
+
+
+def _legend(names: Sequence[tuple[str, Color]], size: int) -> np.ndarray:
+    parts = [canvas(3 * size, 0, _BLACK)]
+    for name, color in names:
+        part = canvas(3 * size, 4 * size + text_width(name, size), _BLACK)
+        part[size : 2 * size, 2 * size : 3 * size] = color
+        text(part, name, (3.6 * size, 1.5 * size), height=size, color=_WHITE)
+        parts.append(part)
+    return np.hstack(parts)[:, 2 * size :]
+
+
+def _footer(caption: str, grid: np.ndarray, size: int) -> np.ndarray:
+    if not caption:
+        return grid[:0]
+    footer = canvas(3 * size, grid.shape[1], _BLACK)
+    height = fitting_height(caption, size, grid.shape[1] - 2 * size)
+    text(footer, caption, (size, 1.5 * size), height=height, color=_GREY)
+    return footer
