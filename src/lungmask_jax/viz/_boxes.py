@@ -10,6 +10,7 @@ import numpy as np
 from lungmask_jax.errors import SpecError
 from lungmask_jax.viz._canvas import (
     BLUE,
+    FINER,
     GREEN,
     ORANGE,
     PURPLE,
@@ -17,6 +18,7 @@ from lungmask_jax.viz._canvas import (
     Color,
     canvas,
     fitting_height,
+    stroke,
     text,
     text_width,
 )
@@ -27,7 +29,6 @@ _WHITE: Final = (255, 255, 255)
 _INK: Final = (45, 45, 45)
 _LINE: Final = (225, 225, 225)
 _COLORS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
-_FINER = 4
 _TEXT = 14
 _LANE = 46  # pixels of a box and the space around it
 
@@ -65,16 +66,16 @@ def box_plot(
     left = 3 * _TEXT + max(text_width(_label(name, scores[name]), _TEXT) for name in scores)
     right, top = width - 2 * _TEXT, 3 * _TEXT
     bottom = top + _LANE * len(lanes)
-    fine = canvas((bottom + 3 * _TEXT + 6) * _FINER, width * _FINER, _WHITE)
+    fine = canvas((bottom + 3 * _TEXT + 6) * FINER, width * FINER, _WHITE)
     for tick in range(6):
         x = left + tick / 5 * (right - left)
-        _stroke(fine, (x, top), (x, bottom), _LINE, 1.0)
+        stroke(fine, (x, top), (x, bottom), _LINE, 1.0)
     for number, (name, model) in enumerate(lanes):
         values = np.array([v for v in scores[name][model] if math.isfinite(v)])
         if len(values):
             middle = top + (number + 0.5) * _LANE
             _draw(fine, left + values * (right - left), middle, _COLORS[models.index(model)])
-    rgb = cv2.resize(fine, None, fx=1 / _FINER, fy=1 / _FINER, interpolation=cv2.INTER_AREA)
+    rgb = cv2.resize(fine, None, fx=1 / FINER, fy=1 / FINER, interpolation=cv2.INTER_AREA)
     for tick in range(6):
         place = left + tick / 5 * (right - left), bottom + 1.5 * _TEXT
         text(rgb, f"{tick / 5:.1f}", place, height=_TEXT, color=_INK, align="center")
@@ -109,33 +110,22 @@ def _draw(fine: np.ndarray, places: np.ndarray, y: float, color: Color) -> None:
     inside = places[(places >= low - reach) & (places <= high + reach)]
     pale = tuple(round(255 - 0.25 * (255 - part)) for part in color)
     half = 0.3 * _LANE
-    corners = [round(part * _FINER) for part in (low, y - half, high, y + half)]
+    corners = [round(part * FINER) for part in (low, y - half, high, y + half)]
     cv2.rectangle(fine, corners[:2], corners[2:], pale, -1)
     for x in (low, high):
-        _stroke(fine, (x, y - half), (x, y + half), color, 1.5)
+        stroke(fine, (x, y - half), (x, y + half), color, 1.5)
     for side in (-half, half):
-        _stroke(fine, (low, y + side), (high, y + side), color, 1.5)
+        stroke(fine, (low, y + side), (high, y + side), color, 1.5)
     for start, end in ((low, inside.min()), (high, inside.max())):
-        _stroke(fine, (start, y), (end, y), color, 1.5)
-        _stroke(fine, (end, y - half / 2), (end, y + half / 2), color, 1.5)
+        stroke(fine, (start, y), (end, y), color, 1.5)
+        stroke(fine, (end, y - half / 2), (end, y + half / 2), color, 1.5)
     # golden-ratio steps: dots of near values lie apart, and the same ones always at one place
     for rank, x in enumerate(np.sort(places)):
         away = ((rank * 0.618034) % 1 - 0.5) * 1.4 * half
-        center = round(float(x) * _FINER), round((y + away) * _FINER)
-        cv2.circle(fine, center, round(2.6 * _FINER), _WHITE, -1, cv2.LINE_AA)
-        cv2.circle(fine, center, round(2.0 * _FINER), color, -1, cv2.LINE_AA)
-    _stroke(fine, (median, y - half), (median, y + half), _INK, 2.5)
-
-
-def _stroke(
-    fine: np.ndarray,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    color: Color,
-    width: float,
-) -> None:
-    begin, finish = ([round(float(part) * _FINER) for part in place] for place in (start, end))
-    cv2.line(fine, begin, finish, color, round(width * _FINER), cv2.LINE_AA)
+        center = round(float(x) * FINER), round((y + away) * FINER)
+        cv2.circle(fine, center, round(2.6 * FINER), _WHITE, -1, cv2.LINE_AA)
+        cv2.circle(fine, center, round(2.0 * FINER), color, -1, cv2.LINE_AA)
+    stroke(fine, (median, y - half), (median, y + half), _INK, 2.5)
 
 
 def _write_top(rgb: np.ndarray, title: str, models: Sequence[str], right: float) -> None:

@@ -11,6 +11,7 @@ from lungmask_jax.files import atomic
 
 __all__ = [
     "BLUE",
+    "FINER",
     "GREEN",
     "ORANGE",
     "PURPLE",
@@ -22,6 +23,7 @@ __all__ = [
     "canvas",
     "fitting_height",
     "save_png",
+    "stroke",
     "text",
     "text_width",
 ]
@@ -37,6 +39,7 @@ VERMILION: Final = (213, 94, 0)
 PURPLE: Final = (204, 121, 167)
 
 SMALLEST: Final = 6
+FINER: Final = 3
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FINER = 4
 
@@ -93,6 +96,20 @@ def text(
         around = cv2.GaussianBlur(cv2.dilate(stamp, np.ones((3, 3), np.uint8)), (0, 0), 0.6)
         _press(picture, around, place, halo, align)
     _press(picture, stamp, place, color, align)
+
+
+def stroke(
+    fine: np.ndarray,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    color: Color,
+    width: float,
+) -> None:
+    """A line drawn in place on a canvas that is `FINER` times as fine as its places and width."""
+    (x, y), (to_x, to_y) = start, end
+    begin = round(float(x) * FINER), round(float(y) * FINER)
+    finish = round(float(to_x) * FINER), round(float(to_y) * FINER)
+    cv2.line(fine, begin, finish, color, round(width * FINER), cv2.LINE_AA)
 
 
 def text_width(words: str, height: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from lungmask_jax.errors import SpecError, nearest
 from lungmask_jax.viz._canvas import (
     BLUE,
+    FINER,
     GREEN,
     ORANGE,
     PURPLE,
@@ -18,6 +19,7 @@ from lungmask_jax.viz._canvas import (
     Color,
     canvas,
     fitting_height,
+    stroke,
     text,
     text_width,
 )
@@ -29,7 +31,6 @@ _INK: Final = (45, 45, 45)
 _LINE: Final = (225, 225, 225)
 _COLORS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 _ROUND: Final = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 20)
-_FINER = 3
 
 
 class _Axes(NamedTuple):
@@ -79,7 +80,7 @@ def learning_curve(
     """
     _check(records, [x, *series, *scores])
     axes = _axes(records, x, series, scores, size)
-    fine = canvas(size[0] * _FINER, size[1] * _FINER, _WHITE)
+    fine = canvas(size[0] * FINER, size[1] * FINER, _WHITE)
     _draw_grid(fine, axes)
     for name, color in zip([*series, *scores], _COLORS, strict=False):
         ticks = axes.losses if name in series else axes.scores
@@ -174,12 +175,12 @@ def _draw_grid(fine: np.ndarray, axes: _Axes) -> None:
     ticks = axes.losses or axes.scores
     for tick in ticks:
         y = _down(axes, ticks, tick)
-        _draw_stroke(fine, (axes.left, y), (axes.right, y), _LINE, 1.0)
+        stroke(fine, (axes.left, y), (axes.right, y), _LINE, 1.0)
     bottom = (axes.left, axes.bottom), (axes.right, axes.bottom)
-    _draw_stroke(fine, *bottom, _INK, 1.2)
+    stroke(fine, *bottom, _INK, 1.2)
     for tick in axes.x:
         x = _across(axes, tick)
-        _draw_stroke(fine, (x, axes.bottom), (x, axes.bottom + 4), _INK, 1.2)
+        stroke(fine, (x, axes.bottom), (x, axes.bottom + 4), _INK, 1.2)
 
 
 def _draw_line(
@@ -188,23 +189,10 @@ def _draw_line(
     padded = [None, *places, None]
     for before, here, after in zip(padded, padded[1:], padded[2:], strict=False):
         if here and after:
-            _draw_stroke(fine, here, after, color, 2.2)
+            stroke(fine, here, after, color, 2.2)
         elif here and not before:
-            center = round(here[0] * _FINER), round(here[1] * _FINER)
-            cv2.circle(fine, center, 4 * _FINER, color, -1, cv2.LINE_AA)
-
-
-def _draw_stroke(
-    fine: np.ndarray,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    color: Color,
-    width: float,
-) -> None:
-    (x, y), (to_x, to_y) = start, end
-    begin = round(x * _FINER), round(y * _FINER)
-    finish = round(to_x * _FINER), round(to_y * _FINER)
-    cv2.line(fine, begin, finish, color, round(width * _FINER), cv2.LINE_AA)
+            center = round(here[0] * FINER), round(here[1] * FINER)
+            cv2.circle(fine, center, 4 * FINER, color, -1, cv2.LINE_AA)
 
 
 def _write_ticks(rgb: np.ndarray, axes: _Axes, x: str) -> None:
