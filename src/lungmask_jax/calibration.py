@@ -96,8 +96,8 @@ def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndar
         ShapeError: There is no case, or shapes differ.
 
     Example:
-        >>> best_threshold([np.array([0.1, 0.2, 0.6])], [np.array([0, 1, 1])])
-        0.14
+        >>> 0.1 <= best_threshold([np.array([0.1, 0.2, 0.6])], [np.array([0, 1, 1])]) <= 0.2
+        True
     """
     _check(probabilities, truths)
     cases = [(p, t) for p, t in zip(probabilities, truths, strict=True) if np.any(t)]
