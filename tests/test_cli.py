@@ -27,7 +27,7 @@ def scan_file(tmp_path_factory):
 def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
     assert cli.main(["segment", str(scan_file), "-o", str(tmp_path)]) == 0
     written = {path.name for path in tmp_path.iterdir()}
-    kinds = ("lungs.nii.gz", "infection.nii.gz", "overlay.png")
+    kinds = ("lungs.nii.gz", "infection.nii.gz", "lesions.nii.gz", "overlay.png")
     assert written == {*(f"one_{kind}" for kind in kinds), "one.json", "measures.csv"}
     values = json.loads((tmp_path / "one.json").read_text())
     with (tmp_path / "measures.csv").open() as file:
