@@ -356,7 +356,7 @@ def test_lesions_of_a_list_are_scored_by_type(tmp_path):
     io.save(made.ct, tmp_path / "ct.nii.gz")
     io.save(made.lesions, tmp_path / "infection.nii.gz")
     (tmp_path / "metadata.csv").write_text("ct_scan,infection_mask\nct.nii.gz,infection.nii.gz\n")
-    words = ["evaluate", "--data", str(tmp_path / "metadata.csv")]
+    words = ["evaluate", "--data", str(tmp_path / "metadata.csv"), "--by-type"]
     assert cli.main([*words, "-o", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]
     assert list(found) == ["infection", "ground_glass", "consolidation"]

@@ -141,6 +141,11 @@ def _add_evaluate(commands: Any) -> None:
         choices=["covid19-ct-seg", "covid-semiseg"],
         help="a published benchmark: prints its table with our row; --data is its folder",
     )
+    evaluate.add_argument(
+        "--by-type",
+        action="store_true",
+        help="infection masks are 1 (ground glass) and 2 (consolidation): score each, too",
+    )
     evaluate.add_argument("--scans", type=Path, help="folder of the scans of --pred, for pictures")
     evaluate.add_argument(
         "--worst", type=int, default=3, help="how many of the worst cases to draw (default: 3)"

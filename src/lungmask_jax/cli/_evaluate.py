@@ -20,7 +20,6 @@ from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
-from lungmask_jax.labels import CONSOLIDATION
 from lungmask_jax.volume import Volume
 
 __all__ = ["run", "write"]
@@ -29,12 +28,11 @@ _SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff9
 
 
 class Masks(NamedTuple):
-    """A mask, its truth, the scan they are of, if it is at hand, and whether they know types."""
+    """A mask, its truth, and the scan they are of, if it is at hand."""
 
     found: Volume
     truth: Volume
     ct: Volume | None
-    by_type: bool = False
 
 
 class Picture(NamedTuple):
@@ -63,14 +61,14 @@ def run(options: argparse.Namespace) -> int:
                     masks.truth,
                     options.target,
                     tolerance_mm=options.tolerance,
-                    by_type=masks.by_type,
+                    by_type=options.by_type,
                 )
+                rows += found
                 worst = _worst(worst, name, found[0], masks, options.worst)
             except (LungmaskError, OSError) as error:
                 failed += 1
                 say(f"{name}: {error}", style="red", markup=False, highlight=False)
                 continue
-            rows += found
             for row in found:
                 scores = " ".join(f"{key} {row[key]:.3f}" for key in _SHOWN)
                 say(f"{name} {row['label']}: {scores}", markup=False, highlight=False)
@@ -122,8 +120,7 @@ def _segmented(
     found: Volume | None = result.lungs if target == "lungs" else result.lesions
     if found is None:
         raise SpecError("expected an infection model among --weights, found none")
-    by_type = target == "infection" and CONSOLIDATION in truths[target].array
-    return Masks(found, truths[target], ct, by_type)
+    return Masks(found, truths[target], ct)
 
 
 def _worst(
