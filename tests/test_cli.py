@@ -360,6 +360,14 @@ def test_lesions_of_a_list_are_scored_by_type(tmp_path):
     assert cli.main([*words, "-o", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]
     assert list(found) == ["infection", "ground_glass", "consolidation"]
+    assert cli.main(["segment", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "pred")]) == 0
+    (tmp_path / "true").mkdir()
+    io.save(made.lesions, tmp_path / "true" / "ct.nii.gz")
+    words = ["evaluate", "--by-type", "--pred", str(tmp_path / "pred")]
+    words += ["--true", str(tmp_path / "true"), "-o", str(tmp_path / "two")]
+    assert cli.main(words) == 0  # the lesions that segment has written
+    again = json.loads((tmp_path / "two" / "summary.json").read_text())["summary"]
+    assert again["consolidation"]["dice"] == found["consolidation"]["dice"]
     assert found["infection"]["dice"]["mean"] > 0.3
 
 

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -24,6 +24,7 @@ from lungmask_jax.volume import Volume
 
 __all__ = ["run", "write"]
 
+Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 _SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
 
 
@@ -95,7 +96,8 @@ def _jobs(
     window = tuple(options.window) if options.window else None
     if options.data is None:
         scans = {} if options.scans is None else data.by_name(options.scans)
-        pairs = data.pair_masks(options.pred, options.true, target=options.target)
+        target: Target = "lesions" if options.by_type else options.target
+        pairs = data.pair_masks(options.pred, options.true, target=target)
         for name, found, truth in progress.track(pairs, description="scoring"):
             paths = found, truth, scans.get(name)
             yield name, functools.partial(_read, *paths, window)

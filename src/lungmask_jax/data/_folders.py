@@ -55,7 +55,7 @@ def pair_masks(
     predictions: str | os.PathLike[str],
     truths: str | os.PathLike[str],
     *,
-    target: Literal["lungs", "infection"] = "infection",
+    target: Literal["lungs", "infection", "lesions"] = "infection",
 ) -> list[tuple[str, Path, Path]]:
     """Predicted and true masks of two folders, paired by name as in `pair_folders`.
 
