@@ -351,6 +351,47 @@ def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
     assert not list((tmp_path / "two").glob("worst*"))
 
 
+def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(3):
+        io.save(phantom((4, 64, 64), seed=number).ct, scans / f"case{number}.nii.gz")
+    (scans / "case1.nii.gz").write_bytes(b"no scan")
+    words = [*masks, "--scans", str(scans)]
+    assert cli.main([*words, "-o", str(tmp_path / "three")]) == 1
+    printed = capsys.readouterr().out
+    assert "case1 infection: dice 1.000" in printed
+    assert "case1: " in printed
+    with (tmp_path / "three" / "cases.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    drawn = sorted(path.name for path in (tmp_path / "three").glob("worst*"))
+    assert drawn == ["worst1_case2.png", "worst2_case0.png"]
+    # a case that is not among the worst needs no picture, and its scan is not read
+    assert cli.main([*words, "--worst", "1", "-o", str(tmp_path / "one")]) == 0
+    (scans / "case1.nii.gz").unlink()
+    assert cli.main([*words, "-o", str(tmp_path / "none")]) == 1
+    assert "expected a scan of every case" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "found no file"),
+        ("scan,lungs_ml\na,3\n", "another table"),
+        ("case,label,dice\n", "another table"),
+        ("case,label,dice\na,infection,high\n", "expected scores in"),
+        ("case,label,dice\na,infection\n", "expected scores in"),
+    ],
+)
+def test_another_table_to_compare_with_is_refused_at_once(masks, tmp_path, capsys, table, message):
+    if table is not None:
+        (tmp_path / "cases.csv").write_text(table)
+    words = [*masks, "--against", str(tmp_path / "cases.csv"), "-o", str(tmp_path / "o")]
+    assert cli.main(words) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 def test_lesions_of_a_list_are_scored_by_type(tmp_path):
     made = phantom((8, 96, 96), disease=0.3, seed=5)
     io.save(made.ct, tmp_path / "ct.nii.gz")
@@ -386,6 +427,18 @@ def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, 
 def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
     assert cli.main(["evaluate", *more, "-o", str(tmp_path / "o")]) == 1
     assert "expected --pred with --true, or --data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pred", "x", "--true", "y", "--worst", "-1"], "--worst of 0 or more, found -1"),
+        (["--data", "x", "--scans", "y"], "expected --scans beside --pred"),
+    ],
+)
+def test_evaluate_says_what_does_not_fit(words, message, tmp_path, capsys):
+    assert cli.main(["evaluate", *words, "-o", str(tmp_path / "o")]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_linked_scan_keeps_the_name_of_the_link(tmp_path):

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from lungmask_jax import data, evaluation, inference, io, viz, weights
 from lungmask_jax.cli._progress import bar, console
+from lungmask_jax.cli._worst import Masks, Picture, save, worst
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
@@ -28,55 +29,30 @@ Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 _SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
 
 
-class Masks(NamedTuple):
-    """A mask, its truth, and the scan they are of, if it is at hand."""
-
-    found: Volume
-    truth: Volume
-    ct: Volume | None
-
-
-class Picture(NamedTuple):
-    """The errors of a case."""
-
-    dice: float
-    name: str
-    rgb: np.ndarray
-
-
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    worst: list[Picture] = []
+    pictures: list[Picture] = []
     failed = 0
     with bar() as progress:
-        say = progress.console.print
+        say = functools.partial(progress.console.print, markup=False, highlight=False)
         for name, read in _jobs(options, progress):
             try:
                 masks = read()
-                found = evaluation.case_rows(
-                    name,
-                    masks.found,
-                    masks.truth,
-                    options.target,
-                    tolerance_mm=options.tolerance,
-                    by_type=options.by_type,
-                )
+                found = _scored(name, masks, options)
                 rows += found
-                worst = _worst(worst, name, found[0], masks, options.worst)
+                for row in found:
+                    scores = " ".join(f"{key} {row[key]:.3f}" for key in _SHOWN)
+                    say(f"{name} {row['label']}: {scores}")
+                pictures = worst(pictures, found[0], masks, options.worst)
             except (LungmaskError, OSError) as error:
                 failed += 1
-                say(f"{name}: {error}", style="red", markup=False, highlight=False)
-                continue
-            for row in found:
-                scores = " ".join(f"{key} {row[key]:.3f}" for key in _SHOWN)
-                say(f"{name} {row['label']}: {scores}", markup=False, highlight=False)
+                say(f"{name}: {error}", style="red")
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    for number, picture in enumerate(worst, 1):
-        viz.save_png(picture.rgb, options.out / f"worst{number}_{picture.name}.png")
+    save(pictures, options.out)
     write(options, rows, console())
     return 1 if failed else 0
 
@@ -87,6 +63,12 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError(
             "expected --pred with --true, or --data: name two folders or a metadata.csv"
         )
+    if options.scans is not None and not folders:
+        raise SpecError("expected --scans beside --pred, found --data, which names scans: leave it")
+    if options.worst < 0:
+        raise SpecError(f"expected --worst of 0 or more, found {options.worst}")
+    if options.against is not None:
+        _read_rows(options.against)  # before hours are spent
 
 
 def _jobs(
@@ -95,20 +77,30 @@ def _jobs(
     """Names of cases, and functions that read or make their masks."""
     window = tuple(options.window) if options.window else None
     if options.data is None:
-        scans = {} if options.scans is None else data.by_name(options.scans)
         target: Target = "lesions" if options.by_type else options.target
         pairs = data.pair_masks(options.pred, options.true, target=target)
+        scans = _scans(options.scans, [name for name, _, _ in pairs])
         for name, found, truth in progress.track(pairs, description="scoring"):
-            paths = found, truth, scans.get(name)
-            yield name, functools.partial(_read, *paths, window)
+            yield name, functools.partial(_read, found, truth, scans.get(name), window)
         return
     bundles = [weights.load(name) for name in options.weights]
     for case in progress.track(data.read_metadata(options.data), description="segmenting"):
         yield case.name, functools.partial(_segmented, case, bundles, window, options.target)
 
 
+def _scans(folder: Path | None, names: Sequence[str]) -> Mapping[str, Path]:
+    scans = {} if folder is None else data.by_name(folder)
+    alone = [name for name in names if name not in scans]
+    if folder is not None and alone:
+        raise ScanError(
+            f"expected a scan of every case in {folder}, found none of {', '.join(alone)}: give it "
+            "the name of the mask, or leave out --scans"
+        )
+    return scans
+
+
 def _read(found: Path, truth: Path, scan: Path | None, window: Any) -> Masks:
-    ct = None if scan is None else io.load(scan, window=window)
+    ct = None if scan is None else functools.partial(io.load, scan, window=window)
     return Masks(io.load_mask(found), io.load_mask(truth), ct)
 
 
@@ -122,19 +114,18 @@ def _segmented(
     found: Volume | None = result.lungs if target == "lungs" else result.lesions
     if found is None:
         raise SpecError("expected an infection model among --weights, found none")
-    return Masks(found, truths[target], ct)
+    return Masks(found, truths[target], lambda: ct)
 
 
-def _worst(
-    so_far: Sequence[Picture], name: str, row: Row, masks: Masks, count: int
-) -> list[Picture]:
-    """The pictures of the cases with the lowest Dice; a case that is none of them is not drawn."""
-    dice = float(row["dice"])
-    if masks.ct is None or (len(so_far) >= count and (not count or dice >= so_far[-1].dice)):
-        return list(so_far)
-    title = f"{name}: {row['label']}, Dice {dice:.2f}"
-    rgb = viz.errors(masks.ct, masks.found, masks.truth, title=title, caption=inference.DISCLAIMER)
-    return sorted([*so_far, Picture(dice, name, rgb)], key=lambda one: one.dice)[:count]
+def _scored(name: str, masks: Masks, options: argparse.Namespace) -> Sequence[Row]:
+    return evaluation.case_rows(
+        name,
+        masks.found,
+        masks.truth,
+        options.target,
+        tolerance_mm=options.tolerance,
+        by_type=options.by_type,
+    )
 
 
 def write(options: argparse.Namespace, rows: Sequence[Row], shown: Console) -> None:
@@ -206,13 +197,19 @@ def _read_rows(path: Path) -> list[dict[str, str | float]]:
     if not path.is_file():
         raise ScanError(f"expected the cases.csv of another model, found no file {path}")
     with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    if not lines or not {"case", "label"} <= lines[0].keys():
+        raise ScanError(f"expected the cases.csv of another model, found another table in {path}")
+    try:
         return [
             {
                 key: value if key in ("case", "label") else float(value)
                 for key, value in line.items()
             }
-            for line in csv.DictReader(file)
+            for line in lines
         ]
+    except (TypeError, ValueError) as error:
+        raise ScanError(f"expected scores in {path}, found {error}: write it again") from error
 
 
 def _plain(value: Any) -> Any:
