@@ -30,6 +30,7 @@ _INK: Final = (45, 45, 45)
 _LINE: Final = (225, 225, 225)
 _COLORS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 _TEXT = 14
+_TOP = 3 * _TEXT
 _LANE = 46  # pixels of a box and the space around it
 
 
@@ -64,26 +65,21 @@ def box_plot(
     _check(scores, models)
     lanes = [(name, model) for name, row in scores.items() for model in row]
     left = 3 * _TEXT + max(text_width(_label(name, scores[name]), _TEXT) for name in scores)
-    right, top = width - 2 * _TEXT, 3 * _TEXT
-    bottom = top + _LANE * len(lanes)
+    right, bottom = width - 2 * _TEXT, _TOP + _LANE * len(lanes)
+    ticks = [(f"{tick / 5:.1f}", left + tick / 5 * (right - left)) for tick in range(6)]
     fine = canvas((bottom + 3 * _TEXT + 6) * FINER, width * FINER, _WHITE)
-    for tick in range(6):
-        x = left + tick / 5 * (right - left)
-        stroke(fine, (x, top), (x, bottom), _LINE, 1.0)
+    for _, x in ticks:
+        stroke(fine, (x, _TOP), (x, bottom), _LINE, 1.0)
     for number, (name, model) in enumerate(lanes):
         values = np.array([v for v in scores[name][model] if math.isfinite(v)])
         if len(values):
-            middle = top + (number + 0.5) * _LANE
+            middle = _TOP + (number + 0.5) * _LANE
             _draw(fine, left + values * (right - left), middle, _COLORS[models.index(model)])
     rgb = cv2.resize(fine, None, fx=1 / FINER, fy=1 / FINER, interpolation=cv2.INTER_AREA)
-    for tick in range(6):
-        place = left + tick / 5 * (right - left), bottom + 1.5 * _TEXT
-        text(rgb, f"{tick / 5:.1f}", place, height=_TEXT, color=_INK, align="center")
-    done = 0
-    for name, row in scores.items():
-        place = left - _TEXT, top + (done + len(row) / 2) * _LANE
-        text(rgb, _label(name, row), place, height=_TEXT, color=_INK, align="right")
-        done += len(row)
+    for words, x in ticks:
+        place = x, bottom + 1.5 * _TEXT
+        text(rgb, words, place, height=_TEXT, color=_INK, align="center")
+    _write_names(rgb, scores, left - _TEXT)
     _write_top(rgb, title, models if models != [""] else [], right)
     return rgb
 
@@ -126,6 +122,16 @@ def _draw(fine: np.ndarray, places: np.ndarray, y: float, color: Color) -> None:
         cv2.circle(fine, center, round(2.6 * FINER), _WHITE, -1, cv2.LINE_AA)
         cv2.circle(fine, center, round(2.0 * FINER), color, -1, cv2.LINE_AA)
     stroke(fine, (median, y - half), (median, y + half), _INK, 2.5)
+
+
+def _write_names(
+    rgb: np.ndarray, scores: Mapping[str, Mapping[str, Sequence[float]]], right: float
+) -> None:
+    done = 0
+    for name, row in scores.items():
+        place = right, _TOP + (done + len(row) / 2) * _LANE
+        text(rgb, _label(name, row), place, height=_TEXT, color=_INK, align="right")
+        done += len(row)
 
 
 def _write_top(rgb: np.ndarray, title: str, models: Sequence[str], right: float) -> None:
