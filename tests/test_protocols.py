@@ -124,5 +124,8 @@ def test_the_table_of_covid_semiseg_has_our_rows(tmp_path, capsys):
         assert error < 0.2
     lines = json.loads((tmp_path / "o" / "cases.json").read_text())
     assert [line["case"] for line in lines["mask"]] == ["2", "3"]
+    (tmp_path / "Imgs" / "3.png").write_bytes(b"no picture")
+    assert cli.main([*words, "-o", str(tmp_path / "o")]) == 1  # the other is scored
+    assert len(json.loads((tmp_path / "o" / "cases.json").read_text())["map"]) == 1
     assert cli.main([*words, "-o", str(tmp_path / "o"), "--weights", "lungs"]) == 1
     assert "expected an infection model" in capsys.readouterr().err

@@ -83,12 +83,21 @@ def _semiseg(
     window = tuple(options.window) if options.window else PRESETS["infection"].window
     lines: dict[str, list[dict[str, Any]]] = {"map": [], "mask": []}
     pairs = protocols.covid_semiseg_pairs(options.data)
+    failed = 0
     for name, image, mask in progress.track(pairs, description="segmenting"):
-        ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
-        likely = inference.probabilities(ct, bundle)[0]
-        found = {"map": likely, "mask": inference.labels(ct, bundle).array[0] > 0}
-        for kind, one in found.items():
-            lines[kind].append({"case": name, **_toolbox(one, truth.array[0] > 0)})
+        try:
+            ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
+            likely = inference.probabilities(ct, bundle)[0]
+            found = {"map": likely, "mask": inference.labels(ct, bundle).array[0] > 0}
+            scores = {kind: _toolbox(one, truth.array[0] > 0) for kind, one in found.items()}
+        except (LungmaskError, OSError) as error:
+            failed += 1
+            progress.console.print(f"{name}: {error}", style="red", markup=False)
+            continue
+        for kind, one in scores.items():
+            lines[kind].append({"case": name, **one})
+    if not lines["map"]:
+        raise ScanError(f"expected slices to score, all {failed} failed: see above")
     with atomic(options.out / "cases.json") as temporary:
         temporary.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     keys = PROTOCOLS["covid-semiseg"].scores
@@ -97,7 +106,7 @@ def _semiseg(
             float(np.mean([line[key] for line in some])) for key in keys
         )
         for kind, some in lines.items()
-    }, 0
+    }, failed
 
 
 def _upright(volume: Volume) -> Volume:
