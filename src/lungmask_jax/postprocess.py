@@ -112,9 +112,9 @@ def _without_ends(lungs: Volume, rim_mm: float) -> np.ndarray:
 def lesions(infection: Volume, ct: Volume) -> Volume:
     """Infection by its type: what is denser than -400 HU over some millimetres is consolidation.
 
-    Vessels in ground glass are thinner than that and stay ground glass. The limit agrees best with
-    the radiologist who labelled the slices of COVID-SemiSeg; the same one is best in every fold of
-    a cross-validation, give or take 25 HU.
+    Small vessels in ground glass stay ground glass, those of some millimetres do not. The limit
+    agrees best with the radiologist who labelled the slices of COVID-SemiSeg; the same one is best
+    in every fold of a cross-validation, give or take 25 HU.
 
     Args:
         infection: What is not 0 counts.
