@@ -231,11 +231,13 @@ def test_uncertainty_is_the_entropy_inside_the_lungs():
     ct = np.full((5, 32, 32), 0, np.int16)
     ct[:, 4:20, 3:12] = -900
     ct[:, 8:12, 3:12] = -600
-    doubtful = [threshold_bundle("infection", hu) for hu in (-700.0, -500.0)]
-    result = inference.segment(
-        Volume(ct), weights=[threshold_bundle(hu=-200.0), *doubtful], uncertainty=True
-    )
-    np.testing.assert_array_equal(result.uncertainty.array, np.where(ct == -600, 100, 0))
+    for edges, share in (((-700.0, -500.0), 1 / 2), ((-700.0, -500.0, -400.0), 2 / 3)):
+        doubtful = [threshold_bundle("infection", hu) for hu in edges]
+        result = inference.segment(
+            Volume(ct), weights=[threshold_bundle(hu=-200.0), *doubtful], uncertainty=True
+        )
+        percent = np.rint(100 * calibration.entropy(np.array(share)))
+        np.testing.assert_array_equal(result.uncertainty.array, np.where(ct == -600, percent, 0))
     assert inference.segment(Volume(ct), weights=[threshold_bundle()]).uncertainty is None
 
 

@@ -77,6 +77,13 @@ def test_missing_data_say_where_they_are(tmp_path, capsys):
     assert "expected --data with Imgs and GT" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", [["--pred", "a"], ["--tolerance", "2"], ["--by-type"]])
+def test_what_a_protocol_would_ignore_is_refused(word, tmp_path, capsys):
+    words = ["evaluate", "--protocol", "covid19-ct-seg", "--data", str(tmp_path)]
+    assert cli.main([*words, *word, "-o", str(tmp_path)]) == 1
+    assert f"expected --protocol without {word[0]}" in capsys.readouterr().err
+
+
 def test_the_table_of_covid19_ct_seg_has_our_row(tmp_path, capsys):
     made = phantom((12, 96, 96), disease=0.2, seed=4)
     grey = made.ct.with_array(viz.windowed(made.ct.array, (-1250, 250)))

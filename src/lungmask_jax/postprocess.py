@@ -135,11 +135,13 @@ def lesions(infection: Volume, ct: Volume) -> Volume:
     """
     found = infection.array != 0
     result = np.zeros(infection.shape, np.uint8)
-    box = _bounds(found)
+    if not found.any():
+        return infection.with_array(result)
     sigma = [0.0, *(_LESION_MM / mm for mm in infection.spacing[1:])]
-    mean = ndimage.gaussian_filter(ct.array[_grown(box, sigma)].astype(np.float32), sigma)
-    types = np.where(mean > _CONSOLIDATION_HU, CONSOLIDATION, GROUND_GLASS).astype(np.uint8)
-    result[_grown(box, sigma)] = types * found[_grown(box, sigma)]
+    box = _grown(_bounds(found), sigma)
+    mean = ndimage.gaussian_filter(ct.array[box].astype(np.float32), sigma)
+    types = np.where(mean > _CONSOLIDATION_HU, CONSOLIDATION, GROUND_GLASS)
+    result[box] = types * found[box]
     return infection.with_array(result)
 
 
@@ -301,7 +303,7 @@ def _grown(box: tuple[slice, slice, slice], sigma: Sequence[float]) -> tuple[sli
     """The box and as much around it as a Gaussian looks at."""
     reach = [math.ceil(4 * one) for one in sigma]
     return tuple(
-        slice(max(side.start - more, 0), None if side.stop is None else side.stop + more)
+        slice(max(side.start - more, 0), side.stop + more)
         for side, more in zip(box, reach, strict=True)
     )
 

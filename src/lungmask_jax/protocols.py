@@ -33,7 +33,7 @@ class Protocol:
         data: Where its data are, and under which licence.
         layout: What their folder holds.
         scores: What the published numbers are, in this order.
-        published: Method to numbers; ``None`` where a paper has none.
+        published: Method to numbers; ``None`` where there is none, or none that was verified.
         cautions: What to know before comparing.
 
     Example:
@@ -57,6 +57,8 @@ _GROUPS: Final = (
     ("coronacases_003", "coronacases_005", "radiopaedia_27_86410_0", "radiopaedia_40_86625_0"),
     ("coronacases_002", "coronacases_006", "radiopaedia_10_85902_3", "radiopaedia_29_86490_1"),
 )
+
+_NOT_VERIFIED: Final = (None,) * 5
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
     {
@@ -84,8 +86,9 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
             ),
             cautions=(
                 "the radiopaedia volumes are windows, -1250 to 250 HU, not HU",
-                "radiopaedia_10_85902 and radiopaedia_29_8649 are one patient each, two series in "
-                "different published folds: look at the split by patient, too",
+                "radiopaedia_10_85902_1 and _3, and radiopaedia_29_86490_1 and _86491_1, look like "
+                "one patient each, split over the published folds: look at the split by patient, "
+                "too",
                 "one case of the published folds has a Dice near 0: look at medians and cases",
             ),
         ),
@@ -97,16 +100,15 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
             scores=("Dice", "sensitivity", "specificity", "S-measure", "E-measure", "MAE"),
             published=types.MappingProxyType(
                 {
-                    "U-Net": (0.439, 0.534, 0.858, 0.622, 0.625, 0.186),
-                    "Attention-UNet": (0.583, 0.637, 0.921, 0.744, 0.739, 0.112),
-                    "Gated-UNet": (0.623, 0.658, 0.926, 0.725, 0.814, 0.102),
-                    "Dense-UNet": (0.515, 0.594, 0.840, 0.655, 0.662, 0.184),
-                    "U-Net++": (0.581, 0.672, 0.902, 0.722, 0.720, 0.120),
-                    "Inf-Net": (0.682, 0.692, 0.943, 0.781, 0.838, 0.082),
-                    "Semi-Inf-Net": (0.739, 0.725, 0.960, 0.800, 0.894, 0.064),
+                    "U-Net": (0.439, *_NOT_VERIFIED),
+                    "U-Net++": (0.581, *_NOT_VERIFIED),
+                    "Inf-Net": (0.682, *_NOT_VERIFIED),
+                    "Semi-Inf-Net": (0.739, *_NOT_VERIFIED),
                 }
             ),
             cautions=(
+                "other methods and scores of the paper could not be verified and are left out: "
+                "see its Table II",
                 "Dice, sensitivity, specificity and E-measure are means over 256 thresholds of a "
                 "stretched map: a map of yes and no is not punished for doubt, a soft one is",
                 "the test slices and the 50 to learn from come from one set without patient names",

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     if options.data is None:
         protocol = PROTOCOLS[options.protocol]
         raise SpecError(f"expected --data with {protocol.layout}: get {protocol.data}")
+    _refuse_ignored(options)
     judge = {"covid19-ct-seg": _ct_seg, "covid-semiseg": _semiseg}[options.protocol]
     options.out.mkdir(parents=True, exist_ok=True)
     bundles = [weights.load(name) for name in options.weights]
@@ -39,6 +40,16 @@ def run(options: argparse.Namespace) -> int:
         ours, failed = judge(options, bundles, progress)
     _print(options, ours)
     return 1 if failed else 0
+
+
+def _refuse_ignored(options: argparse.Namespace) -> None:
+    """A protocol says itself what is scored and how."""
+    ignored = ["pred", "true", "scans", "tolerance", "by_type"]
+    if options.protocol == "covid-semiseg":
+        ignored.append("against")
+    given = [f"--{name.replace('_', '-')}" for name in ignored if getattr(options, name)]
+    if given:
+        raise SpecError(f"expected --protocol without {', '.join(given)}: leave it out")
 
 
 def _ct_seg(
