@@ -1,7 +1,8 @@
 """What the built-in networks are made of.
 
-1x1 convolutions are matrix products, which a CPU does several times faster. Parameters are float32;
-a block computes in the dtype of its style, its norms in float32.
+1x1 convolutions are matrix products, which a CPU does several times faster. What is coarse is
+convolved on its own grid, with less than half of the products. Parameters are float32; a block
+computes in the dtype of its style, its norms in float32.
 """
 
 import itertools
@@ -11,6 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from lungmask_jax.models._grid import Joined, depth_to_space
 
 Norm = Literal["group", "batch", "none"]
 
@@ -38,14 +41,14 @@ class ConvBlock(nnx.Module):
         self.norms = nnx.List([_norm(outputs, style, rngs) for _, outputs in sizes])
         self.last_relu = last_relu
 
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array | Joined) -> jax.Array:
         return self.steps(features)[-1]
 
-    def steps(self, features: jax.Array) -> list[jax.Array]:
+    def steps(self, features: jax.Array | Joined) -> list[jax.Array]:
         """What comes out of each convolution."""
         found: list[jax.Array] = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            features = _normed(convolution(features), norm)
+            features = _normed(_convolved(features, convolution), norm)
             if self.last_relu or len(found) < len(self.norms) - 1:
                 features = jax.nn.relu(features)
             found.append(features)
@@ -60,8 +63,9 @@ class Pointwise(nnx.Module):
         self.linear = nnx.Linear(inputs, outputs, use_bias=bias, dtype=style.dtype, rngs=rngs)
         self.norm = _norm(outputs, style, rngs)
 
-    def __call__(self, features: jax.Array) -> jax.Array:
-        return _normed(self.linear(features), self.norm)
+    def __call__(self, features: jax.Array | Joined) -> jax.Array:
+        whole = features.whole if isinstance(features, Joined) else features
+        return _normed(self.linear(whole), self.norm)
 
 
 class Residual(nnx.Module):
@@ -71,9 +75,40 @@ class Residual(nnx.Module):
         self.body = body
         self.shortcut = shortcut
 
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array | Joined) -> jax.Array:
         kept = features if self.shortcut is None else self.shortcut(features)
         return jax.nn.relu(self.body(features) + kept)
+
+
+class GroupNorm(nnx.Module):
+    """A group norm (Wu and He, 2018, arXiv:1803.08494), from the sums of each channel.
+
+    The numbers are those of `nnx.GroupNorm`. It takes a quarter of the time on a CPU: sums run over
+    whole pixels, and what is left is one product and one sum for each number.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.groups = groups
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        values = features.astype(jnp.float32)
+        mean, square = self._means(values), self._means(values**2)
+        spread = jax.lax.rsqrt(jnp.maximum(square - mean**2, 0.0) + 1e-6)
+        scale, bias = (
+            jnp.expand_dims(p[...], range(values.ndim - 1)) for p in (self.scale, self.bias)
+        )
+        slope = spread * scale
+        return values * slope + (bias - mean * slope)
+
+    def _means(self, values: jax.Array) -> jax.Array:
+        """Of each group, for each of its channels: ``(N, 1, ..., C)``."""
+        n, *sides, channels = values.shape
+        sums = values.mean(axis=tuple(range(1, values.ndim - 1)))
+        grouped = sums.reshape(n, self.groups, -1).mean(axis=-1)
+        each = grouped.repeat(channels // self.groups, axis=1)
+        return each.reshape(n, *[1] * len(sides), channels)
 
 
 def double(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx.Module:
@@ -102,6 +137,58 @@ def _convolution(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx
     )
 
 
+def _convolved(features: jax.Array | Joined, convolution: Any) -> jax.Array:
+    """What a convolution of joined features gives; in slices, the coarse ones stay coarse."""
+    if not isinstance(features, Joined):
+        found: jax.Array = convolution(features)
+        return found
+    if features.factors != (2, 2) or convolution.kernel_size != (3, 3):
+        return _convolved(features.whole, convolution)
+    dtype = features.fine.dtype
+    kernel = convolution.kernel[...].astype(dtype)
+    coarse, fine = jnp.split(kernel, [features.coarse.shape[-1]], axis=2)
+    total = convolved_enlarged(features.coarse, coarse) + _plain(features.fine, fine, "SAME")
+    if convolution.bias is None:
+        return total
+    return total + jnp.expand_dims(convolution.bias[...].astype(dtype), (0, 1, 2))
+
+
+def convolved_enlarged(features: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The 3x3 convolution of features with every pixel doubled in height and width.
+
+    Of three doubled rows (or columns) two are equal, so each of four phases is a 2x2 convolution of
+    the features as they are: 16 products instead of 36.
+
+    Args:
+        features: ``(N, H, W, C)``.
+        kernel: ``(3, 3, C, K)``.
+
+    Returns:
+        ``(N, 2H, 2W, K)``.
+    """
+    _, rows, columns, _ = features.shape
+    padded = jnp.pad(features, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    phases = []
+    for down, across in itertools.product(range(2), range(2)):
+        part = padded[:, down : down + rows + 1, across : across + columns + 1]
+        small = _halved(_halved(kernel, 0, down), 1, across)
+        phases.append(_plain(part, small, "VALID"))
+    return depth_to_space(jnp.concatenate(phases, axis=-1), (2, 2))
+
+
+def _halved(kernel: jax.Array, axis: int, phase: int) -> jax.Array:
+    """Three weights of an axis as two: those that meet equal pixels are added."""
+    first, middle, last = jnp.split(kernel, 3, axis=axis)
+    pair = [first, middle + last] if phase == 0 else [first + middle, last]
+    return jnp.concatenate(pair, axis=axis)
+
+
+def _plain(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        images, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
 def convolved_volumes(
     volumes: jax.Array, kernel: jax.Array, *settings: Any, **options: Any
 ) -> jax.Array:
@@ -120,13 +207,8 @@ def by_slices(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
     depth, rows, columns, _, outputs = kernel.shape
     padded = jnp.pad(volumes, [(0, 0), (depth // 2, depth // 2), (0, 0), (0, 0), (0, 0)])
     joined = jnp.concatenate([padded[:, first : first + d] for first in range(depth)], axis=-1)
-    found = jax.lax.conv_general_dilated(
-        joined.reshape(n * d, h, w, -1),
-        kernel.transpose(1, 2, 0, 3, 4).reshape(rows, columns, -1, outputs),
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(rows, columns, -1, outputs)
+    found = _plain(joined.reshape(n * d, h, w, -1), flat, "SAME")
     return found.reshape(n, d, h, w, outputs)
 
 
@@ -135,7 +217,7 @@ def _norm(channels: int, style: Style, rngs: nnx.Rngs) -> nnx.Module | None:
         return nnx.BatchNorm(channels, dtype=jnp.float32, rngs=rngs)
     if style.norm == "group":
         groups = next(count for count in (8, 4, 2, 1) if channels % count == 0)
-        return nnx.GroupNorm(channels, num_groups=groups, dtype=jnp.float32, rngs=rngs)
+        return GroupNorm(channels, groups)
     return None
 
 

@@ -1,10 +1,31 @@
 """Finer and coarser grids: ``(N, H, W, C)`` or ``(N, D, H, W, C)``, with a factor for each side."""
 
 import math
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Factors = tuple[int, ...]
+
+
+class Joined(NamedTuple):
+    """Coarse features beside finer ones: what a block of a decoder is given.
+
+    Attributes:
+        coarse: ``(N, H/f, W/f, C)``, or of volumes.
+        fine: ``(N, H, W, K)``.
+        factors: f for each side.
+    """
+
+    coarse: jax.Array
+    fine: jax.Array
+    factors: Factors
+
+    @property
+    def whole(self) -> jax.Array:
+        """All as features of the fine grid, ``(N, H, W, C + K)``."""
+        return jnp.concatenate([enlarged(self.coarse, self.factors), self.fine], axis=-1)
 
 
 def space_to_depth(images: jax.Array, factors: Factors) -> jax.Array:

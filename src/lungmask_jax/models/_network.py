@@ -15,8 +15,8 @@ from flax import nnx
 from lungmask_jax.models._blocks import MakeBlock
 from lungmask_jax.models._grid import (
     Factors,
+    Joined,
     depth_to_space,
-    enlarged,
     interpolated,
     pooled,
     space_to_depth,
@@ -40,8 +40,7 @@ def up_path(
     found = [features[-1]]
     for block, level in zip(blocks, reversed(range(len(poolings))), strict=True):
         kept = skips[level](features[level], found[0]) if skips else features[level]
-        joined = jnp.concatenate([enlarged(found[0], poolings[level]), kept], axis=-1)
-        found.insert(0, block(joined))
+        found.insert(0, block(Joined(found[0], kept, poolings[level])))
     return found
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lungmask_jax.models._blocks import Norm, double
-from lungmask_jax.models._grid import Factors, enlarged
+from lungmask_jax.models._grid import Factors, Joined
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, encoder_of
 from lungmask_jax.models._plan import Dtype, Plan
@@ -109,6 +109,7 @@ def _nested(
     nodes, rows = iter(blocks), [[each] for each in features]
     for column in range(1, len(rows)):
         for level in range(len(rows) - column):
-            below = enlarged(rows[level + 1][column - 1], poolings[level])
-            rows[level].append(next(nodes)(jnp.concatenate([below, *rows[level]], axis=-1)))
+            fine = jnp.concatenate(rows[level], axis=-1)
+            below = rows[level + 1][column - 1]
+            rows[level].append(next(nodes)(Joined(below, fine, poolings[level])))
     return rows[0][1:][::-1] or features
