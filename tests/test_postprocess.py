@@ -55,6 +55,16 @@ def test_lesions_follow_the_density_around_them():
     np.testing.assert_array_equal(found > 0, infection > 0)
 
 
+def test_ground_glass_at_the_chest_wall_has_no_rim_of_consolidation():
+    hu = np.full((1, 40, 60), -650, np.int16)
+    hu[:, :, 30:] = 40  # the wall
+    infection = np.zeros(hu.shape, np.uint8)
+    infection[:, 5:35, 22:30] = 1
+    place = np.diag([0.7, 0.7, 5.0, 1.0])[:, [2, 1, 0, 3]] * [1, -1, -1, 1]
+    found = postprocess.lesions(Volume(infection, place), Volume(hu, place)).array
+    np.testing.assert_array_equal(found, infection)
+
+
 def test_without_infection_there_are_no_lesions():
     nothing = Volume(np.zeros((2, 8, 8), np.uint8))
     assert not postprocess.lesions(nothing, Volume(np.zeros((2, 8, 8), np.int16))).array.any()
@@ -68,8 +78,9 @@ def test_lesions_are_those_of_the_whole_slice_smoothed(seed):
     infection = np.zeros(hu.shape, np.uint8)
     top, left = generator.integers(0, 20, 2)
     infection[:, top : top + 8, left : left + 3] = 1
-    smooth = ndimage.gaussian_filter(hu.astype(np.float32), (0, 1.5, 1.5))
-    expected = infection * np.where(smooth > -400, 2, 1)
+    total = ndimage.gaussian_filter(np.where(infection, hu, 0.0), (0, 1.5, 1.5))
+    weight = ndimage.gaussian_filter(infection.astype(float), (0, 1.5, 1.5))
+    expected = infection * np.where(total > -400 * weight, 2, 1)
     found = postprocess.lesions(Volume(infection), Volume(hu)).array
     np.testing.assert_array_equal(found, expected)
 

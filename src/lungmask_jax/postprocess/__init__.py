@@ -1,0 +1,20 @@
+"""From a raw mask to a clean one: components, holes, and which lung is which.
+
+Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run from the patient's
+right to the left, so the right lung has the lower columns.
+"""
+
+from lungmask_jax.postprocess._components import filled, without_small
+from lungmask_jax.postprocess._gas import without_gas
+from lungmask_jax.postprocess._infection import clean_infection, lesions
+from lungmask_jax.postprocess._lungs import clean_lungs, sides
+
+__all__ = [
+    "clean_infection",
+    "clean_lungs",
+    "filled",
+    "lesions",
+    "sides",
+    "without_gas",
+    "without_small",
+]

@@ -1,0 +1,133 @@
+"""Connected components and cavities.
+
+Whole scans are worked through slice by slice where they can be: the memory that it takes is that of
+the mask and of the numbers of its components.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from lungmask_jax.volume import Volume
+
+Bounds = tuple[slice, slice, slice]
+
+FACES = ndimage.generate_binary_structure(3, 1)
+FULL = ndimage.generate_binary_structure(3, 3)
+
+
+def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) -> Volume:
+    """A mask without its small connected components (26 neighbours).
+
+    Args:
+        mask: Boolean or 0/1.
+        min_ml: Components below this volume go. In a scan of one slice nothing goes by volume.
+        min_share: Components below this share of the largest one go.
+
+    Returns:
+        Boolean.
+
+    Example:
+        >>> mask = np.zeros((2, 4, 8), bool)
+        >>> mask[:, :, :3] = mask[0, 0, 7] = True
+        >>> without_small(Volume(mask), min_share=0.5).array[0, 0].astype(int).tolist()
+        [1, 1, 1, 0, 0, 0, 0, 0]
+    """
+    found = mask.array != 0
+    smallest = min_ml / mask.voxel_ml if len(mask) > 1 else 0.0
+    if smallest <= 1 and min_share <= 0:
+        return mask.with_array(found)
+    return mask.with_array(large(found, smallest, min_share))
+
+
+def filled(mask: Volume, *, max_hole_mm2: float = 200.0) -> Volume:
+    """A mask with its cavities filled.
+
+    A cavity is closed in three dimensions; the first and last slice count as open, so a liver dome
+    cut by the edge of the scan is none. Small holes of a single slice (vessels) are filled too.
+
+    Args:
+        mask: Boolean or 0/1.
+        max_hole_mm2: Largest hole of a single slice that is filled.
+
+    Returns:
+        Boolean.
+
+    Example:
+        >>> ring = np.ones((3, 5, 5), bool)
+        >>> ring[1, 2, 2] = False
+        >>> filled(Volume(ring)).array.all()
+        np.True_
+    """
+    result = mask.array != 0
+    if not result.any():
+        return mask.with_array(result)
+    region = result[bounds(result)]
+    region |= _enclosed(region, open_ends=True)
+    _, down, across = mask.spacing
+    for plane in region:
+        plane |= _enclosed(plane, largest=max_hole_mm2 / (down * across))
+    return mask.with_array(result)
+
+
+def large(mask: np.ndarray, smallest: float, min_share: float = 0.0) -> np.ndarray:
+    """Components of so many voxels, and of such a share of the largest one."""
+    kept = np.zeros(mask.shape, bool)
+    if not mask.any():
+        return kept
+    box = bounds(mask)
+    components, count = ndimage.label(mask[box], structure=FULL)
+    voxels = sizes(components, count)
+    voxels[0] = 0
+    kept[box] = looked_up(voxels >= max(smallest, min_share * voxels.max(), 1), components)
+    return kept
+
+
+def bounds(mask: np.ndarray) -> Bounds:
+    """The smallest box around a boolean mask; everything if it is empty."""
+    flat = np.any(mask, axis=0)
+    lines = (np.any(mask, axis=(1, 2)), np.any(flat, axis=1), np.any(flat, axis=0))
+    places = [np.flatnonzero(line) for line in lines]
+    first, second, third = (
+        slice(int(place[0]), int(place[-1]) + 1) if len(place) else slice(0, None)
+        for place in places
+    )
+    return first, second, third
+
+
+def sizes(components: np.ndarray, count: int, *, where: np.ndarray | None = None) -> np.ndarray:
+    """Voxels of each component, of the background first; only those of a mask, if one is given."""
+    voxels = np.zeros(count + 1, np.int64)
+    for number, plane in enumerate(_planes(components)):
+        chosen = plane.ravel() if where is None else plane[where[number]]
+        voxels += np.bincount(chosen, minlength=count + 1)
+    return voxels
+
+
+def looked_up(table: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """For each voxel what the table says of its component."""
+    found = np.empty(components.shape, table.dtype)
+    for plane, numbers in zip(_planes(found), _planes(components), strict=True):
+        np.take(table, numbers, out=plane, mode="clip")
+    return found
+
+
+def _planes(array: np.ndarray) -> np.ndarray:
+    """A slice alone as the only one of a volume."""
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _enclosed(
+    mask: np.ndarray, *, open_ends: bool = False, largest: float | None = None
+) -> np.ndarray:
+    """Background that the outside does not reach through faces."""
+    width = [(0 if open_ends and axis == 0 else 1,) * 2 for axis in range(mask.ndim)]
+    outside = np.pad(~mask, width, constant_values=True)
+    components, count = ndimage.label(outside)
+    hole = np.ones(count + 1, bool)
+    hole[0] = False
+    for axis in range(mask.ndim):
+        hole[np.unique(components.take((0, -1), axis))] = False
+    if largest is not None:
+        hole &= sizes(components, count) <= largest
+    inner = tuple(slice(low, -high or None) for low, high in width)
+    return looked_up(hole, components[inner])
