@@ -194,6 +194,7 @@ def _refuse_double_offset(sample: np.ndarray, source: Source) -> None:
 
 
 def _compact(values: np.ndarray) -> np.ndarray:
-    clipped: np.ndarray = np.clip(values, LOWEST, HIGHEST)
-    whole = values.dtype.kind != "f" or np.array_equal(clipped, np.rint(clipped))
-    return clipped.astype(np.int16 if whole else np.float32)
+    if values.min() < LOWEST or values.max() > HIGHEST:
+        values = np.clip(values, LOWEST, HIGHEST)
+    whole = values.dtype.kind != "f" or np.array_equal(values, np.rint(values))
+    return values.astype(np.int16 if whole else np.float32, copy=False)
