@@ -50,6 +50,27 @@ def test_one_bad_scan_does_not_stop_the_others(scan_file, tmp_path, capsys):
     assert "1 of 2 scans done" in printed
 
 
+def test_the_profile_names_the_stages_of_all_scans(scan_file, tmp_path, capsys):
+    other = tmp_path / "two.nii.gz"
+    other.write_bytes(scan_file.read_bytes())
+    words = ["segment", str(scan_file), str(other), "-o", str(tmp_path), "--profile"]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    stages = ("weights", "read", "lung network", "lung masks", "infection network", "write")
+    assert [stage for stage in stages if printed.count(stage) != 1] == []
+    assert "2 of 2 scans done" in printed
+
+
+def test_what_was_mended_while_reading_ahead_is_told_of_its_own_scan(scan_file, tmp_path, capsys):
+    unsigned = io.load(scan_file)
+    shifted = unsigned.with_array((unsigned.array + 1024).astype(np.int16))
+    io.save(shifted, tmp_path / "shifted.nii.gz")
+    words = ["segment", str(scan_file), str(tmp_path / "shifted.nii.gz"), "--weights", "lungs"]
+    assert cli.main([*words, "-o", str(tmp_path)]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "subtracted 1024" in line]
+    assert [note.split(":")[0] for note in notes] == ["shifted"]
+
+
 def test_running_again_replaces_the_row(scan_file, tmp_path):
     for _ in range(2):
         arguments = ["segment", str(scan_file), "-o", str(tmp_path), "--weights", "lungs"]

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -16,7 +17,7 @@ from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.models import Model, arranged, make_predict, slab
 from lungmask_jax.preprocess import Box
-from lungmask_jax.spec import SegmenterSpec
+from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
@@ -32,6 +33,7 @@ _DTYPES: Final[Mapping[_Give, tuple[type, ...]]] = {
 }
 
 Progress = Callable[[str, int, int], None]
+Begin = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +109,17 @@ class Segmentation:
             "lesions": self.lesions,
             "uncertainty": self.uncertainty,
         }
-        paths = []
-        for kind, mask in masks.items():
-            if mask is not None:
-                paths.append(folder / f"{name}_{kind}.nii.gz")
-                io.save(mask, paths[-1])
-        paths.append(folder / f"{name}_overlay.png")
-        viz.save_png(self.overlay(title=name), paths[-1])
-        return paths
+        picture = folder / f"{name}_overlay.png"
+        files = {
+            folder / f"{name}_{kind}.nii.gz": mask
+            for kind, mask in masks.items()
+            if mask is not None
+        }
+        with ThreadPoolExecutor() as pool:  # compression runs beside the picture
+            written = pool.map(io.save, files.values(), files)
+            viz.save_png(self.overlay(title=name), picture)
+            list(written)
+        return [*files, picture]
 
 
 def segment(
@@ -124,6 +129,7 @@ def segment(
     window: tuple[float, float] | None = None,
     uncertainty: bool = False,
     progress: Progress | None = None,
+    begin: Begin | None = None,
 ) -> Segmentation:
     """The lungs of a chest CT, and the infection in them.
 
@@ -135,6 +141,8 @@ def segment(
         window: For images and windowed scans: HU of black and white. Not used with a `Volume`.
         uncertainty: Whether to map how unsure the infection model is.
         progress: Called as ``progress(target, slices_done, slices)``.
+        begin: Called with the name of each stage as it begins, ``"read"``, ``"lung network"``,
+            ``"lung masks"``, ``"infection network"``, ``"infection masks"``; tells where time goes.
 
     Returns:
         The masks on the grid of the scan.
@@ -156,26 +164,42 @@ def segment(
     bundles = _by_target(weights)
     if uncertainty and "infection" not in bundles:
         raise SpecError("expected an infection model for its uncertainty, found only a lung model")
+    begin = begin or _unseen
+    begin("read")
     ct = _checked(scan if isinstance(scan, Volume) else io.load(scan, window=window))
-    body = preprocess.body_box(ct)
-    raw = postprocess.without_gas(_found(ct, bundles["lungs"], None, progress).labels, ct)
-    lungs = postprocess.clean_lungs(
-        raw, bundles["lungs"].spec.postprocess, midline=(body.left + body.right - 1) / 2
-    )
+    begin("lung network")
+    raw = _found(ct, bundles["lungs"], None, progress).labels
+    begin("lung masks")
+    raw = postprocess.without_gas(raw, ct)
+    lungs = _lungs(raw, ct, bundles["lungs"].spec.postprocess)
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}
     if "infection" not in bundles:
         return Segmentation(ct, lungs, None, models)
+    begin("infection network")
     found = _found(ct, bundles["infection"], lungs, progress, unsure=uncertainty)
-    spec = bundles["infection"].spec.postprocess
-    infection = postprocess.clean_infection(found.labels, lungs, spec)
-    if bundles["infection"].model.num_classes > 2:
-        lesions = infection.with_array(infection.array * np.maximum(found.labels.array, 1))
-    else:
-        lesions = postprocess.lesions(infection, ct)
+    begin("infection masks")
+    infection, lesions = _infection(found.labels, lungs, ct, bundles["infection"])
     doubt = found.doubt
     if doubt is not None:
         doubt = ct.with_array(doubt.array * (lungs.array != 0))
     return Segmentation(ct, lungs, infection, models, lesions, doubt)
+
+
+def _unseen(_stage: str) -> None:
+    """Nobody looks."""
+
+
+def _lungs(raw: Volume, ct: Volume, spec: PostprocessSpec) -> Volume:
+    body = preprocess.body_box(ct)
+    return postprocess.clean_lungs(raw, spec, midline=(body.left + body.right - 1) / 2)
+
+
+def _infection(raw: Volume, lungs: Volume, ct: Volume, bundle: Bundle) -> tuple[Volume, Volume]:
+    """The infection, and its types: the network's if it knows them, else by density."""
+    infection = postprocess.clean_infection(raw, lungs, bundle.spec.postprocess)
+    if bundle.model.num_classes > 2:
+        return infection, infection.with_array(infection.array * np.maximum(raw.array, 1))
+    return infection, postprocess.lesions(infection, ct)
 
 
 def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> np.ndarray:

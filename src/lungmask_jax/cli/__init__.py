@@ -77,6 +77,7 @@ def _add_segment(commands: Any) -> None:
     segment.add_argument(
         "--uncertainty", action="store_true", help="also write how unsure the infection model is"
     )
+    segment.add_argument("--profile", action="store_true", help="print where the time went")
     _add_window(segment)
     segment.set_defaults(run=_run_segment)
 

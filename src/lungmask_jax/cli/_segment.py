@@ -4,12 +4,16 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from lungmask_jax import inference, report, weights
+from lungmask_jax import inference, io, report, weights
 from lungmask_jax.cli._progress import bar, stepper, summary
+from lungmask_jax.cli._stages import Stages
 from lungmask_jax.errors import LungmaskError, ScanError, ScanWarning
+from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
@@ -17,18 +21,26 @@ __all__ = ["run"]
 _ENDINGS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 
 
+class _Read(NamedTuple):
+    """A scan, and what was said while it was read."""
+
+    ct: Volume
+    notes: list[str]
+
+
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named and the others go on."""
-    bundles = [weights.load(name) for name in options.weights]
+    stages, failed = Stages(), 0
+    stages.begin("weights")
     scans = _named(options.scans)
-    failed = 0
-    with bar() as progress:
+    with bar() as progress, ThreadPoolExecutor(1) as reader:
+        bundles = [weights.load(name) for name in options.weights]
         say = progress.console.print
-        for name, path in scans.items():
+        for name, scan in _ahead(scans, options, reader):
             task = progress.add_task(name, total=None)
             began = time.perf_counter()
             try:
-                row, notes = _one(name, path, options, bundles, stepper(progress, task))
+                row, notes = _one(name, scan, options, bundles, stepper(progress, task), stages)
             except (LungmaskError, OSError) as error:
                 failed += 1
                 say(f"{name}: {error}", style="red", markup=False, highlight=False)
@@ -37,29 +49,56 @@ def run(options: argparse.Namespace) -> int:
                 for line in (*notes, f"{summary(row)} ({seconds:.1f} s)"):
                     say(f"{name}: {line}", markup=False, highlight=False)
             progress.remove_task(task)
+        stages.end()
+        if options.profile:
+            say(stages.table())
         say(f"{len(scans) - failed} of {len(scans)} scans done, results in {options.out}")
         say(inference.DISCLAIMER)
     return 1 if failed else 0
 
 
+def _ahead(
+    scans: Mapping[str, Path], options: argparse.Namespace, reader: ThreadPoolExecutor
+) -> Iterator[tuple[str, Future[_Read]]]:
+    """Each scan; the next one is read while it is worked on."""
+    window = tuple(options.window) if options.window else None
+    current: tuple[str, Future[_Read]] | None = None
+    for name, path in scans.items():
+        following = name, reader.submit(_read, path, window)
+        if current:
+            yield current
+        current = following
+    if current:
+        yield current
+
+
+def _read(path: Path, window: tuple[float, float] | None) -> _Read:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ScanWarning)
+        ct = io.load(path, window=window)
+    return _Read(ct, [str(note.message) for note in caught if note.category is ScanWarning])
+
+
 def _one(
     name: str,
-    path: Path,
+    scan: Future[_Read],
     options: argparse.Namespace,
     bundles: Sequence[Bundle],
     step: inference.Progress,
+    stages: Stages,
 ) -> tuple[report.Row, list[str]]:
-    window = tuple(options.window) if options.window else None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ScanWarning)
-        result = inference.segment(
-            path, weights=bundles, window=window, uncertainty=options.uncertainty, progress=step
-        )
-    result.save(options.out, name=name)
+    stages.begin("read")
+    ct, notes = scan.result()
+    result = inference.segment(
+        ct, weights=bundles, uncertainty=options.uncertainty, progress=step, begin=stages.begin
+    )
+    stages.begin("numbers")
     row = report.row(name, result)
+    stages.begin("write")
+    result.save(options.out, name=name)
     report.write_json(options.out / f"{name}.json", row)
     report.update_csv(options.out / "measures.csv", [row])
-    return row, [str(note.message) for note in caught if note.category is ScanWarning]
+    return row, notes
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:

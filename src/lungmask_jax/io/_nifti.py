@@ -92,11 +92,14 @@ def save(volume: Volume, path: str | os.PathLike[str]) -> None:
             f"expected a folder to write {path.name} to, found no {path.parent}: make it"
         )
     try:
-        data = _encoded(volume)
-        if path.name.lower().endswith(".gz"):
-            data = gzip.compress(data, COMPRESSION, mtime=0)
-        with atomic(path) as temporary:
-            temporary.write_bytes(data)
+        image = _image(volume)
+        packed = path.name.lower().endswith(".gz")
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            if packed:
+                with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as stream:
+                    image.to_stream(stream)
+            else:
+                image.to_stream(file)
     except DAMAGED as error:
         if isinstance(error, ScanError):
             raise
@@ -142,7 +145,7 @@ def _values(proxy: Any) -> np.ndarray:
     return np.asarray(proxy, kind)
 
 
-def _encoded(volume: Volume) -> bytes:
+def _image(volume: Volume) -> Nifti1Image:
     array, affine = stored(volume)
     image = Nifti1Image(_storable(array), affine)
     image.set_qform(affine, 1, update_affine=False)
@@ -151,8 +154,7 @@ def _encoded(volume: Volume) -> bytes:
     image.header["qform_code"], image.header["sform_code"] = volume.form_codes
     if not np.allclose(image.header.get_best_affine(), affine, rtol=1e-4, atol=1e-2):
         image.header["sform_code"] = 1
-    encoded: bytes = image.to_bytes()
-    return encoded
+    return image
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

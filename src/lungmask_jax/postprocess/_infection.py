@@ -83,10 +83,10 @@ def lesions(infection: Volume, ct: Volume) -> Volume:
         >>> lesions(Volume(np.ones(hu.shape, np.uint8)), Volume(hu)).array[0, 4, ::5].tolist()
         [1, 1, 2, 2]
     """
-    found = infection.array != 0
     types = np.zeros(infection.shape, np.uint8)
     sigma = [_LESION_MM / mm for mm in infection.spacing[1:]]
-    for there, plane, hu in zip(found, types, ct.array, strict=True):
+    for found, plane, hu in zip(infection, types, ct, strict=True):
+        there = found != 0
         if there.any():
             box = _around(there, sigma)
             dense = _mean(hu[box], there[box], sigma) > _CONSOLIDATION_HU

@@ -1,7 +1,7 @@
 """Which lung is which."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -78,29 +78,36 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
         >>> sides(Volume(touching)).array[0, 11, 36:44].tolist()
         [1, 1, 1, 1, 2, 2, 2, 2]
     """
-    found = mask.array != 0
+    found = mask.array.astype(bool, copy=False)
     if not found.any():
         return mask.with_array(np.zeros(mask.shape, np.uint8))
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
-    steps = [max(1, int(_COARSE_MM / mm)) for mm in mask.spacing]
-    coarse = found[:: steps[0], :: steps[1], :: steps[2]]
-    if not coarse.any():  # specks between the points of the coarse copy
-        steps, coarse = [1, 1, 1], found
-    spacing = [mm * step for mm, step in zip(mask.spacing, steps, strict=True)]
-    seeds = _seeds(coarse, spacing, middle / steps[2])
-    nearest = ndimage.distance_transform_edt(
-        seeds == 0, sampling=spacing, return_distances=False, return_indices=True
-    )
-    side = seeds[tuple(nearest)]
-    for axis, step in enumerate(steps):
-        side = side.repeat(step, axis).take(range(mask.shape[axis]), axis)
+    side = _nearest_sides(found, mask.spacing, middle)
     components, count = ndimage.label(found, structure=FACES)
     right = sizes(components, count, where=side == RIGHT)
     share = right / np.maximum(sizes(components, count), 1)
     whole = np.select([share > 0.97, share < 0.03], [RIGHT, LEFT], 0).astype(np.uint8)
     labels = looked_up(whole, components)
     np.copyto(labels, side, where=labels == 0)
-    return mask.with_array(labels * found)
+    labels *= found
+    return mask.with_array(labels)
+
+
+def _nearest_sides(found: np.ndarray, spacing: Sequence[float], middle: float) -> np.ndarray:
+    """For every voxel the side of the nearest seed, from a coarse copy."""
+    steps = [max(1, int(_COARSE_MM / mm)) for mm in spacing]
+    coarse = found[:: steps[0], :: steps[1], :: steps[2]]
+    if not coarse.any():  # specks between the points of the coarse copy
+        steps, coarse = [1, 1, 1], found
+    apart = [mm * step for mm, step in zip(spacing, steps, strict=True)]
+    seeds = _seeds(coarse, apart, middle / steps[2])
+    nearest = ndimage.distance_transform_edt(
+        seeds == 0, sampling=apart, return_distances=False, return_indices=True
+    )
+    side: np.ndarray = seeds[tuple(nearest)]
+    for axis, step in enumerate(steps):
+        side = side.repeat(step, axis).take(range(found.shape[axis]), axis)
+    return side
 
 
 def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
