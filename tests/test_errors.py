@@ -14,6 +14,7 @@ KINDS = {
     errors.WeightsError: ValueError,
     errors.UnknownNameError: KeyError,
     errors.PluginError: ImportError,
+    errors.ConformanceError: AssertionError,
 }
 
 

@@ -25,7 +25,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
     ],
     ["calibration", "data", "quantify", "weights"],
     ["evaluation", "inference", "protocols", "training"],
-    ["report"],
+    ["report", "testing"],
     ["cli"],
 ]
 USERS = {  # who may import what others wrote; numpy is for all
@@ -38,6 +38,7 @@ USERS = {  # who may import what others wrote; numpy is for all
         "losses",
         "models",
         "preprocess",
+        "testing",
         "training",
         "trees",
         "weights",

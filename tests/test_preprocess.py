@@ -1,3 +1,5 @@
+import functools
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from lungmask_jax import preprocess
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.preprocess import Box
 from lungmask_jax.spec import PRESETS, PreprocessSpec
+from lungmask_jax.testing import check_preprocess
 from lungmask_jax.volume import Volume
 
 
@@ -127,6 +130,22 @@ def test_every_preset_gives_images_in_range(name):
     assert images.shape == (2, *PRESETS[name].size, 1)
     assert images.dtype == jnp.float32
     assert 0 <= float(images.min()) <= float(images.max()) <= 1
+
+
+BOX = np.array([1, 14, 2, 15])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(functools.partial(preprocess.network_images, box=BOX, spec=PRESETS[n]) for n in PRESETS),
+        functools.partial(preprocess.windowed, window=(-1000, 200)),
+        functools.partial(preprocess.resample, box=BOX, size=(8, 12)),
+        functools.partial(preprocess.restore, box=BOX, size=(24, 20)),
+    ],
+)
+def test_it_keeps_what_preprocessing_promises(function):
+    check_preprocess(function, values=(-1024.0, 1500.0))
 
 
 def test_minmax_stretches_every_slice_and_survives_a_constant_one():

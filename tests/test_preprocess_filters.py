@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.preprocess import bilateral, clahe, median3
+from lungmask_jax.testing import check_preprocess
 
 DATA = Path(os.environ.get("LUNGMASK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 few = settings(max_examples=8, deadline=None)
@@ -105,12 +107,18 @@ def test_what_is_not_finite_still_gives_grey_levels() -> None:
     assert float(found.max()) <= 255.0
 
 
-def test_images_do_not_see_each_other() -> None:
-    images = jnp.asarray(noise(30, 26, number=3))
-    alone = jnp.concatenate([clahe(image[None]) for image in images])
-    mapped = jax.vmap(lambda image: clahe(image[None])[0])(images)
-    np.testing.assert_array_equal(clahe(images), alone)
-    np.testing.assert_array_equal(mapped, alone)
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [
+        (median3, (-1000.0, 1000.0)),
+        (bilateral, (0.0, 1.0)),
+        (clahe, (0.0, 255.0)),
+    ],
+)
+def test_it_keeps_what_preprocessing_promises(
+    function: Callable[..., jax.Array], values: tuple[float, float]
+) -> None:
+    check_preprocess(function, values=values)
 
 
 @pytest.mark.parametrize(

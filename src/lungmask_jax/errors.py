@@ -3,14 +3,15 @@
 ::
 
     LungmaskError
-    ├── ScanError (ValueError)          a scan or mask that cannot be used as it is
-    ├── ShapeError (ValueError)         an array of the wrong rank, shape or dtype
-    ├── SpecError (ValueError)          a setting that is unknown or out of range
-    ├── WeightsError (ValueError)       a weights bundle that is damaged or does not fit
-    ├── UnknownNameError (KeyError)     a name that no registry holds
-    └── PluginError (ImportError)       a third-party entry point that fails
+    ├── ScanError (ValueError)             a scan or mask that cannot be used as it is
+    ├── ShapeError (ValueError)            an array of the wrong rank, shape or dtype
+    ├── SpecError (ValueError)             a setting that is unknown or out of range
+    ├── WeightsError (ValueError)          a weights bundle that is damaged or does not fit
+    ├── UnknownNameError (KeyError)        a name that no registry holds
+    ├── PluginError (ImportError)          a third-party entry point that fails
+    └── ConformanceError (AssertionError)  a part that fails a check of `lungmask_jax.testing`
 
-    ScanWarning (UserWarning)           a scan that was mended on the way in
+    ScanWarning (UserWarning)              a scan that was mended on the way in
 
 Each is also the builtin that a Python programmer would expect, so ``except ValueError`` works. A
 message says what was expected, what came, and what to do.
@@ -20,6 +21,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ConformanceError",
     "LungmaskError",
     "PluginError",
     "ScanError",
@@ -62,6 +64,10 @@ class UnknownNameError(LungmaskError, KeyError):
 
 class PluginError(LungmaskError, ImportError):
     """An entry point of another package that cannot be loaded or is claimed twice."""
+
+
+class ConformanceError(LungmaskError, AssertionError):
+    """A network, loss, metric or step of preprocessing that others cannot rely on."""
 
 
 class ScanWarning(UserWarning):

@@ -1,0 +1,89 @@
+"""What functions of a batch have in common: an answer for each image, whatever is beside it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.tree_util import Partial
+
+from lungmask_jax.testing._expect import (
+    TRACEABLE,
+    expect,
+    expect_close,
+    expect_finite,
+    jitted,
+    tried,
+)
+
+__all__ = ["answers"]
+
+_ALONE = (
+    "let no sum or mean go over the first axis (of norms, take group norm or running means), count "
+    "axes from the shape of the input, and draw no random numbers without a key"
+)
+
+
+def answers(
+    function: Callable[..., Any], *batch: np.ndarray, what: str, tolerance: float = 1e-3
+) -> np.ndarray:
+    """What a function makes of a batch, under jit; the same under vmap of each image alone.
+
+    Args:
+        function: Takes the arrays of the batch and gives an array with the same first axis; if it
+            is a `jax.tree_util.Partial`, its arrays are no constants of the program.
+        batch: Arrays with one first axis.
+        what: A word for the answers.
+        tolerance: As in `expect_close`.
+
+    Returns:
+        The answers, checked.
+    """
+    __tracebackhide__ = True
+    bound, count = Partial(function), len(batch[0])  # type: ignore[no-untyped-call]
+    compiled = jitted(lambda bound, *batch: bound(*batch))
+    together = np.asarray(tried(f"{what} under jax.jit", TRACEABLE, compiled, bound, *batch))
+    expect(
+        together.shape[:1] == (count,),
+        f"{what} for each of {count} images",
+        f"the shape {together.shape}",
+        "keep the first axis",
+    )
+    expect_finite(together, what, "guard divisions, logarithms and norms of constant images")
+    mapped = jitted(jax.vmap(lambda bound, *one: bound(*one), in_axes=(None, *(0 for _ in batch))))
+    alone = tried(
+        f"{what} under jax.vmap", TRACEABLE, mapped, bound, *(each[:, None] for each in batch)
+    )
+    expect_close(
+        alone[:, 0],
+        together,
+        f"the same {what} of an image whatever is beside it in the batch",
+        _ALONE,
+        tolerance=tolerance,
+    )
+    _check_devices(lambda *batch: compiled(bound, *batch), batch, together, what, tolerance)
+    return together
+
+
+def _check_devices(
+    function: Callable[..., Any],
+    batch: tuple[np.ndarray, ...],
+    together: np.ndarray,
+    what: str,
+    tolerance: float,
+) -> None:
+    """On several devices, with images divided among them."""
+    __tracebackhide__ = True
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        return
+    mesh = Mesh(np.array(devices), ("batch",))
+    divided = NamedSharding(mesh, PartitionSpec("batch"))  # type: ignore[no-untyped-call]
+    pick = np.arange(len(devices)) % len(together)
+    expected = f"the same {what} of images divided among {len(devices)} devices"
+    advice = "use plain jax.numpy, which jit divides, and no device by number"
+    found = tried(
+        expected, advice, function, *(jax.device_put(each[pick], divided) for each in batch)
+    )
+    expect_close(found, together[pick], expected, advice, tolerance=tolerance)
