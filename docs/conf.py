@@ -26,7 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "executed",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]  # packages of their own
 suppress_warnings = ["config.cache"]
 
 default_role = "py:obj"  # `Volume` in a docstring is a link

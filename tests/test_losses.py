@@ -576,7 +576,8 @@ def test_options_out_of_range_are_refused(name, options, message):
 
 
 def test_every_loss_has_the_name_of_its_function():
-    assert set(NAMES) == set(losses.__all__) - {"Loss", "create", "names"}
+    others = {"Loss", "create", "names", "register", "registry"}
+    assert set(NAMES) == set(losses.__all__) - others
     for name in NAMES:
         assert losses.create(name) is getattr(losses, name)
 
@@ -606,8 +607,19 @@ def test_equal_calls_give_the_same_loss_and_compile_once():
     assert len(traces) == 1
 
 
+def test_a_registered_loss_is_created_by_name_with_its_options():
+    losses.register("scaled_dice_for_tests", lambda x, t, *, scale=1.0: scale * losses.dice(x, t))
+    try:
+        found = losses.create("scaled_dice_for_tests", scale=2.0)(*drawn(0))
+        np.testing.assert_allclose(found, 2 * losses.dice(*drawn(0)), rtol=1e-6)
+        losses.register("scaled_dice_for_tests", losses.dice)
+        assert losses.create("scaled_dice_for_tests") is losses.dice
+    finally:
+        losses.registry._registered.clear()
+
+
 def test_an_unknown_loss_suggests_the_nearest():
-    with pytest.raises(UnknownNameError, match="no loss 'dise': did you mean 'dice'"):
+    with pytest.raises(UnknownNameError, match=r"no 'dise' .*did you mean 'dice'"):
         losses.create("dise")
 
 

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lungmask_jax import models
+from lungmask_jax import losses, models, weights
 from lungmask_jax.errors import PluginError, SpecError, UnknownNameError
 from lungmask_jax.registry import Registry
-from lungmask_jax.spec import TrainSpec
+from lungmask_jax.spec import ModelSpec, SegmenterSpec, TrainSpec
 from lungmask_jax.training import Samples, train
 
 GROUP = "lungmask_jax.models"
+KEY = jax.random.key(0)
 
 NETWORK = """
 import jax.numpy as jnp
@@ -137,13 +138,46 @@ def test_an_architecture_of_a_plugin_is_created_and_trained(install):
     install("line-net", {"line": "line_net:build"}, NETWORK)
     assert {"line", "unet"} <= set(models.names())
     model = models.create("line", scale=2.0)
-    params, state = model.init(jax.random.key(0))
+    params, state = model.init(KEY)
     images = jnp.full((1, 8, 8, 1), 3.0)
     np.testing.assert_array_equal(model.apply(params, state, images)[0], jnp.full_like(images, 6))
     samples = Samples.of(np.ones((2, 8, 8, 1), np.float32), np.zeros((2, 8, 8)))
     spec = TrainSpec(steps=1, batch_size=2, warmup=0, augment=0)
     (epoch,) = train(model, samples, spec)
     assert float(epoch.train_state.params["b"]) < 0  # everything is background: logits fall
+
+
+LOSS = """
+def build(logits, targets, *, power=2):
+    return (abs(logits - targets) ** power).mean(axis=(1, 2, 3))
+"""
+
+PATH = """
+from pathlib import Path
+
+def build():
+    return Path(__file__).with_name("mine.npz")
+"""
+
+
+def test_a_loss_of_a_plugin_is_trained_with(install):
+    install("line-loss", {"line": "line_loss:build"}, LOSS, group="lungmask_jax.losses")
+    install("line-net-two", {"line_two": "line_net_two:build"}, NETWORK)
+    assert "line" in losses.names()
+    assert "line" not in models.names()
+    samples = Samples.of(np.ones((2, 8, 8, 1), np.float32), np.ones((2, 8, 8)))
+    options = {"loss": "line", "loss_options": {"power": 4}}
+    spec = TrainSpec(steps=1, batch_size=2, warmup=0, augment=0, **options)
+    (epoch,) = train(models.create("line_two", scale=3.0), samples, spec)
+    assert epoch.loss == (3 - 1) ** 4
+
+
+def test_weights_of_a_plugin_are_loaded_by_name(install, tmp_path):
+    install("line-weights", {"mine": "line_weights:build"}, PATH, group="lungmask_jax.weights")
+    spec = SegmenterSpec(target="lungs", model=ModelSpec(options={"channels": [2], "stem": 1}))
+    weights.save(tmp_path / "mine.npz", spec, *weights.create_model(spec.model).init(KEY))
+    assert "mine" in weights.names()
+    assert weights.load("mine").spec == spec
 
 
 def test_options_that_an_architecture_does_not_take_are_refused():

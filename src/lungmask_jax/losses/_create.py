@@ -3,54 +3,47 @@
 import functools
 import inspect
 from collections.abc import Callable, Hashable
-from types import MappingProxyType
 from typing import Any
 
 import jax
 
-from lungmask_jax.errors import SpecError, UnknownNameError, nearest
-from lungmask_jax.losses._boundary import boundary, hausdorff_dt
-from lungmask_jax.losses._centerline import cldice
-from lungmask_jax.losses._entropy import bce, cross_entropy, focal, weighted_bce
+from lungmask_jax.errors import SpecError
 from lungmask_jax.losses._inputs import Loss
-from lungmask_jax.losses._lovasz import lovasz_hinge, lovasz_softmax
-from lungmask_jax.losses._overlap import dice, generalized_dice, jaccard
-from lungmask_jax.losses._sums import (
-    bce_dice,
-    dice_cross_entropy,
-    dice_focal,
-    nested_bce_dice,
-)
-from lungmask_jax.losses._tversky import focal_tversky, tversky
+from lungmask_jax.registry import Registry
 
-__all__ = ["create", "names"]
+__all__ = ["create", "names", "register", "registry"]
 
-_LOSSES: MappingProxyType[str, Callable[..., jax.Array]] = MappingProxyType(
+registry: Registry[Callable[..., jax.Array]] = Registry(
+    "lungmask_jax.losses",
     {
-        "bce": bce,
-        "bce_dice": bce_dice,
-        "boundary": boundary,
-        "cldice": cldice,
-        "cross_entropy": cross_entropy,
-        "dice": dice,
-        "dice_cross_entropy": dice_cross_entropy,
-        "dice_focal": dice_focal,
-        "focal": focal,
-        "focal_tversky": focal_tversky,
-        "generalized_dice": generalized_dice,
-        "hausdorff_dt": hausdorff_dt,
-        "jaccard": jaccard,
-        "lovasz_hinge": lovasz_hinge,
-        "lovasz_softmax": lovasz_softmax,
-        "nested_bce_dice": nested_bce_dice,
-        "tversky": tversky,
-        "weighted_bce": weighted_bce,
-    }
+        name: f"lungmask_jax.losses:{name}"
+        for name in (
+            "bce",
+            "bce_dice",
+            "boundary",
+            "cldice",
+            "cross_entropy",
+            "dice",
+            "dice_cross_entropy",
+            "dice_focal",
+            "focal",
+            "focal_tversky",
+            "generalized_dice",
+            "hausdorff_dt",
+            "jaccard",
+            "lovasz_hinge",
+            "lovasz_softmax",
+            "nested_bce_dice",
+            "tversky",
+            "weighted_bce",
+        )
+    },
 )
+"""Names to functions ``loss(logits, targets, *, options) -> (N,)``."""
 
 
 def names() -> list[str]:
-    """The names that `create` knows.
+    """The names that `create` knows, built in or from plugins; nothing is imported.
 
     Returns:
         Sorted names.
@@ -59,7 +52,7 @@ def names() -> list[str]:
         >>> names()[:3]
         ['bce', 'bce_dice', 'boundary']
     """
-    return sorted(_LOSSES)
+    return list(registry)
 
 
 def create(name: str, **options: Any) -> Loss:
@@ -80,25 +73,47 @@ def create(name: str, **options: Any) -> Loss:
         SpecError: The loss has no such option, or its value is no plain one.
 
     Example:
+        >>> from lungmask_jax.losses import dice
         >>> create("dice") is dice
         True
         >>> create("tversky", alpha=0.1) is create("tversky", alpha=0.1)
         True
     """
-    if name not in _LOSSES:
-        raise UnknownNameError(f"no loss {name!r}: {nearest(name, _LOSSES)}")
-    known = _options(_LOSSES[name])
+    loss = registry[name]
+    known = _options(loss)
     for option, value in options.items():
         if option not in known:
             there = ", ".join(map(repr, known)) or "none"
             raise SpecError(f"loss {name!r} has no option {option!r}: known: {there}")
         _refuse_arrays(option, value)
-    return _bound(name, tuple(sorted((option, _frozen(v)) for option, v in options.items())))
+    return _bound(loss, tuple(sorted((option, _frozen(v)) for option, v in options.items())))
+
+
+def register(name: str, loss: Callable[..., jax.Array]) -> None:
+    """Makes a loss known by name in this process.
+
+    Packages use an entry point in the group ``lungmask_jax.losses`` instead.
+
+    Args:
+        name: The new name.
+        loss: ``loss(logits, targets, *, options) -> (N,)``; `lungmask_jax.testing.check_loss` says
+            what it lacks.
+
+    Raises:
+        PluginError: The name is taken.
+
+    Example:
+        >>> from lungmask_jax.losses import dice, jaccard
+        >>> register("dice_jaccard", lambda *batch: dice(*batch) + jaccard(*batch))
+        >>> "dice_jaccard" in names()
+        True
+    """
+    registry.register(name, loss)
 
 
 @functools.cache
-def _bound(name: str, options: tuple[tuple[str, Hashable], ...]) -> Loss:
-    return functools.partial(_LOSSES[name], **dict(options)) if options else _LOSSES[name]
+def _bound(loss: Callable[..., jax.Array], options: tuple[tuple[str, Hashable], ...]) -> Loss:
+    return functools.partial(loss, **dict(options)) if options else loss
 
 
 def _options(loss: Callable[..., jax.Array]) -> list[str]:
