@@ -1,6 +1,6 @@
 import functools
+import itertools
 import os
-import random
 import subprocess
 import sys
 import types
@@ -14,6 +14,8 @@ from flax import nnx
 from lungmask_jax.errors import ConformanceError, ShapeError
 from lungmask_jax.models import Model, from_nnx
 from lungmask_jax.testing import check_loss, check_metric, check_model, check_preprocess
+
+DRAWS = itertools.count()  # for parts that draw numbers of their own
 
 
 def init(key):
@@ -42,7 +44,7 @@ def answering(change, **options):
 
 
 def noisy(logits):
-    return logits + random.random()
+    return logits + next(DRAWS)
 
 
 def stretched(logits):
@@ -108,11 +110,14 @@ def test_what_a_network_says_of_itself_is_looked_at(model, message):
         (lambda key: {"w": jnp.ones(2)}, "params, state of init, found a dict: return both"),
         (
             lambda key: ({"w": jnp.int32(1)}, {}),
-            "parameters that are floats.*, found int32 in w: keep",
+            "floating dtypes in params, found int32 in w: keep",
         ),
-        (lambda key: ({"w": jnp.float32(random.random())}, {}), "same again.*use the key"),
+        (lambda key: ({"w": jnp.float32(next(DRAWS))}, {}), "same again.*use the key"),
         (lambda key: ({"w": jnp.log(jnp.zeros(3))}, {}), "finite .* found 3 of 3 .* in 0/w"),
-        (lambda key: ({}, {"key": key}), "numbers in the state, found key<fry> in key: keep no"),
+        (
+            lambda key: ({}, {"key": key}),
+            "number dtypes in the state, found key<fry> in key: keep no",
+        ),
         (lambda key: ({"w": float(key)}, {}), r"under jax\.vmap, found .*: use jax\.numpy"),
     ],
 )
@@ -238,7 +243,7 @@ def overwriting(prediction, target):
     [
         (lambda p, t: np.float32(accuracy(p, t)), "plain numbers of a metric, found float32"),
         (overwriting, "masks that are left as they are"),
-        (lambda p, t: accuracy(p, t) + random.random(), "the same value again"),
+        (lambda p, t: accuracy(p, t) + next(DRAWS), "the same value again"),
         (lambda p, t: float("inf"), r"finite numbers .* found \[inf\]"),
         (lambda p, t: float(t.sum()), r"a right prediction than for a wrong one, found \[12.0\]"),
         (

@@ -51,12 +51,8 @@ def answers(
         "keep the first axis",
     )
     expect_finite(together, what, "guard divisions, logarithms and norms of constant images")
-    mapped = jitted(jax.vmap(lambda bound, *one: bound(*one), in_axes=(None, *(0 for _ in batch))))
-    alone = tried(
-        f"{what} under jax.vmap", TRACEABLE, mapped, bound, *(each[:, None] for each in batch)
-    )
     expect_close(
-        alone[:, 0],
+        _alone(bound, batch, what),
         together,
         f"the same {what} of an image whatever is beside it in the batch",
         _ALONE,
@@ -64,6 +60,14 @@ def answers(
     )
     _check_devices(lambda *batch: compiled(bound, *batch), batch, together, what, tolerance)
     return together
+
+
+def _alone(bound: Callable[..., Any], batch: tuple[np.ndarray, ...], what: str) -> Any:
+    """Of each image by itself, mapped over all."""
+    __tracebackhide__ = True
+    mapped = jax.vmap(lambda bound, *one: bound(*one), in_axes=(None, *(0 for _ in batch)))
+    singles = (each[:, None] for each in batch)
+    return tried(f"{what} under jax.vmap", TRACEABLE, jitted(mapped), bound, *singles)[:, 0]
 
 
 def _check_devices(

@@ -119,23 +119,19 @@ def _numbers(model: Model) -> tuple[Any, Any]:
         f"a {type(numbers).__name__}",
         "return both, an empty dict for no state",
     )
-    for name, leaf in trees.leaves(numbers[0]).items():
-        expect(
-            jnp.issubdtype(leaf.dtype, jnp.floating),
-            "parameters that are floats, as gradients are",
-            f"{leaf.dtype} in {name}",
-            "keep what is not learnt in the state",
-        )
-    for name, leaf in trees.leaves(numbers[1]).items():
-        expect(
-            jnp.issubdtype(leaf.dtype, jnp.number),
-            "numbers in the state",
-            f"{leaf.dtype} in {name}",
-            "keep no keys, flags or texts there",
-        )
-    expect_finite(numbers, "what init gives", "look at the initializers")
     params, state = numbers
+    _check_dtypes(params, jnp.floating, "keep what is not learnt in the state")
+    _check_dtypes(state, jnp.number, "keep no keys, flags or texts there")
+    expect_finite(numbers, "what init gives", "look at the initializers")
     return params, state
+
+
+def _check_dtypes(tree: Any, kind: Any, advice: str) -> None:
+    __tracebackhide__ = True
+    where = "params" if kind is jnp.floating else "the state"
+    for name, leaf in trees.leaves(tree).items():
+        fits = jnp.issubdtype(leaf.dtype, kind)
+        expect(fits, f"{kind.__name__} dtypes in {where}", f"{leaf.dtype} in {name}", advice)
 
 
 def _shape(model: Model, count: int, depth: int, rows: int, columns: int) -> tuple[int, ...]:
@@ -170,15 +166,20 @@ def _check_shapes(model: Model, params: Any, state: Any) -> None:
             traced,
             floats(*shape),
         )
-        expect(
-            isinstance(found, tuple) and len(found) == 2,
-            f"apply to return (logits, state) {mode}",
-            type(found).__name__,
-            "return both, the state as it came if there is none",
-        )
+        _check_pair(found, mode)
         _check_logits(found[0], (*heads, *shape[:-1], model.num_classes), shape, mode)
         _check_state(found[1], state, mode)
     _check_refusals(model, params, state)
+
+
+def _check_pair(found: Any, mode: str) -> None:
+    __tracebackhide__ = True
+    expect(
+        isinstance(found, tuple) and len(found) == 2,
+        f"apply to return (logits, state) {mode}",
+        type(found).__name__,
+        "return both, the state as it came if there is none",
+    )
 
 
 def _check_logits(found: Any, wanted: tuple[int, ...], shape: tuple[int, ...], mode: str) -> None:
