@@ -4,9 +4,10 @@ import gzip
 import importlib
 import itertools
 import os
+import resource
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -607,21 +608,24 @@ def test_what_cannot_be_saved_is_refused_and_leaves_nothing(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["folder.nii"]
 
 
+@pytest.fixture
+def disk_without_room() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_failing_disk_leaves_the_older_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, request: pytest.FixtureRequest
 ) -> None:
-    save(Volume(np.ones((2, 3, 4), np.uint8)), tmp_path / "a.nii")
-
-    def full(path: Path, data: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(data[:10])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ScanError, match="No space left"):
-        save(Volume(np.zeros((2, 3, 4), np.uint8)), tmp_path / "a.nii")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.nii"]
-    assert load_mask(tmp_path / "a.nii").array.all()
+    save(Volume(np.ones((2, 3, 4), np.uint8)), tmp_path / name)
+    request.getfixturevalue("disk_without_room")
+    with pytest.raises(ScanError, match="File too large"):
+        save(Volume(np.zeros((2, 3, 4), np.uint8)), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert load_mask(tmp_path / name).array.all()
 
 
 # DICOM
