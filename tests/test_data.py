@@ -263,7 +263,7 @@ def test_one_label_for_both_lungs_stays(tmp_path: Path) -> None:
 def test_lesions_by_type_keep_their_labels(tmp_path: Path) -> None:
     image = scan(tmp_path / "ct.nii")
     lesions = mask(tmp_path / "m.nii", {1: slice(6, 8), 2: slice(1, 3)})  # as lungs it would swap
-    _, masks = load_case(Case("a", image, infection=lesions))
+    _, masks = load_case(Case("a", image, infection=lesions), by_type=True)
     np.testing.assert_array_equal(masks["infection"].array, io.load_mask(lesions).array)
 
 
@@ -271,8 +271,17 @@ def test_joint_mask_as_lungs_or_infection_is_refused(tmp_path: Path) -> None:
     image, joint = scan(tmp_path / "ct.nii"), mask(tmp_path / "m.nii", {3: slice(1, 2)})
     with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
         load_case(Case("a", image, lungs=joint))
-    with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
+    with pytest.raises(ScanError, match="expected labels 0 to 1, found up to 3"):
         load_case(Case("a", image, infection=joint))
+    with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
+        load_case(Case("a", image, infection=joint), by_type=True)
+
+
+def test_a_lung_mask_passed_for_infection(tmp_path: Path) -> None:
+    image = scan(tmp_path / "ct.nii")
+    lungs = mask(tmp_path / "lungs.nii", {1: slice(0, 3), 2: slice(5, 8)})
+    with pytest.raises(ScanError, match=r"found up to 2 in .*lungs.nii: make them 0 and 1"):
+        load_case(Case("a", image, infection=lungs))
 
 
 def test_mask_of_another_shape_or_place_is_refused_naming_both(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lungmask_jax import labels
-from lungmask_jax.errors import ShapeError
+from lungmask_jax.errors import ScanError, ShapeError
 
 shapes = arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5)
 lungs = arrays.arrays(np.uint8, shapes, elements=st.integers(0, 2))
@@ -57,3 +57,11 @@ def test_unknown_lung_labels_are_refused(value):
 def test_unknown_joint_labels_are_refused():
     with pytest.raises(ShapeError, match="0 to 3, found 0 to 4"):
         labels.from_covid19_ct_seg(np.array([0, 4]))
+
+
+@given(lungs)
+def test_labels_up_to_the_highest_pass(mask):
+    labels.refuse_above(mask, 2, "a.nii")
+    if mask.max(initial=0) == 2:
+        with pytest.raises(ScanError, match=r"0 to 1, found up to 2 in a\.nii"):
+            labels.refuse_above(mask, 1, "a.nii")

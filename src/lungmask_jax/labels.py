@@ -5,11 +5,11 @@ Lesions of an infection: 1 ground-glass opacity, 2 consolidation.
 COVID-19-CT-Seg has the lungs the other way round (1 left, 2 right) and adds 3 infection.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
-from lungmask_jax.errors import ShapeError
+from lungmask_jax.errors import ScanError, ShapeError
 
 __all__ = [
     "BACKGROUND",
@@ -18,6 +18,7 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "from_covid19_ct_seg",
+    "refuse_above",
     "swap_sides",
 ]
 
@@ -26,6 +27,12 @@ RIGHT: Final = 1
 LEFT: Final = 2
 GROUND_GLASS: Final = 1
 CONSOLIDATION: Final = 2
+
+_ADVICE: Final = {
+    1: "make them 0 and 1; where 2 is consolidation, ask for lesions by type",
+    2: "make them 0, 1 (right) and 2 (left) for lungs; 0 and 1 for infection, or 1 (ground glass) "
+    "and 2 (consolidation)",
+}
 
 
 def swap_sides(lungs: np.ndarray) -> np.ndarray:
@@ -65,6 +72,30 @@ def from_covid19_ct_seg(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (array([0, 2, 1, 0], dtype=uint8), array([0, 0, 0, 1], dtype=uint8))
     """
     return _translate(mask, (BACKGROUND, LEFT, RIGHT, BACKGROUND)), _translate(mask, (0, 0, 0, 1))
+
+
+def refuse_above(mask: np.ndarray, highest: Literal[1, 2], where: object) -> None:
+    """Raises for labels that a mask should not have.
+
+    Args:
+        mask: Any shape.
+        highest: 2 for lungs and for lesions by type, 1 for infection as a whole.
+        where: What the mask is, for the message.
+
+    Raises:
+        ScanError: A label is higher.
+
+    Example:
+        >>> refuse_above(np.array([0, 255]), 1, "mask.nii")
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected labels 0 to 1, found up to 255 in mask.nii: ...
+    """
+    found = int(np.max(mask, initial=0))
+    if found > highest:
+        raise ScanError(
+            f"expected labels 0 to {highest}, found up to {found} in {where}: {_ADVICE[highest]}"
+        )
 
 
 def _translate(mask: np.ndarray, table: tuple[int, ...]) -> np.ndarray:

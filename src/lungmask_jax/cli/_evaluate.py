@@ -21,7 +21,6 @@ from lungmask_jax.cli._worst import Masks, Picture, save, worst
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
-from lungmask_jax.volume import Volume
 
 __all__ = ["run", "write"]
 
@@ -85,7 +84,7 @@ def _jobs(
         return
     bundles = [weights.load(name) for name in options.weights]
     for case in progress.track(data.read_metadata(options.data), description="segmenting"):
-        yield case.name, functools.partial(_segmented, case, bundles, window, options.target)
+        yield case.name, functools.partial(_segmented, case, bundles, window, options)
 
 
 def _scans(folder: Path | None, names: Sequence[str]) -> Mapping[str, Path]:
@@ -105,16 +104,20 @@ def _read(found: Path, truth: Path, scan: Path | None, window: Any) -> Masks:
 
 
 def _segmented(
-    case: data.Case, bundles: Sequence[weights.Bundle], window: Any, target: str
+    case: data.Case,
+    bundles: Sequence[weights.Bundle],
+    window: Any,
+    options: argparse.Namespace,
 ) -> Masks:
-    ct, truths = data.load_case(case, window=window)
-    if target not in truths:
-        raise ScanError(f"expected a mask of {target} for {case.name}, found none")
+    ct, truths = data.load_case(case, window=window, by_type=options.by_type)
+    if options.target not in truths:
+        raise ScanError(f"expected a mask of {options.target} for {case.name}, found none")
     result = inference.segment(ct, weights=bundles)
-    found: Volume | None = result.lungs if target == "lungs" else result.lesions
+    infection = result.lesions if options.by_type else result.infection
+    found = result.lungs if options.target == "lungs" else infection
     if found is None:
         raise SpecError("expected an infection model among --weights, found none")
-    return Masks(found, truths[target], lambda: ct)
+    return Masks(found, truths[options.target], lambda: ct)
 
 
 def _scored(name: str, masks: Masks, options: argparse.Namespace) -> Sequence[Row]:

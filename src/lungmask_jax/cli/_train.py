@@ -208,13 +208,13 @@ def _prepared(
     case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
 ) -> Samples:
     window = tuple(options.window) if options.window else None
-    ct, masks = data.load_case(case, window=window)
+    model = weights.create_model(segmenter.model)
+    ct, masks = data.load_case(case, window=window, by_type=model.num_classes > 1)
     if options.target not in masks:
         raise SpecError(f"expected a mask of {options.target} for {case.name}, found none")
     lungs = None
     if lung_model is not None:
         lungs = inference.segment(ct, weights=[lung_model]).lungs
-    model = weights.create_model(segmenter.model)
     return Samples.of_scan(
         ct, masks[options.target], segmenter.preprocess, lungs=lungs, model=model
     )

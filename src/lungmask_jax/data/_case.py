@@ -34,7 +34,7 @@ class Case:
 
 
 def load_case(
-    case: Case, *, window: tuple[float, float] | None = None
+    case: Case, *, window: tuple[float, float] | None = None, by_type: bool = False
 ) -> tuple[Volume, dict[str, Volume]]:
     """A scan and its masks, checked to lie on each other.
 
@@ -42,15 +42,17 @@ def load_case(
         case: What to read.
         window: As in `lungmask_jax.io.load`; scans that are in HU already are left as they are, so
             one window serves a mixed set.
+        by_type: Whether the infection mask tells ground glass (1) from consolidation (2).
 
     Returns:
         ``(ct, masks)``: the scan in HU; ``masks["lungs"]`` with 1 for the patient's right lung and
         2 for the left, told by where they lie whatever the file's convention (one label for both
-        stays 1); ``masks["infection"]`` with 0 and 1, or with 2 for consolidation where lesions are
-        told apart. Only masks that the case has are there.
+        stays 1); ``masks["infection"]`` with 0 and 1, or 2 `by_type`. Only masks that the case has
+        are there.
 
     Raises:
-        ScanError: A file cannot be used, or scan and mask differ in shape or place.
+        ScanError: A file cannot be used, scan and mask differ in shape or place, or a mask has
+            other labels.
 
     Example:
         >>> load_case(Case("a", Path("nowhere.nii.gz")))
@@ -64,7 +66,7 @@ def load_case(
         if path is not None:
             mask = io.load_mask(path)
             _check_same_place(ct, case.image, mask, path)
-            _check_labels(mask, path)
+            labels.refuse_above(mask.array, 2 if by_type or target == "lungs" else 1, path)
             masks[target] = _by_side(mask) if target == "lungs" else mask
     return ct, masks
 
@@ -80,15 +82,6 @@ def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None
         raise ScanError(
             f"expected scan and mask at one place, found them {distance_mm:.3g} mm apart: {image} "
             f"and {path}; resample the mask to the scan, or copy its header if only that is wrong"
-        )
-
-
-def _check_labels(mask: Volume, path: Path) -> None:
-    highest = int(mask.array.max())
-    if highest > 2:
-        raise ScanError(
-            f"expected labels 0 to 2, found up to {highest} in {path}: make them 0, 1 (right) and "
-            "2 (left) for lungs; 0 and 1 for infection, or 1 (ground glass) and 2 (consolidation)"
         )
 
 
