@@ -124,6 +124,18 @@ def test_a_row_holds_all_scores_with_the_tolerance_of_its_target():
     assert strict["surface_dice"] < row["surface_dice"]
 
 
+def test_a_wrong_mask_was_perfect_where_its_labels_were_not_known():
+    lesions = volume([[[1, 1, 2, 3, 3, 3]]])
+    part = volume([[[1, 1, 2, 0, 0, 0]]])
+    black_and_white = volume([[[0, 0, 255, 255, 0, 0]]])
+    with pytest.raises(ScanError, match="found up to 3 in the truth of a"):
+        case_rows("a", part, lesions, "infection")
+    with pytest.raises(ScanError, match="found up to 3 in the prediction of a"):
+        case_rows("a", lesions, part, "infection")
+    with pytest.raises(ScanError, match="found up to 255 in the truth of a: make them 0"):
+        case_rows("a", part, black_and_white, "infection")
+
+
 def test_masks_of_other_shapes_and_places_are_refused():
     with pytest.raises(ScanError, match="one shape for a"):
         case_rows("a", volume(np.ones((1, 4, 4))), volume(np.ones((1, 4, 5))), "infection")

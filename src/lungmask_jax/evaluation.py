@@ -12,7 +12,7 @@ from scipy import stats
 
 from lungmask_jax import metrics
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT, refuse_above
 from lungmask_jax.volume import Volume
 
 __all__ = ["TOLERANCES_MM", "Comparison", "Row", "Summary", "case_rows", "compare", "summarize"]
@@ -123,7 +123,7 @@ def case_rows(
         A row for each label.
 
     Raises:
-        ScanError: The masks differ in shape or place.
+        ScanError: The masks differ in shape or place, or have labels above 2.
 
     Example:
         >>> mask = Volume(np.ones((2, 4, 4), np.uint8))
@@ -131,6 +131,8 @@ def case_rows(
         [1.0]
     """
     _same_place(name, prediction, truth)
+    refuse_above(prediction.array, 2, f"the prediction of {name}")
+    refuse_above(truth.array, 2, f"the truth of {name}")
     tolerance = TOLERANCES_MM[target] if tolerance_mm is None else tolerance_mm
     parts = LEFT in truth.array if target == "lungs" else by_type
     rows: list[dict[str, str | float]] = []
