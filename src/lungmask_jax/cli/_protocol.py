@@ -11,8 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lungmask_jax import data, evaluation, inference, io, metrics, protocols, weights
-from lungmask_jax.cli._evaluate import write
 from lungmask_jax.cli._progress import bar, console
+from lungmask_jax.cli._summary import write
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
