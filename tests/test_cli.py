@@ -394,14 +394,41 @@ def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
     assert "expected a scan of every case" in capsys.readouterr().err
 
 
+def test_one_failed_case_lost_the_summary_of_a_comparison(masks, tmp_path, capsys):
+    assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
+    table = tmp_path / "one" / "cases.csv"
+    (tmp_path / "found" / "case2_ct_infection.nii.gz").write_bytes(b"no mask")
+    words = [*masks, "--by-type", "--against", str(table)]
+    for number in range(3):
+        for folder, name in (("found", f"case{number}_ct_lesions"), ("true", f"case{number}")):
+            made = phantom((4, 64, 64), disease=0.2, seed=number)
+            io.save(made.lesions, tmp_path / folder / f"{name}.nii.gz")
+    (tmp_path / "found" / "case2_ct_lesions.nii.gz").write_bytes(b"no mask")
+    assert cli.main([*words, "-o", str(tmp_path / "two")]) == 1
+    found = json.loads((tmp_path / "two" / "summary.json").read_text())
+    assert list(found["summary"]) == ["infection", "ground_glass", "consolidation"]
+    assert list(found["comparison"]) == ["infection"]
+    assert found["comparison"]["infection"]["dice"]["cases"] == 2
+    assert "case2 infection" in found["not_compared"]
+    assert "case0 ground_glass" in found["not_compared"]
+    assert "not compared, in one table only: case0 ground_glass" in capsys.readouterr().out
+    assert (tmp_path / "two" / "boxes_infection.png").is_file()
+
+
+SCORES = "case,label,dice,iou,sensitivity,precision,surface_dice,hausdorff95_mm,lesion_f1"
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         (None, "found no file"),
         ("scan,lungs_ml\na,3\n", "another table"),
         ("case,label,dice\n", "another table"),
-        ("case,label,dice\na,infection,high\n", "expected scores in"),
-        ("case,label,dice\na,infection\n", "expected scores in"),
+        ("case,label,dice\na,infection,1\n", "without iou, sensitivity"),
+        (f"{SCORES}\na,infection,high,1,1,1,1,1,1\n", "expected scores in"),
+        (f"{SCORES}\na,infection,1\n", "expected scores in"),
+        (f"{SCORES}\na,lungs,1,1,1,1,1,1,1\n", "expected one row a case of infection"),
+        (f"{SCORES}\n" + 2 * "a,infection,1,1,1,1,1,1,1\n", "2 rows of 1 cases"),
     ],
 )
 def test_another_table_to_compare_with_is_refused_at_once(masks, tmp_path, capsys, table, message):

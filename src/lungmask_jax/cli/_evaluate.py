@@ -23,6 +23,7 @@ Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
+    others = read_rows(options.against, options.target)  # before hours are spent
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     pictures: list[Picture] = []
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
     save(pictures, options.out)
-    write(options, rows, console())
+    write(options, rows, others, console())
     return 1 if failed else 0
 
 
@@ -58,8 +59,6 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError("expected --scans beside --pred, found --data, which names scans: leave it")
     if options.worst < 0:
         raise SpecError(f"expected --worst of 0 or more, found {options.worst}")
-    if options.against is not None:
-        read_rows(options.against)  # before hours are spent
 
 
 def _jobs(

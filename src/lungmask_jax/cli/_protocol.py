@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lungmask_jax import data, evaluation, inference, io, metrics, protocols, weights
 from lungmask_jax.cli._progress import bar, console
-from lungmask_jax.cli._summary import write
+from lungmask_jax.cli._summary import read_rows, write
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
 from lungmask_jax.files import atomic
@@ -55,6 +55,7 @@ def _refuse_ignored(options: argparse.Namespace) -> None:
 def _ct_seg(
     options: argparse.Namespace, bundles: Sequence[Bundle], progress: Progress
 ) -> tuple[dict[str, Scores], int]:
+    others = read_rows(options.against, "lungs", "infection")
     cases = protocols.covid19_ct_seg_cases(options.data)
     window = tuple(options.window) if options.window else _WINDOW
     rows: list[Row] = []
@@ -67,7 +68,7 @@ def _ct_seg(
             progress.console.print(f"{case.name}: {error}", style="red", markup=False)
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    write(options, rows, progress.console)
+    write(options, rows, others, progress.console)
     labels = ("left_lung", "right_lung", "infection")
     ours = tuple(_mean(rows, label, key) for label in labels for key in ("dice", "surface_dice"))
     return {f"lungmask_jax {_name(bundles)}, {len(cases) - failed} cases": ours}, failed

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import functools
 import io
 import json
 import math
@@ -9,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -23,52 +23,71 @@ __all__ = ["SHOWN", "read_rows", "write"]
 SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
 
 
-def write(options: argparse.Namespace, rows: Sequence[Row], shown: Console) -> None:
-    """Cases as CSV, the summary as JSON, and both as a table."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def read_rows(path: Path | None, *labels: str) -> list[Row]:
+    """The cases of another model, fit to be compared: all scores, and one of the labels.
+
+    Without a path there is nothing to compare with.
+    """
+    if path is None:
+        return []
+    if not path.is_file():
+        raise ScanError(f"expected the cases.csv of another model, found no file {path}")
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    missing = [key for key in ("case", "label", *SHOWN) if not lines or key not in lines[0]]
+    if missing:
+        raise ScanError(
+            f"expected the cases.csv of another model, found another table in {path}, without "
+            f"{', '.join(missing)}"
+        )
+    found = {(line["case"], line["label"]) for line in lines}
+    if len(found) < len(lines) or not {label for _, label in found} & set(labels):
+        raise ScanError(
+            f"expected one row a case of {' or '.join(labels)} in {path}, found {len(lines)} rows "
+            f"of {len(found)} cases and labels, {', '.join(sorted({label for _, label in found}))}"
+        )
+    return [_numbers(line, path) for line in lines]
+
+
+def _numbers(line: Mapping[str, str], path: Path) -> Row:
+    names = ("case", "label")
+    try:
+        return {key: value if key in names else float(value) for key, value in line.items()}
+    except (TypeError, ValueError) as error:
+        raise ScanError(f"expected scores in {path}, found {error}: write it again") from error
+
+
+def write(
+    options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row], shown: Console
+) -> None:
+    """Cases as CSV, the summary as JSON and as a table; then the box plots."""
+    with atomic(options.out / "cases.csv") as temporary:
+        temporary.write_text(_csv(rows), encoding="utf-8")
+    result: dict[str, Any] = {"summary": {label: _summary(rows, label) for label in _labels(rows)}}
+    if others:
+        result |= {"against": str(options.against), **_compared(rows, others)}
+    with atomic(options.out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
+    for label in _labels(rows):
+        _print(shown, label, result)
+    say = functools.partial(shown.print, markup=False, highlight=False)
+    if result.get("not_compared"):
+        say(f"not compared, in one table only: {', '.join(result['not_compared'])}")
+    say(f"every case in {options.out / 'cases.csv'}")
+    _draw(options, rows, others)
+
+
+def _csv(rows: Sequence[Row]) -> str:
     table = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with atomic(options.out / "cases.csv") as temporary:
-        temporary.write_text(table.getvalue(), encoding="utf-8")
-    labels = list(dict.fromkeys(str(row["label"]) for row in rows))
-    result: dict[str, Any] = {"summary": {label: _summary(rows, label) for label in labels}}
-    if options.against is not None:
-        other = read_rows(options.against)
-        result["against"] = str(options.against)
-        result["comparison"] = {label: _comparison(other, rows, label) for label in labels}
-    for label in labels:
-        name = "boxes.png" if len(labels) == 1 else f"boxes_{label}.png"
-        viz.save_png(_boxes(options, rows, label), options.out / name)
-    with atomic(options.out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
-    for label in labels:
-        _print(shown, label, result)
-    shown.print(f"every case in {options.out / 'cases.csv'}", markup=False, highlight=False)
+    return table.getvalue()
 
 
-def _boxes(options: argparse.Namespace, rows: Sequence[Row], label: str) -> np.ndarray:
-    """The scores of one label as boxes; those of another model beside them."""
-    models = {options.out.name or "this": rows}
-    if options.against is not None:
-        other = options.against.parent.name or "other"
-        models = {
-            f"{other} (before)" if other in models else other: read_rows(options.against),
-            **models,
-        }
-    shares = [key for key in SHOWN if key != "hausdorff95_mm"]
-    scores = {
-        key: {
-            model if len(models) > 1 else "": [
-                float(row[key]) for row in some if row["label"] == label
-            ]
-            for model, some in models.items()
-        }
-        for key in shares
-    }
-    cases = sum(row["label"] == label for row in rows)
-    return viz.box_plot(scores, title=f"{label}, {cases} cases")
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(str(row["label"]) for row in rows))
 
 
 def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
@@ -80,31 +99,55 @@ def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
     }
 
 
-def _comparison(
-    first: Sequence[Row], second: Sequence[Row], label: str
-) -> dict[str, dict[str, float]]:
+def _compared(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, Any]:
+    """What two models reached on the cases and labels of both, and what only one of them has."""
+    labels = _labels(rows)
+    ours, theirs = (
+        {(str(row["case"]), str(row["label"])): row for row in some if row["label"] in labels}
+        for some in (rows, others)
+    )
+    both = [key for key in ours if key in theirs]
+    first, second = [theirs[key] for key in both], [ours[key] for key in both]
     return {
-        score: evaluation.compare(first, second, score, label=label)._asdict() for score in SHOWN
+        "comparison": {
+            label: {
+                score: evaluation.compare(first, second, score, label=label)._asdict()
+                for score in SHOWN
+            }
+            for label in _labels(second)
+        },
+        "not_compared": [" ".join(key) for key in {**ours, **theirs} if key not in both],
     }
 
 
-def read_rows(path: Path) -> list[dict[str, str | float]]:
-    if not path.is_file():
-        raise ScanError(f"expected the cases.csv of another model, found no file {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    if not lines or not {"case", "label"} <= lines[0].keys():
-        raise ScanError(f"expected the cases.csv of another model, found another table in {path}")
-    try:
-        return [
-            {
-                key: value if key in ("case", "label") else float(value)
-                for key, value in line.items()
-            }
-            for line in lines
-        ]
-    except (TypeError, ValueError) as error:
-        raise ScanError(f"expected scores in {path}, found {error}: write it again") from error
+def _draw(options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row]) -> None:
+    """The scores of each label as boxes; those of another model beside them."""
+    ours, labels = options.out.name or "this", _labels(rows)
+    models = {ours: rows}
+    if others:
+        other = options.against.parent.name or "other"
+        models = {f"{other} (before)" if other == ours else other: others, **models}
+    for label in labels:
+        found = {
+            name: [row for row in some if row["label"] == label] for name, some in models.items()
+        }
+        title = f"{label}, {len(found[ours])} cases"
+        picture = viz.box_plot(_boxes({n: some for n, some in found.items() if some}), title=title)
+        viz.save_png(
+            picture, options.out / ("boxes.png" if len(labels) == 1 else f"boxes_{label}.png")
+        )
+
+
+def _boxes(models: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[float]]]:
+    """Scores between 0 and 1, by model; one alone needs no name."""
+    return {
+        key: {
+            model if len(models) > 1 else "": [float(row[key]) for row in some]
+            for model, some in models.items()
+        }
+        for key in SHOWN
+        if key != "hausdorff95_mm"
+    }
 
 
 def _plain(value: Any) -> Any:
