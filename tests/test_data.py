@@ -80,6 +80,22 @@ def test_a_column_tells_whose_scans_are_one_patients(tmp_path: Path) -> None:
     assert [case.patient for case in cases] == ["ann", "ann", "other"]
 
 
+def test_scans_of_one_name_became_one_case_of_one_patient(tmp_path: Path) -> None:
+    rows = []
+    for folder in ("p0", "p1"):
+        (tmp_path / folder).mkdir()
+        for name in ("ct.nii", "lungs.nii"):
+            (tmp_path / folder / name).write_bytes(b"")
+        rows.append(f"{folder}/ct.nii,{folder}/lungs.nii\n")
+    table = tmp_path / "metadata.csv"
+    table.write_text("ct_scan,lung_mask\n" + "".join(rows))
+    cases = read_metadata(table)
+    assert [case.name for case in cases] == [case.patient for case in cases] == ["p0_ct", "p1_ct"]
+    table.write_text("ct_scan,lung_mask\n" + 2 * rows[0])
+    with pytest.raises(ScanError, match=r"different names, found \['p0_ct'\] twice"):
+        read_metadata(table)
+
+
 def test_shifted_rows_are_all_reported_with_their_number(tmp_path: Path) -> None:
     good = kaggle(tmp_path)
     fields = good.strip().split(",")

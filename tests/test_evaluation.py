@@ -98,6 +98,11 @@ def test_other_cases_are_refused_by_name():
         compare(rows([1, 1]), rows([1, 1, 1]), "dice")
 
 
+def test_of_cases_of_one_name_only_the_last_counted():
+    with pytest.raises(SpecError, match="one row a case and label, found 2 of 1"):
+        summarize(rows([0.2]) + rows([0.8]), "dice")
+
+
 def test_lungs_are_scored_together_and_apart():
     truth = volume([[[1, 1, 0, 2, 2]] * 4] * 2)
     found = case_rows("a", volume([[[1, 1, 0, 2, 0]] * 4] * 2), truth, "lungs")

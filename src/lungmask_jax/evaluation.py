@@ -156,7 +156,7 @@ def summarize(rows: Sequence[Row], score: str, *, label: str | None = None) -> S
         The summary; the same rows always give the same interval.
 
     Raises:
-        SpecError: No row has such a score.
+        SpecError: No row has such a score, or a case is there twice.
 
     Example:
         >>> rows = [{"case": str(n), "label": "x", "dice": n / 10} for n in range(11)]
@@ -191,7 +191,7 @@ def compare(
         The comparison.
 
     Raises:
-        SpecError: The cases differ, or no row has such a score.
+        SpecError: The cases differ, one is there twice, or no row has such a score.
 
     Example:
         >>> old = [{"case": str(n), "label": "x", "dice": 0.5} for n in range(8)]
@@ -229,7 +229,7 @@ def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
 
 
 def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[str, str], float]:
-    """The scores by case and label."""
+    """The scores by case and label, each there once."""
     chosen = [row for row in rows if label in (None, row["label"])]
     if not any(score in row for row in chosen):
         known = sorted({key for row in rows for key in row} - {"case", "label"})
@@ -238,9 +238,14 @@ def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[st
             + (f" of {label!r}" if label else "")
             + f", found none: known are {', '.join(known) or 'none'}"
         )
-    return {
-        (str(row["case"]), str(row["label"])): float(row[score]) for row in chosen if score in row
-    }
+    scored = [row for row in chosen if score in row]
+    found = {(str(row["case"]), str(row["label"])): float(row[score]) for row in scored}
+    if len(found) < len(scored):
+        raise SpecError(
+            f"expected one row a case and label, found {len(scored)} of {len(found)}: give cases "
+            "different names"
+        )
+    return found
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

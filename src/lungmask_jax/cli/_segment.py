@@ -1,7 +1,6 @@
 """``lungmask-jax segment``: scans in, masks, pictures and numbers out."""
 
 import argparse
-import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,16 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from lungmask_jax import inference, io, report, weights
+from lungmask_jax import data, inference, io, report, weights
 from lungmask_jax.cli._progress import bar, stepper, summary
 from lungmask_jax.cli._stages import Stages
-from lungmask_jax.errors import LungmaskError, ScanError, ScanWarning
+from lungmask_jax.errors import LungmaskError, ScanWarning
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
-
-_ENDINGS = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 
 
 class _Read(NamedTuple):
@@ -107,18 +104,4 @@ def _named(paths: Sequence[Path]) -> dict[str, Path]:
     for path in paths:
         inside = sorted(path.glob("*.nii*")) if path.is_dir() else []
         scans += inside or [path]
-    stems = [_stem(path) for path in scans]
-    names = [
-        stem if stems.count(stem) == 1 else f"{Path(os.path.abspath(path)).parent.name}_{stem}"
-        for stem, path in zip(stems, scans, strict=True)
-    ]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ScanError(f"expected scans of different names, found {twice} twice: rename them")
-    return dict(zip(names, scans, strict=True))
-
-
-def _stem(path: Path) -> str:
-    name = Path(os.path.abspath(path)).name  # a link keeps its own name
-    ending = next((end for end in _ENDINGS if name.lower().endswith(end)), "")
-    return name.removesuffix(name[len(name) - len(ending) :]) if ending else name
+    return dict(zip(data.names(scans), scans, strict=True))

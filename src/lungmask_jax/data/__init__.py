@@ -7,6 +7,7 @@ look alike: a split that separates them tests on what it has trained on, so spli
 from lungmask_jax.data._case import Case, load_case
 from lungmask_jax.data._folders import by_name, pair_folders, pair_masks
 from lungmask_jax.data._metadata import read_metadata
+from lungmask_jax.data._names import names
 from lungmask_jax.data._split import folds, split
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "by_name",
     "folds",
     "load_case",
+    "names",
     "pair_folders",
     "pair_masks",
     "read_metadata",

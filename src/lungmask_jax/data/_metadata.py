@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from lungmask_jax.data._case import Case
-from lungmask_jax.data._names import patient, stem
+from lungmask_jax.data._names import names, patient
 from lungmask_jax.errors import ScanError
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -29,7 +29,8 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
     Its columns are ``ct_scan``, ``lung_mask``, ``infection_mask`` and ``lung_and_infection_mask``
     (not used); each path is looked for beside the file, without the leading folders that are not
     there. Copies of this list are around with fields missing, so that a mask stands where the CT
-    should: every row is checked before any is returned. A column ``patient``, if there is one, says
+    should: every row is checked before any is returned. Cases are named as by `names`, so scans
+    of one file name in several folders stay apart. A column ``patient``, if there is one, says
     whose scan it is.
 
     Args:
@@ -39,7 +40,8 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
         One case a row.
 
     Raises:
-        ScanError: The file or a column is missing, or rows are wrong; the message names them all.
+        ScanError: The file or a column is missing, a scan is there twice, or rows are wrong; the
+            message names them all.
 
     Example:
         >>> read_metadata("nowhere.csv")
@@ -65,9 +67,11 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
             f"expected a CT and its masks in every row of {path}, found "
             f"{'; '.join(problems) or 'no rows'}: correct the file"
         )
+    whole = [{column: file for column, file in found.items() if file} for found in files]
+    named = names(found["ct_scan"] for found in whole)
     return [
-        _case({column: file for column, file in found.items() if file}, _patient(header, row))
-        for row, found in zip(rows, files, strict=True)
+        _case(name, found, _patient(header, row))
+        for name, found, row in zip(named, whole, rows, strict=True)
     ]
 
 
@@ -136,7 +140,6 @@ def _patient(header: Row, row: Row) -> str:
     return dict(zip(header.fields, row.fields, strict=True)).get("patient", "")
 
 
-def _case(files: Mapping[str, Path], whose: str) -> Case:
-    scan = files["ct_scan"]
+def _case(name: str, files: Mapping[str, Path], whose: str) -> Case:
     lungs, infection = files.get("lung_mask"), files.get("infection_mask")
-    return Case(stem(scan.name), scan, lungs, infection, whose or patient(stem(scan.name)))
+    return Case(name, files["ct_scan"], lungs, infection, whose or patient(name))

@@ -1,7 +1,13 @@
 """What file names say: which files belong together, and which scans are one patient's."""
 
+import os
 import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
+
+from lungmask_jax.errors import ScanError
 
 SUFFIXES: Final = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 SAME_PATIENT: Final = re.compile(
@@ -44,3 +50,33 @@ def patient(name: str) -> str:
     """
     match = SAME_PATIENT.match(name)
     return match[1] if match else name
+
+
+def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """What the results of scans are filed under: file names without what tells their type.
+
+    Where several are equal, as in a folder for each patient, that of the folder stands before.
+
+    Args:
+        paths: Files, or folders of slices; a link counts by its own name.
+
+    Returns:
+        A name for each, all different.
+
+    Raises:
+        ScanError: Two are equal even so.
+
+    Example:
+        >>> names(["ann/ct.nii.gz", "ben/ct.nii.gz", "ben/old.nii"])
+        ['ann_ct', 'ben_ct', 'old']
+    """
+    whole = [Path(os.path.abspath(path)) for path in paths]
+    stems = Counter(stem(path.name) for path in whole)
+    found = [
+        f"{path.parent.name}_{stem(path.name)}" if stems[stem(path.name)] > 1 else stem(path.name)
+        for path in whole
+    ]
+    twice = sorted(name for name, count in Counter(found).items() if count > 1)
+    if twice:
+        raise ScanError(f"expected scans of different names, found {twice} twice: rename them")
+    return found
