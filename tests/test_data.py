@@ -134,6 +134,7 @@ def test_ct_that_is_called_a_mask_or_is_its_own_mask_is_refused(tmp_path: Path) 
     [
         ("", "found none in"),
         ("image,label\na,b\n", "found image, label in"),
+        ("ct_scan,mask\na,b\n", "found ct_scan, mask in"),
         ("ct_scan,lung_mask\n", "found no rows"),
     ],
 )
@@ -141,6 +142,17 @@ def test_list_without_columns_or_rows_is_refused(tmp_path: Path, text: str, mess
     (tmp_path / "metadata.csv").write_text(text)
     with pytest.raises(ScanError, match=message):
         read_metadata(tmp_path / "metadata.csv")
+
+
+def test_a_column_of_masks_that_is_needed_is_asked_for_before_any_scan(tmp_path: Path) -> None:
+    kaggle(tmp_path)
+    (tmp_path / "metadata.csv").write_text(
+        "ct_scan,lung_mask\nct_scans/coronacases_001.nii,lung_mask/coronacases_001.nii\n"
+    )
+    (case,) = read_metadata(tmp_path / "metadata.csv", masks=["lungs"])
+    assert case.infection is None
+    with pytest.raises(ScanError, match="the columns infection_mask, found ct_scan, lung_mask in"):
+        read_metadata(tmp_path / "metadata.csv", masks=["lungs", "infection"])
 
 
 def test_list_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -84,6 +84,17 @@ def test_what_a_protocol_would_ignore_is_refused(word, tmp_path, capsys):
     assert f"expected --protocol without {word[0]}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("column", ["lung_mask", "infection_mask"])
+def test_all_scores_were_lost_where_a_list_has_one_column_of_masks(tmp_path, capsys, column):
+    for name in ("ct.nii", "truth.nii"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "metadata.csv").write_text(f"ct_scan,{column}\nct.nii,truth.nii\n")
+    words = ["evaluate", "--protocol", "covid19-ct-seg", "--data", str(tmp_path / "metadata.csv")]
+    assert cli.main([*words, "-o", str(tmp_path / "o")]) == 1
+    (missing,) = {"lung_mask", "infection_mask"} - {column}
+    assert f"expected the columns {missing}, found ct_scan, {column}" in capsys.readouterr().err
+
+
 def test_the_table_of_covid19_ct_seg_has_our_row(tmp_path, capsys):
     made = phantom((12, 96, 96), disease=0.2, seed=4)
     grey = made.ct.with_array(viz.windowed(made.ct.array, (-1250, 250)))

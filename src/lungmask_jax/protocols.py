@@ -140,7 +140,7 @@ def covid19_ct_seg_cases(path: str | Path) -> list[Case]:
     """
     path = Path(path)
     if path.suffix == ".csv":
-        return data.read_metadata(path)
+        return data.read_metadata(path, masks=("lungs", "infection"))
     scans = path / "COVID-19-CT-Seg_20cases"
     folders = {"lungs": path / "Lung_Mask", "infection": path / "Infection_Mask"}
     for folder in (scans, *folders.values()):

@@ -74,7 +74,8 @@ def _jobs(
             yield name, functools.partial(_read, found, truth, scans.get(name), window)
         return
     bundles = [weights.load(name) for name in options.weights]
-    for case in progress.track(data.read_metadata(options.data), description="segmenting"):
+    cases = data.read_metadata(options.data, masks=[options.target])
+    for case in progress.track(cases, description="segmenting"):
         yield case.name, functools.partial(_segmented, case, bundles, window, options)
 
 
@@ -101,8 +102,6 @@ def _segmented(
     options: argparse.Namespace,
 ) -> Masks:
     ct, truths = data.load_case(case, window=window, by_type=options.by_type)
-    if options.target not in truths:
-        raise ScanError(f"expected a mask of {options.target} for {case.name}, found none")
     result = inference.segment(ct, weights=bundles)
     infection = result.lesions if options.by_type else result.infection
     found = result.lungs if options.target == "lungs" else infection

@@ -210,8 +210,6 @@ def _prepared(
     window = tuple(options.window) if options.window else None
     model = weights.create_model(segmenter.model)
     ct, masks = data.load_case(case, window=window, by_type=model.num_classes > 1)
-    if options.target not in masks:
-        raise SpecError(f"expected a mask of {options.target} for {case.name}, found none")
     lungs = None
     if lung_model is not None:
         lungs = inference.segment(ct, weights=[lung_model]).lungs
@@ -246,7 +244,7 @@ def _files(path: Path) -> list[Path]:
 
 def _cases(options: argparse.Namespace) -> list[Case]:
     if options.data:
-        return data.read_metadata(options.data)
+        return data.read_metadata(options.data, masks=[options.target])
     if not options.masks:
         raise SpecError("expected --masks with --images, found none: name the folder of masks")
     return data.pair_folders(options.images, options.masks, target=options.target)

@@ -3,9 +3,9 @@
 import csv
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import names, patient
@@ -19,11 +19,13 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """Columns of a ``metadata.csv``, and the folder that each one's files are in."""
 
-MASKS: Final = {"lung_mask", "infection_mask"}
+MASKS: Final = {"lungs": "lung_mask", "infection": "infection_mask"}
 MASK_NAME: Final = re.compile(r"(^|[-_. ])masks?([-_. ]|$)", re.IGNORECASE)
 
 
-def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
+def read_metadata(
+    path: str | os.PathLike[str], *, masks: Collection[Literal["lungs", "infection"]] = ()
+) -> list[Case]:
     """The cases of a ``metadata.csv`` as in the Kaggle set "covid19-ct-scans".
 
     Its columns are ``ct_scan``, ``lung_mask``, ``infection_mask`` and ``lung_and_infection_mask``
@@ -35,6 +37,7 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
 
     Args:
         path: The file.
+        masks: Those that every case must have; without any, one of them will do.
 
     Returns:
         One case a row.
@@ -51,11 +54,7 @@ def read_metadata(path: str | os.PathLike[str]) -> list[Case]:
     """
     path = Path(path)
     header, *rows = _table(path)
-    if "ct_scan" not in header.fields or not MASKS & set(header.fields):
-        raise ScanError(
-            f"expected the columns {', '.join(COLUMNS)}, found "
-            f"{', '.join(header.fields) or 'none'} in {path}: restore its first line"
-        )
+    _check_header(header, {"ct_scan", *(MASKS[target] for target in masks)}, path)
     files = [_files(header, row, path.parent) for row in rows]
     problems = [
         f"row {row.number}: {problem}"
@@ -92,6 +91,15 @@ def _table(path: Path) -> list[Row]:
     lines = enumerate(csv.reader(text.splitlines()), start=1)
     rows = [Row(number, [field.strip() for field in fields]) for number, fields in lines]
     return [row for row in rows if row.fields] or [Row(1, [])]
+
+
+def _check_header(header: Row, needed: Collection[str], path: Path) -> None:
+    missing = sorted(set(needed) - set(header.fields))
+    if missing or not {*MASKS.values()} & {*header.fields}:
+        raise ScanError(
+            f"expected the columns {', '.join(missing or COLUMNS)}, found "
+            f"{', '.join(header.fields) or 'none'} in {path}: restore its first line"
+        )
 
 
 def _files(header: Row, row: Row, folder: Path) -> dict[str, Path | None]:
