@@ -354,6 +354,21 @@ def test_evaluate_segments_what_a_list_names(tmp_path, capsys):
     assert found["lungs"]["dice"]["mean"] > 0.9
 
 
+@pytest.mark.parametrize("target", ["lungs", "infection"])
+def test_scans_were_read_before_a_model_that_lacks_was_asked_for(tmp_path, capsys, target):
+    for name in ("ct.nii", "lungs.nii", "infection.nii"):
+        (tmp_path / name).write_bytes(b"no scan")
+    row = "ct.nii,lungs.nii,infection.nii"
+    (tmp_path / "metadata.csv").write_text(f"ct_scan,lung_mask,infection_mask\n{row}\n")
+    (other,) = {"lungs", "infection"} - {target}
+    words = ["evaluate", "--data", str(tmp_path / "metadata.csv"), "--target", target]
+    assert cli.main([*words, "--weights", other, "-o", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert f"expected a model for {target} among --weights, found {other}" in printed.err
+    assert "ct.nii" not in printed.out
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
     scans = tmp_path / "scans"
     scans.mkdir()

@@ -84,6 +84,14 @@ def test_what_a_protocol_would_ignore_is_refused(word, tmp_path, capsys):
     assert f"expected --protocol without {word[0]}" in capsys.readouterr().err
 
 
+def test_scans_were_segmented_before_a_wrong_table_to_compare_with_was_refused(tmp_path, capsys):
+    (tmp_path / "metadata.csv").write_text("not read")
+    words = ["evaluate", "--protocol", "covid19-ct-seg", "--data", str(tmp_path / "metadata.csv")]
+    words += ["--against", str(tmp_path / "nowhere.csv"), "-o", str(tmp_path / "o")]
+    assert cli.main(words) == 1
+    assert "expected the cases.csv of another model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("column", ["lung_mask", "infection_mask"])
 def test_all_scores_were_lost_where_a_list_has_one_column_of_masks(tmp_path, capsys, column):
     for name in ("ct.nii", "truth.nii"):
@@ -136,7 +144,10 @@ def test_the_table_of_covid_semiseg_has_our_rows(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Semi-Inf-Net" in printed
     table = json.loads((tmp_path / "o" / "table.json").read_text())
-    assert list(table["ours"]) == ["lungmask_jax infection, map", "lungmask_jax infection, mask"]
+    assert list(table["ours"]) == [
+        "lungmask_jax infection, map, 2 of 2 slices",
+        "lungmask_jax infection, mask, 2 of 2 slices",
+    ]
     for dice, *_, error in table["ours"].values():
         assert dice > 0.4
         assert error < 0.2
@@ -145,5 +156,7 @@ def test_the_table_of_covid_semiseg_has_our_rows(tmp_path, capsys):
     (tmp_path / "Imgs" / "3.png").write_bytes(b"no picture")
     assert cli.main([*words, "-o", str(tmp_path / "o")]) == 1  # the other is scored
     assert len(json.loads((tmp_path / "o" / "cases.json").read_text())["map"]) == 1
+    table = json.loads((tmp_path / "o" / "table.json").read_text())
+    assert next(iter(table["ours"])).endswith("map, 1 of 2 slices")
     assert cli.main([*words, "-o", str(tmp_path / "o"), "--weights", "lungs"]) == 1
-    assert "expected an infection model" in capsys.readouterr().err
+    assert "expected a model for infection" in capsys.readouterr().err

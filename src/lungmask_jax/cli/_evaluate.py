@@ -2,18 +2,19 @@
 
 import argparse
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
-from rich.progress import Progress
-
-from lungmask_jax import data, evaluation, inference, io, weights
+from lungmask_jax import data, evaluation, inference, io
+from lungmask_jax.cli._bundles import bundles
 from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.cli._summary import SHOWN, read_rows, write
 from lungmask_jax.cli._worst import Masks, Picture, save, worst
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
 
@@ -23,14 +24,14 @@ Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
-    others = read_rows(options.against, options.target)  # before hours are spent
+    others, jobs = read_rows(options.against, options.target), _jobs(options)
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     pictures: list[Picture] = []
     failed = 0
     with bar() as progress:
         say = functools.partial(progress.console.print, markup=False, highlight=False)
-        for name, read in _jobs(options, progress):
+        for name, read in progress.track(jobs, description="scoring"):
             try:
                 masks = read()
                 found = _scored(name, masks, options)
@@ -61,22 +62,31 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError(f"expected --worst of 0 or more, found {options.worst}")
 
 
-def _jobs(
-    options: argparse.Namespace, progress: Progress
-) -> Iterator[tuple[str, Callable[[], Masks]]]:
-    """Names of cases, and functions that read or make their masks."""
+class Job(NamedTuple):
+    """A case to be scored."""
+
+    name: str
+    masks: Callable[[], Masks]
+    """Reads or makes them."""
+
+
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    """All cases, as far as they can be judged without reading a scan."""
     window = tuple(options.window) if options.window else None
     if options.data is None:
         target: Target = "lesions" if options.by_type else options.target
         pairs = data.pair_masks(options.pred, options.true, target=target)
         scans = _scans(options.scans, [name for name, _, _ in pairs])
-        for name, found, truth in progress.track(pairs, description="scoring"):
-            yield name, functools.partial(_read, found, truth, scans.get(name), window)
-        return
-    bundles = [weights.load(name) for name in options.weights]
+        return [
+            Job(name, functools.partial(_read, found, truth, scans.get(name), window))
+            for name, found, truth in pairs
+        ]
     cases = data.read_metadata(options.data, masks=[options.target])
-    for case in progress.track(cases, description="segmenting"):
-        yield case.name, functools.partial(_segmented, case, bundles, window, options)
+    models = bundles(options.weights, "lungs", options.target)
+    return [
+        Job(case.name, functools.partial(_segmented, case, models, window, options))
+        for case in cases
+    ]
 
 
 def _scans(folder: Path | None, names: Sequence[str]) -> Mapping[str, Path]:
@@ -97,17 +107,15 @@ def _read(found: Path, truth: Path, scan: Path | None, window: Any) -> Masks:
 
 def _segmented(
     case: data.Case,
-    bundles: Sequence[weights.Bundle],
+    models: Sequence[Bundle],
     window: Any,
     options: argparse.Namespace,
 ) -> Masks:
     ct, truths = data.load_case(case, window=window, by_type=options.by_type)
-    result = inference.segment(ct, weights=bundles)
+    result = inference.segment(ct, weights=models)
     infection = result.lesions if options.by_type else result.infection
     found = result.lungs if options.target == "lungs" else infection
-    if found is None:
-        raise SpecError("expected an infection model among --weights, found none")
-    return Masks(found, truths[options.target], lambda: ct)
+    return Masks(cast(Volume, found), truths[options.target], lambda: ct)  # there is a model for it
 
 
 def _scored(name: str, masks: Masks, options: argparse.Namespace) -> Sequence[Row]:

@@ -4,13 +4,15 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import Progress
 from rich.table import Table
 
-from lungmask_jax import data, evaluation, inference, io, metrics, protocols, weights
+from lungmask_jax import data, evaluation, inference, io, metrics, protocols
+from lungmask_jax.cli._bundles import bundles
 from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.cli._summary import read_rows, write
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
@@ -33,11 +35,14 @@ def run(options: argparse.Namespace) -> int:
         protocol = PROTOCOLS[options.protocol]
         raise SpecError(f"expected --data with {protocol.layout}: get {protocol.data}")
     _refuse_ignored(options)
-    judge = {"covid19-ct-seg": _ct_seg, "covid-semiseg": _semiseg}[options.protocol]
+    judge, needed = {
+        "covid19-ct-seg": (_ct_seg, "lungs"),
+        "covid-semiseg": (_semiseg, "infection"),
+    }[options.protocol]
+    models = bundles(options.weights, needed)
     options.out.mkdir(parents=True, exist_ok=True)
-    bundles = [weights.load(name) for name in options.weights]
     with bar() as progress:
-        ours, failed = judge(options, bundles, progress)
+        ours, failed = judge(options, models, progress)
     _print(options, ours)
     return 1 if failed else 0
 
@@ -53,7 +58,7 @@ def _refuse_ignored(options: argparse.Namespace) -> None:
 
 
 def _ct_seg(
-    options: argparse.Namespace, bundles: Sequence[Bundle], progress: Progress
+    options: argparse.Namespace, models: Sequence[Bundle], progress: Progress
 ) -> tuple[dict[str, Scores], int]:
     others = read_rows(options.against, "lungs", "infection")
     cases = protocols.covid19_ct_seg_cases(options.data)
@@ -62,7 +67,7 @@ def _ct_seg(
     failed = 0
     for case in progress.track(cases, description="segmenting"):
         try:
-            rows += _both(case, bundles, window)
+            rows += _both(case, models, window)
         except (LungmaskError, OSError) as error:
             failed += 1
             progress.console.print(f"{case.name}: {error}", style="red", markup=False)
@@ -71,12 +76,12 @@ def _ct_seg(
     write(options, rows, others, progress.console)
     labels = ("left_lung", "right_lung", "infection")
     ours = tuple(_mean(rows, label, key) for label in labels for key in ("dice", "surface_dice"))
-    return {f"lungmask_jax {_name(bundles)}, {len(cases) - failed} cases": ours}, failed
+    return {f"lungmask_jax {_name(models)}, {len(cases) - failed} cases": ours}, failed
 
 
-def _both(case: data.Case, bundles: Sequence[Bundle], window: Any) -> list[dict[str, str | float]]:
+def _both(case: data.Case, models: Sequence[Bundle], window: Any) -> list[dict[str, str | float]]:
     ct, truths = data.load_case(case, window=window)
-    result = inference.segment(ct, weights=bundles)
+    result = inference.segment(ct, weights=models)
     rows = evaluation.case_rows(case.name, result.lungs, truths["lungs"], "lungs")
     if result.infection is not None:
         rows += evaluation.case_rows(case.name, result.infection, truths["infection"], "infection")
@@ -84,41 +89,42 @@ def _both(case: data.Case, bundles: Sequence[Bundle], window: Any) -> list[dict[
 
 
 def _semiseg(
-    options: argparse.Namespace, bundles: Sequence[Bundle], progress: Progress
+    options: argparse.Namespace, models: Sequence[Bundle], progress: Progress
 ) -> tuple[dict[str, Scores], int]:
-    chosen = [bundle for bundle in bundles if bundle.spec.target == "infection"]
-    if not chosen:
-        raise SpecError("expected an infection model among --weights, found none")
-    bundle = weights.ensemble(chosen)
-    whole = replace(bundle.spec.preprocess, region="full")  # the slices are cut to the lungs
-    bundle = replace(bundle, spec=replace(bundle.spec, preprocess=whole))
+    (bundle,) = (one for one in models if one.spec.target == "infection")
     window = tuple(options.window) if options.window else PRESETS["infection"].window
     lines: dict[str, list[dict[str, Any]]] = {"map": [], "mask": []}
     pairs = protocols.covid_semiseg_pairs(options.data)
-    failed = 0
     for name, image, mask in progress.track(pairs, description="segmenting"):
         try:
-            ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
-            likely = inference.probabilities(ct, bundle)[0]
-            found = {"map": likely, "mask": inference.labels(ct, bundle).array[0] > 0}
-            scores = {kind: _toolbox(one, truth.array[0] > 0) for kind, one in found.items()}
+            scores = _slice(image, mask, bundle, window)
         except (LungmaskError, OSError) as error:
-            failed += 1
             progress.console.print(f"{name}: {error}", style="red", markup=False)
             continue
         for kind, one in scores.items():
             lines[kind].append({"case": name, **one})
-    if not lines["map"]:
-        raise ScanError(f"expected slices to score, all {failed} failed: see above")
+    count = len(lines["map"])
+    if not count:
+        raise ScanError(f"expected slices to score, all {len(pairs)} failed: see above")
     with atomic(options.out / "cases.json") as temporary:
         temporary.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     keys = PROTOCOLS["covid-semiseg"].scores
     return {
-        f"lungmask_jax {bundle.name}, {kind}": tuple(
+        f"lungmask_jax {bundle.name}, {kind}, {count} of {len(pairs)} slices": tuple(
             float(np.mean([line[key] for line in some])) for key in keys
         )
         for kind, some in lines.items()
-    }, failed
+    }, len(pairs) - count
+
+
+def _slice(image: Path, mask: Path, bundle: Bundle, window: Any) -> dict[str, dict[str, float]]:
+    """Scores of the map of probabilities and of the mask."""
+    whole = replace(bundle.spec.preprocess, region="full")  # the slices are cut to the lungs
+    bundle = replace(bundle, spec=replace(bundle.spec, preprocess=whole))
+    ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
+    likely = inference.probabilities(ct, bundle)[0]
+    found = {"map": likely, "mask": inference.labels(ct, bundle).array[0] > 0}
+    return {kind: _toolbox(one, truth.array[0] > 0) for kind, one in found.items()}
 
 
 def _upright(volume: Volume) -> Volume:
@@ -146,8 +152,8 @@ def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:
     return evaluation.summarize(rows, key, label=label).mean
 
 
-def _name(bundles: Sequence[Bundle]) -> str:
-    return " ".join(bundle.name for bundle in bundles)
+def _name(models: Sequence[Bundle]) -> str:
+    return " ".join(bundle.name for bundle in models)
 
 
 def _print(options: argparse.Namespace, ours: Mapping[str, Scores]) -> None:

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from lungmask_jax import data, inference, io, report, weights
+from lungmask_jax import data, inference, io, report
+from lungmask_jax.cli._bundles import bundles
 from lungmask_jax.cli._progress import bar, stepper, summary
 from lungmask_jax.cli._stages import Stages
 from lungmask_jax.errors import LungmaskError, ScanWarning
@@ -29,15 +30,15 @@ def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named and the others go on."""
     stages, failed = Stages(), 0
     stages.begin("weights")
+    models = bundles(options.weights, "lungs")
     scans = _named(options.scans)
     with bar() as progress, ThreadPoolExecutor(1) as reader:
-        bundles = [weights.load(name) for name in options.weights]
         say = progress.console.print
         for name, scan in _ahead(scans, options, reader):
             task = progress.add_task(name, total=None)
             began = time.perf_counter()
             try:
-                row, notes = _one(name, scan, options, bundles, stepper(progress, task), stages)
+                row, notes = _one(name, scan, options, models, stepper(progress, task), stages)
             except (LungmaskError, OSError) as error:
                 failed += 1
                 say(f"{name}: {error}", style="red", markup=False, highlight=False)
@@ -80,14 +81,14 @@ def _one(
     name: str,
     scan: Future[_Read],
     options: argparse.Namespace,
-    bundles: Sequence[Bundle],
+    models: Sequence[Bundle],
     step: inference.Progress,
     stages: Stages,
 ) -> tuple[report.Row, list[str]]:
     stages.begin("read")
     ct, notes = scan.result()
     result = inference.segment(
-        ct, weights=bundles, uncertainty=options.uncertainty, progress=step, begin=stages.begin
+        ct, weights=models, uncertainty=options.uncertainty, progress=step, begin=stages.begin
     )
     stages.begin("numbers")
     row = report.row(name, result)
