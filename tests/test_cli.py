@@ -475,6 +475,16 @@ def test_lesions_of_a_list_are_scored_by_type(tmp_path):
     assert found["infection"]["dice"]["mean"] > 0.3
 
 
+def test_types_were_scored_against_a_truth_that_tells_none(masks, tmp_path, capsys):
+    for path in (tmp_path / "found").glob("*_infection*"):
+        path.rename(path.with_name(path.name.replace("infection", "lesions")))
+    (tmp_path / "true" / "case0.nii.gz").write_bytes(b"no mask")
+    assert cli.main([*masks, "--by-type", "-o", str(tmp_path / "scores")]) == 1
+    message = "expected a truth with 2 (consolidation) for --by-type, found none"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "scores").exists()
+
+
 def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, capsys):
     made = phantom((2, 64, 64))
     io.save(made.infection, tmp_path / "true" / "case1.nii.gz")
@@ -497,6 +507,7 @@ def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
     [
         (["--pred", "x", "--true", "y", "--worst", "-1"], "--worst of 0 or more, found -1"),
         (["--data", "x", "--scans", "y"], "expected --scans beside --pred"),
+        (["--data", "x", "--by-type", "--target", "lungs"], "expected --by-type for infection"),
     ],
 )
 def test_evaluate_says_what_does_not_fit(words, message, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """``lungmask-jax evaluate``: masks and their truth in, scores of every case and a summary out."""
 
 import argparse
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from lungmask_jax.cli._summary import SHOWN, read_rows, write
 from lungmask_jax.cli._worst import Masks, Picture, save, worst
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
+from lungmask_jax.labels import CONSOLIDATION
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     failed = 0
     with bar() as progress:
         say = functools.partial(progress.console.print, markup=False, highlight=False)
-        for name, read in progress.track(jobs, description="scoring"):
+        for name, _, read in progress.track(jobs, description="scoring"):
             try:
                 masks = read()
                 found = _scored(name, masks, options)
@@ -58,35 +60,56 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.scans is not None and not folders:
         raise SpecError("expected --scans beside --pred, found --data, which names scans: leave it")
+    if options.by_type and options.target != "infection":
+        raise SpecError("expected --by-type for infection, found --target lungs: leave it out")
     if options.worst < 0:
         raise SpecError(f"expected --worst of 0 or more, found {options.worst}")
 
 
 class Job(NamedTuple):
-    """A case to be scored."""
+    """A case to be scored: its name, its true mask, and what reads or makes both masks."""
 
     name: str
+    truth: Path | None
     masks: Callable[[], Masks]
-    """Reads or makes them."""
 
 
 def _jobs(options: argparse.Namespace) -> list[Job]:
     """All cases, as far as they can be judged without reading a scan."""
+    jobs = _of_folders(options) if options.data is None else _of_list(options)
+    if options.by_type and not any(_has_types(job.truth) for job in jobs):
+        raise SpecError(
+            "expected a truth with 2 (consolidation) for --by-type, found none: leave it out"
+        )
+    return jobs
+
+
+def _of_folders(options: argparse.Namespace) -> list[Job]:
+    target: Target = "lesions" if options.by_type else options.target
+    pairs = data.pair_masks(options.pred, options.true, target=target)
+    scans = _scans(options.scans, [name for name, _, _ in pairs])
     window = tuple(options.window) if options.window else None
-    if options.data is None:
-        target: Target = "lesions" if options.by_type else options.target
-        pairs = data.pair_masks(options.pred, options.true, target=target)
-        scans = _scans(options.scans, [name for name, _, _ in pairs])
-        return [
-            Job(name, functools.partial(_read, found, truth, scans.get(name), window))
-            for name, found, truth in pairs
-        ]
+    return [
+        Job(name, truth, functools.partial(_read, found, truth, scans.get(name), window))
+        for name, found, truth in pairs
+    ]
+
+
+def _of_list(options: argparse.Namespace) -> list[Job]:
+    window = tuple(options.window) if options.window else None
     cases = data.read_metadata(options.data, masks=[options.target])
     models = bundles(options.weights, "lungs", options.target)
     return [
-        Job(case.name, functools.partial(_segmented, case, models, window, options))
+        Job(case.name, case.infection, functools.partial(_segmented, case, models, window, options))
         for case in cases
     ]
+
+
+def _has_types(truth: Path | None) -> bool:
+    """Whether there is consolidation; what cannot be read is named when its turn comes."""
+    with contextlib.suppress(LungmaskError, OSError):
+        return truth is not None and CONSOLIDATION in io.load_mask(truth).array
+    return False
 
 
 def _scans(folder: Path | None, names: Sequence[str]) -> Mapping[str, Path]:
