@@ -387,6 +387,29 @@ def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
     assert not list((tmp_path / "two").glob("worst*"))
 
 
+def test_pictures_of_a_former_run_stayed_among_the_new_ones(masks, tmp_path):
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    for number in range(3):
+        made = phantom((4, 64, 64), disease=0.2, seed=number)
+        io.save(made.ct, scans / f"case{number}.nii.gz")
+        io.save(made.lungs, tmp_path / "true" / f"case{number}_lungs.nii.gz")
+        (tmp_path / "true" / f"case{number}.nii.gz").rename(
+            tmp_path / "true" / f"case{number}_infection.nii.gz"
+        )
+    words = [*masks, "--scans", str(scans), "-o", str(out)]
+    assert cli.main(words) == 0
+    assert len(list(out.glob("worst*"))) == 3
+    assert cli.main([*words, "--worst", "1", "--target", "lungs"]) == 0
+    drawn = sorted(path.name for path in out.glob("*.png"))
+    assert drawn == [
+        "boxes_left_lung.png",
+        "boxes_lungs.png",
+        "boxes_right_lung.png",
+        "worst1_case0.png",
+    ]
+
+
 def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
     scans = tmp_path / "scans"
     scans.mkdir()

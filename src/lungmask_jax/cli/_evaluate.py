@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
                 say(f"{name}: {error}", style="red")
     if not rows:
         raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    save(pictures, options.out)
     write(options, rows, others, console())
+    save(pictures, options.out)
     return 1 if failed else 0
 
 

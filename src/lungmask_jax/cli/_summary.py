@@ -60,7 +60,13 @@ def _numbers(line: Mapping[str, str], path: Path) -> Row:
 def write(
     options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row], shown: Console
 ) -> None:
-    """Cases as CSV, the summary as JSON and as a table; then the box plots."""
+    """Cases as CSV, the summary as JSON and as a table; then the box plots.
+
+    The pictures that a former run left, of the worst cases too, go first.
+    """
+    for pattern in ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png"):
+        for path in options.out.glob(pattern):
+            path.unlink()
     with atomic(options.out / "cases.csv") as temporary:
         temporary.write_text(_csv(rows), encoding="utf-8")
     result: dict[str, Any] = {"summary": {label: _summary(rows, label) for label in _labels(rows)}}
