@@ -289,6 +289,17 @@ def test_labels_join_shares_as_shares():
         Samples.joined([])
 
 
+def test_labels_that_a_network_lacks_were_background_to_it():
+    images = np.zeros((2, SIDE, SIDE, 1))
+    labels = Samples.of(images, np.full((2, SIDE, SIDE), 3))
+    three = unet(channels=(4, 8), num_classes=3)
+    with pytest.raises(ShapeError, match="labels 0 to 2, found 3 in the masks"):
+        next(train(three, labels, dataclasses.replace(STILL, loss="cross_entropy")))
+    assert np.isfinite(last(train(pixelwise(), labels, STILL)).loss)  # one class: any of them
+    with pytest.raises(ShapeError, match="labels 0 to 2, found 3 in the masks"):
+        Samples.joined([labels, Samples.of(images, np.full((2, SIDE, SIDE, 2), 0.5))])
+
+
 def scan(slices=5, rows=40, columns=36):
     noise = np.random.default_rng(0).integers(-1000, 300, (slices, rows, columns))
     mask = np.zeros(noise.shape, np.uint8)

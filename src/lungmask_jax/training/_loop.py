@@ -80,7 +80,8 @@ def train(
         A record every ``spec.steps_per_epoch`` steps and at the end.
 
     Raises:
-        ShapeError: There is no sample, or none with a weight above 0.
+        ShapeError: There is no sample, none with a weight above 0, or the masks have more labels
+            than the model.
         SpecError: The batch cannot be divided among the devices.
 
     Example:
@@ -92,6 +93,7 @@ def train(
     """
     if not samples.weights.sum() > 0:
         raise ShapeError(f"expected weights above 0, found none in {len(samples.weights)} samples")
+    samples.refuse_above(max(model.num_classes - 1, 1))
     step = make_train_step(model, spec, mesh=mesh)
     now = create_state(model, spec) if start is None else start
     first, now = int(now.step), _everywhere(now, mesh)

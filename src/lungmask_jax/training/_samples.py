@@ -158,11 +158,31 @@ class Samples(NamedTuple):
 
         Returns:
             ``(M, ..., count)`` float16, 0 or 1.
+
+        Raises:
+            ShapeError: There are more labels.
         """
+        self.refuse_above(count)
         if count == 1:
             return (self.masks > 0).astype(np.float16)[..., None]
         found: np.ndarray = self.masks[..., None] == np.arange(1, count + 1)
         return found.astype(np.float16)
+
+    def refuse_above(self, count: int) -> None:
+        """Raises for labels that would be lost.
+
+        Args:
+            count: How many labels above 0 there is room for; with one, any is that one.
+
+        Raises:
+            ShapeError: There are more.
+        """
+        found = 1 if self.soft or count == 1 else int(self.masks.max(initial=0))
+        if found > count:
+            raise ShapeError(
+                f"expected labels 0 to {count}, found {found} in the masks: take a network of "
+                f"{found + 1} classes, or change the masks"
+            )
 
     @property
     def checksum(self) -> str:
@@ -180,7 +200,7 @@ class Samples(NamedTuple):
             The samples one after the other; labels become shares where others are such.
 
         Raises:
-            ShapeError: There is no set.
+            ShapeError: There is no set, or labels are higher than there are shares.
         """
         if not parts:
             raise ShapeError("expected samples to join, found none")
