@@ -65,12 +65,33 @@ def test_the_best_threshold_beats_all_others():
     assert best == pytest.approx(dice / 2, abs=0.04)
 
 
-def test_cases_without_truth_do_not_move_the_threshold():
+def test_cases_without_truth_and_without_doubt_do_not_move_the_threshold():
     found = np.array([0.1, 0.2, 0.6])
     truth = np.array([0, 1, 1])
     empty = np.zeros(3)
-    assert best_threshold([found, found], [truth, empty]) == best_threshold([found], [truth])
+    assert best_threshold([found, empty], [truth, empty]) == best_threshold([found], [truth])
     assert best_threshold([found], [empty]) == 0.5
+
+
+def test_false_positives_cost_nothing_in_cases_without_truth():
+    found, truth = np.array([0.9] * 10 + [0.3] * 2), np.ones(12)
+    healthy, nothing = np.full(12, 0.35), np.zeros(12)
+    assert best_threshold([found], [truth]) < 0.3
+    # up to 0.3 the mean is (1 + 24 / 36) / 2, from 0.35 on (20 / 22 + 1) / 2
+    assert 0.35 <= best_threshold([found, healthy], [truth, nothing]) < 0.9
+    # a few false ones cost less than what a higher threshold would miss
+    speck = np.array([0.35] + [0.0] * 11)
+    assert best_threshold([found, speck], [truth, nothing]) < 0.3
+    assert best_threshold([found] + 3 * [speck], [truth] + 3 * [nothing]) >= 0.35
+
+
+def test_a_scan_in_slices_without_disease_is_judged_as_a_whole():
+    disease = np.zeros((100, 400))
+    disease[:10, :40] = 1
+    found = 0.9 * disease
+    found[:10, 40:44] = 0.3
+    found[10:, :40] = 0.35
+    assert 0.35 <= best_threshold([found], [disease]) < 0.9
 
 
 def test_entropy_is_that_of_a_coin():

@@ -156,7 +156,7 @@ def test_networks_that_look_at_neighbors_train_and_segment_by_name(
 ):
     out = tmp_path / "mine.npz"
     assert cli.main([*training_set, "-o", str(out), "--steps", "1", *network]) == 0
-    assert "calibrated on the slices held out" in capsys.readouterr().out
+    assert "calibrated on the scans held out" in capsys.readouterr().out
     bundle = weights.load(out)
     assert bundle.spec.model.options["channels"] == [4, 8]
     assert bundle.spec.postprocess != PostprocessSpec(min_component_ml=5.0, fill_holes=True)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, special
 
-from lungmask_jax import metrics
 from lungmask_jax.errors import ShapeError
 
 __all__ = ["best_threshold", "calibrated", "entropy", "fit"]
@@ -83,10 +82,14 @@ def calibrated(probabilities: np.ndarray, numbers: tuple[float, float]) -> np.nd
 def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
     """The threshold with the largest mean Dice over cases.
 
-    Where several are as good it is the middle one of them; where there is no truth at all, 0.5.
+    Where several are as good it is the middle one of them; where there is no truth at all, 0.5. In
+    a case without truth Dice would be 0 for a single false voxel and 1 without any. Such a case
+    counts as if a lesion of the mean size of all others had been found in it, so that a false voxel
+    costs about what it costs beside disease.
 
     Args:
-        probabilities: Of each case, any shape, in [0, 1].
+        probabilities: Of each case, any shape, in [0, 1]. A case is a whole scan: its slices alone
+            would be many cases, most of them without truth.
         truths: Of each case, the same shape, 0 or 1.
 
     Returns:
@@ -100,18 +103,31 @@ def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndar
         True
     """
     _check(probabilities, truths)
-    cases = [(p, t) for p, t in zip(probabilities, truths, strict=True) if np.any(t)]
-    if not cases:
+    sizes = np.array([np.count_nonzero(truth) for truth in truths])
+    if not sizes.any():
         return 0.5
-    scores = np.mean(
-        [
-            [metrics.dice(found > level, truth > 0) for level in _THRESHOLDS]
-            for found, truth in cases
-        ],
-        axis=0,
-    )
+    lesion = float(sizes[sizes > 0].mean())
+    cases = zip(probabilities, truths, strict=True)
+    scores = np.mean([_dice(found, truth, lesion) for found, truth in cases], axis=0)
     best = np.flatnonzero(scores >= scores.max() - 1e-9)
     return round(float(_THRESHOLDS[best[len(best) // 2]]), 2)
+
+
+def _dice(found: np.ndarray, truth: np.ndarray, lesion: float) -> np.ndarray:
+    """Dice at every threshold; without truth, as if a lesion of so many voxels had been found."""
+    inside = np.asarray(truth) > 0
+    marked, right = _above(found), _above(np.asarray(found)[inside])
+    if not inside.any():
+        return 2 * lesion / (2 * lesion + marked)
+    dice: np.ndarray = 2 * right / (marked + np.count_nonzero(inside))
+    return dice
+
+
+def _above(found: np.ndarray) -> np.ndarray:
+    """How many probabilities are above each threshold."""
+    below = np.digitize(np.ravel(found), _THRESHOLDS, right=True)  # thresholds below each
+    counts = np.bincount(below, minlength=len(_THRESHOLDS) + 1)
+    return np.cumsum(counts[::-1])[-2::-1]
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

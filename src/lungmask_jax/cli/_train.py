@@ -55,14 +55,15 @@ def run(options: argparse.Namespace) -> int:
     for folder in filter(None, (options.out.parent, options.cache)):
         folder.mkdir(parents=True, exist_ok=True)
     with bar() as progress:
-        samples = _samples(train, segmenter, options, progress, "reading")
-        validation = _samples(held_out, segmenter, options, progress, "reading, held out")
+        samples = Samples.joined(_samples(train, segmenter, options, progress, "reading"))
+        apart = _samples(held_out, segmenter, options, progress, "reading, held out")
+        count = sum(len(scan.images) for scan in apart)
         progress.console.print(
             f"{len(train)} scans with {len(samples.images)} slices to learn from, "
-            f"{len(held_out)} scans of other patients with {len(validation.images)} slices held out"
+            f"{len(held_out)} scans of other patients with {count} slices held out"
         )
         segmenter = replace(segmenter, card=_card(options, train, held_out, spec))
-        _learn(Run(options.out, segmenter, spec, samples, validation), options, progress)
+        _learn(Run(options.out, segmenter, spec, samples, apart), options, progress)
     return 0
 
 
@@ -91,13 +92,13 @@ def _mesh(options: argparse.Namespace, model: Model, spec: TrainSpec) -> Mesh | 
 
 
 class Run(NamedTuple):
-    """What is trained, on what, and where it goes."""
+    """What is trained, on what, and where it goes; the scans held out stay apart."""
 
     out: Path
     segmenter: SegmenterSpec
     spec: TrainSpec
     samples: Samples
-    validation: Samples
+    held_out: list[Samples]
 
     @property
     def checkpoint(self) -> Path:
@@ -123,7 +124,7 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         model,
         run.samples,
         run.spec,
-        validation=run.validation,
+        validation=Samples.joined(run.held_out),
         start=start,
         mesh=_mesh(options, model, run.spec),
     ):
@@ -138,20 +139,20 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
 
 
 def _calibrate(run: Run, progress: Progress) -> None:
-    """Calibration and threshold from the slices held out, into the best bundle there was."""
-    if not run.validation.masks.any():
+    """Calibration and threshold from the scans held out, into the best bundle there was."""
+    truths = [scan.masks > 0 for scan in run.held_out]
+    if not any(truth.any() for truth in truths):
         return
     bundle = weights.load(run.out)
-    model, images = bundle.model, run.validation.images
-    found = training.answers(images, model, bundle.params, bundle.state).sum(axis=-1)
-    truth = run.validation.masks > 0
-    numbers = calibration.fit([found], [truth])
-    likely = calibration.calibrated(found, numbers)
-    threshold = calibration.best_threshold([*likely], [*truth])
+    network = bundle.model, bundle.params, bundle.state
+    found = [training.answers(scan.images, *network).sum(axis=-1) for scan in run.held_out]
+    numbers = calibration.fit(found, truths)
+    likely = [calibration.calibrated(one, numbers) for one in found]
+    threshold = calibration.best_threshold(likely, truths)
     after = replace(bundle.spec.postprocess, calibration=numbers, threshold=threshold)
     weights.save(run.out, replace(bundle.spec, postprocess=after), bundle.params, bundle.state)
     progress.console.print(
-        f"calibrated on the slices held out: log-odds x {numbers[0]:.2f} {numbers[1]:+.2f}, "
+        f"calibrated on the scans held out: log-odds x {numbers[0]:.2f} {numbers[1]:+.2f}, "
         f"threshold {threshold}"
     )
 
@@ -190,7 +191,7 @@ def _samples(
     options: argparse.Namespace,
     progress: Progress,
     title: str,
-) -> Samples:
+) -> list[Samples]:
     by_lungs = segmenter.preprocess.region == "lungs"
     lung_model = weights.load(options.lungs) if by_lungs else None
     parts = []
@@ -201,7 +202,7 @@ def _samples(
             parts.append(Samples.cached(options.cache / name, make))
         else:
             parts.append(make())
-    return Samples.joined(parts)
+    return parts
 
 
 def _prepared(
