@@ -258,6 +258,24 @@ def test_a_run_that_cannot_go_on_is_one_line(training_set, tmp_path, capsys, mor
 
 
 @pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--loss", "cross_entropy"], "expected a channel for each class"),
+        (["--loss", "lovasz_softmax"], "expected a channel for each class"),
+        (["--loss", "nested_bce_dice"], "expected a channel for each class"),
+        (["--channels", *["4"] * 10], "image sides that are multiples of"),
+    ],
+)
+def test_scans_were_read_before_a_network_that_does_not_fit_was_refused(
+    training_set, tmp_path, capsys, more, message
+):
+    assert cli.main([*training_set, "-o", str(tmp_path / "a.npz"), *more]) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "to learn from" not in printed.out
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["train", "--images", "x", "-o", "y.npz"],

@@ -11,45 +11,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from rich.progress import Progress
 
-from lungmask_jax import __version__, calibration, data, inference, losses, training, viz, weights
+from lungmask_jax import __version__, calibration, data, inference, training, viz, weights
 from lungmask_jax.cli._progress import bar
+from lungmask_jax.cli._settings import settings
 from lungmask_jax.data import Case
-from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError, nearest
+from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.files import atomic
 from lungmask_jax.models import Model, slab
-from lungmask_jax.spec import (
-    PRESETS,
-    ModelSpec,
-    PostprocessSpec,
-    PreprocessSpec,
-    SegmenterSpec,
-    TrainSpec,
-    to_json,
-)
+from lungmask_jax.spec import SegmenterSpec, TrainSpec, to_json
 from lungmask_jax.training import Epoch, Samples
 from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
-
-_GIVEN = ("steps", "steps_per_epoch", "batch_size", "accumulate", "learning_rate", "loss", "seed")
 
 
 def run(options: argparse.Namespace) -> int:
     """Trains as told; the bundle is written anew after every epoch."""
     if options.out.suffix != ".npz":
         raise SpecError(f"expected --out to end in .npz, found {options.out}")
-    model = _model_spec(options)
-    spec = _train_spec(options, weights.create_model(model))
-    preprocess = _preset(options.preset or options.target)
-    segmenter = SegmenterSpec(
-        target=options.target,
-        model=model,
-        preprocess=preprocess,
-        postprocess=_postprocess(options.target),
-    )
+    segmenter, spec = settings(options)
     _check(options, segmenter, spec)
     train, held_out = data.split(_cases(options), options.validation, seed=options.seed)
     for folder in filter(None, (options.out.parent, options.cache)):
@@ -69,26 +53,34 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace, segmenter: SegmenterSpec, spec: TrainSpec) -> None:
     """What would fail after all scans were read, fails before."""
-    losses.create(spec.loss, **spec.loss_options)
     model = weights.create_model(segmenter.model)
-    slab(model)
     if segmenter.target == "lungs" and model.num_classes != 1:
         raise SpecError(
             "expected one class for the lungs, whose sides are told apart afterwards, found "
             f"num_classes={model.num_classes}"
         )
-    _mesh(options, model, spec)
     checkpoint = options.out.with_suffix(".checkpoint.npz")
     if options.resume and not checkpoint.is_file():
         raise WeightsError(f"expected a training checkpoint, found no file {checkpoint}")
+    _trace(model, spec, segmenter.preprocess.size, _mesh(options))
 
 
-def _mesh(options: argparse.Namespace, model: Model, spec: TrainSpec) -> Mesh | None:
-    if options.devices is None:
-        return None
-    mesh = training.make_mesh(count=options.devices)
-    training.make_train_step(model, spec, mesh=mesh)  # refuses a batch that cannot be divided
-    return mesh
+def _trace(model: Model, spec: TrainSpec, size: tuple[int, int], mesh: Mesh | None) -> None:
+    """A step without numbers: network, loss, sizes and devices fit together, or it is refused."""
+    inner, around = slab(model)
+    depth = () if model.ndim == 2 else (inner + 2 * around,)
+    place = (spec.batch_size, *depth, *size)
+    step = training.make_train_step(model, spec, mesh=mesh)
+
+    def first() -> Any:
+        images = jnp.zeros((*place, model.in_channels), jnp.float32)
+        return step(training.create_state(model, spec), images, jnp.zeros(place, jnp.uint8))
+
+    jax.eval_shape(first)
+
+
+def _mesh(options: argparse.Namespace) -> Mesh | None:
+    return None if options.devices is None else training.make_mesh(count=options.devices)
 
 
 class Run(NamedTuple):
@@ -126,7 +118,7 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         run.spec,
         validation=Samples.joined(run.held_out),
         start=start,
-        mesh=_mesh(options, model, run.spec),
+        mesh=_mesh(options),
     ):
         log.append(_line(epoch))
         progress.update(task, completed=epoch.step)
@@ -249,39 +241,6 @@ def _cases(options: argparse.Namespace) -> list[Case]:
     if not options.masks:
         raise SpecError("expected --masks with --images, found none: name the folder of masks")
     return data.pair_folders(options.images, options.masks, target=options.target)
-
-
-def _preset(name: str) -> PreprocessSpec:
-    if name not in PRESETS:
-        raise UnknownNameError(f"no preset {name!r}: {nearest(name, PRESETS)}")
-    return PRESETS[name]
-
-
-def _model_spec(options: argparse.Namespace) -> ModelSpec:
-    values: dict[str, Any] = {"channels": options.channels} if options.channels else {}
-    for text in options.option:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise SpecError(f"expected --option NAME=VALUE, found {text!r}")
-        try:
-            values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name] = value  # a word, as in norm=batch
-    return ModelSpec(name=options.model, options=values)
-
-
-def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
-    given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
-    if model.num_classes > 1:
-        given.setdefault("loss", "nested_bce_dice")
-    rate = 0.5 if options.target == "lungs" else 0.0
-    return TrainSpec(opacities=rate, gas=rate, **given)
-
-
-def _postprocess(target: str) -> PostprocessSpec:
-    if target == "lungs":
-        return PostprocessSpec(min_component_ml=5.0, fill_holes=True)
-    return PostprocessSpec(min_component_ml=0.1, rim_mm=5.0)
 
 
 def _card(
