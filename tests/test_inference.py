@@ -183,6 +183,26 @@ def test_an_ensemble_is_saved_and_joined_like_any_bundle(tmp_path):
     np.testing.assert_allclose(three.params["edge"], [0.7, 0.2, 0.5], atol=1e-6)
 
 
+def test_the_order_of_an_ensemble_does_not_matter():
+    """The threshold of the first alone counted."""
+    bundles = [threshold_bundle(hu=hu) for hu in (-800.0, -500.0, -300.0)]
+    for number, (threshold, slope) in enumerate([(0.2, 1.0), (0.5, 2.0), (0.8, 1.5)]):
+        post = replace(
+            bundles[number].spec.postprocess, threshold=threshold, calibration=(slope, slope - 1)
+        )
+        spec = replace(bundles[number].spec, postprocess=post)
+        bundles[number] = replace(bundles[number], spec=spec)
+    first, second, third = bundles
+    for joined in (
+        weights.ensemble([third, first, second]),
+        weights.ensemble([first, weights.ensemble([third, second])]),
+    ):
+        post = joined.spec.postprocess
+        assert (post.threshold, *post.calibration) == pytest.approx((0.5, 1.5, 0.5))
+    with pytest.raises(SpecError, match="bundles of one flip for an ensemble"):
+        weights.ensemble([first, threshold_bundle(flip=True)])
+
+
 def layered_bundle(target="infection"):
     """A model of three classes by HU: below -700 nothing, up to -300 one, above the other."""
 

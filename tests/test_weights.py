@@ -1,5 +1,7 @@
 import contextlib
 import json
+import subprocess
+import sys
 import zipfile
 
 import jax
@@ -238,3 +240,40 @@ def test_equal_specs_share_one_network():
     one = weights.create_model(ModelSpec(options={"channels": (2, 4)}))
     assert one is weights.create_model(ModelSpec(options={"channels": [2, 4]}))
     assert one is not weights.create_model(ModelSpec(options={"channels": [2, 3]}))
+
+
+NETWORKS = {
+    "slices": ModelSpec(options={"channels": [4, 8]}),
+    "neighbors": ModelSpec(options={"channels": [4, 8], "in_channels": 3}),
+    "volumes": ModelSpec(name="unet_3d", options={"channels": [4, 8], "flat_levels": 0}),
+    "ensemble": ModelSpec(options={"channels": [4, 8]}, members=3),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_exported_network_answers_as_the_bundle_does(network, key, tmp_path):
+    spec = SegmenterSpec(
+        target="lungs", model=NETWORKS[network], preprocess=PreprocessSpec(size=(32, 48))
+    )
+    model = weights.create_model(spec.model)
+    params, state = model.init(key)
+    weights.export(weights.Bundle("mine", spec, params, state, ""), tmp_path / "mine.jaxexport")
+    program = jax.export.deserialize((tmp_path / "mine.jaxexport").read_bytes())
+    depth = (16,) if model.ndim == 3 else ()
+    for count in (1, 3):
+        images = jax.random.uniform(key, (count, *depth, 32, 48, model.in_channels))
+        expected, _ = model.apply(params, state, images)
+        np.testing.assert_allclose(program.call(images), expected, atol=1e-5)
+
+
+def test_an_exported_network_runs_without_flax(tmp_path):
+    weights.export(weights.load("lungs"), tmp_path / "lungs.jaxexport")
+    code = (
+        "import sys, pathlib, jax.export, numpy\n"
+        "sys.modules['flax'] = sys.modules['lungmask_jax'] = None\n"
+        f"data = pathlib.Path({str(tmp_path / 'lungs.jaxexport')!r}).read_bytes()\n"
+        "images = numpy.zeros((2, 256, 256, 1), numpy.float32)\n"
+        "print(jax.export.deserialize(data).call(images).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(2, 256, 256, 1)"

@@ -1,13 +1,9 @@
-"""Weights bundles: one ``.npz`` with a network's arrays and the spec that says how to use them.
-
-Readable without this library: ``numpy.load`` gives arrays under ``/``-joined names (``params/...``,
-``state/...``) and ``__spec__``, a JSON text. Nothing in a bundle is executed.
-"""
+"""Bundles in memory and in files."""
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,6 @@ from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.models import Model
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec, SegmenterSpec, from_json, to_json
-
-__all__ = ["Bundle", "create_model", "ensemble", "load", "names", "registry", "save"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +47,7 @@ class Bundle:
 
 
 def _shipped(name: str) -> Path:
-    return Path(__file__).parent / "bundles" / f"{name}.npz"
+    return Path(__file__).parents[1] / "bundles" / f"{name}.npz"
 
 
 def _lungs() -> Path:
@@ -68,7 +62,10 @@ def _infection() -> Path:
 
 registry: Registry[Any] = Registry(
     "lungmask_jax.weights",
-    {"infection": "lungmask_jax.weights:_infection", "lungs": "lungmask_jax.weights:_lungs"},
+    {
+        "infection": "lungmask_jax.weights._bundle:_infection",
+        "lungs": "lungmask_jax.weights._bundle:_lungs",
+    },
 )
 """Names of bundles to functions that return the path of one."""
 
@@ -170,63 +167,6 @@ def create_model(spec: ModelSpec) -> Model:
     """
     model = models.create(spec.name, **spec.options)
     return model if spec.members == 1 else models.ensemble(model, spec.members)
-
-
-def ensemble(bundles: Sequence[Bundle]) -> Bundle:
-    """Several bundles as one that answers with the mean of their probabilities.
-
-    Made of the networks of a cross-validation it is better than each, and where they differ it is
-    less sure. They run as one program.
-
-    Args:
-        bundles: Of one network, preprocessing and target; what comes after the network is that of
-            the first. One bundle is returned as it is.
-
-    Returns:
-        The bundle; `save` writes it like any other.
-
-    Raises:
-        SpecError: There is none, or two differ in more than their numbers and cards.
-
-    Example:
-        >>> two = ensemble([load("lungs"), load("lungs")])
-        >>> two.spec.model.members, two.name
-        (2, 'lungs+lungs')
-    """
-    if not bundles:
-        raise SpecError("expected bundles for an ensemble, found none")
-    first, *others = bundles
-    if not others:
-        return first
-    for other in others:
-        _check_alike(first, other)
-    params, state = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_members, bundles))
-    count = sum(bundle.spec.model.members for bundle in bundles)
-    card = {"members": [{"name": one.name, **one.spec.card} for one in bundles]}
-    spec = replace(first.spec, model=replace(first.spec.model, members=count), card=card)
-    checksum = trees.checksum(trees.leaves({"params": params, "state": state}))
-    return Bundle("+".join(one.name for one in bundles), spec, params, state, checksum)
-
-
-def _members(bundle: Bundle) -> tuple[Any, Any]:
-    """Parameters and state with a first axis for the members."""
-    numbers = bundle.params, bundle.state
-    if bundle.spec.model.members > 1:
-        return numbers
-    stacked: tuple[Any, Any] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], numbers)
-    return stacked
-
-
-def _check_alike(first: Bundle, other: Bundle) -> None:
-    for name in ("target", "model", "preprocess"):
-        ours, theirs = getattr(first.spec, name), getattr(other.spec, name)
-        if name == "model":
-            ours, theirs = replace(ours, members=1), replace(theirs, members=1)
-        if ours != theirs:
-            raise SpecError(
-                f"expected bundles of one {name} for an ensemble, found {first.name} with {ours} "
-                f"and {other.name} with {theirs}: use one of them"
-            )
 
 
 def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:

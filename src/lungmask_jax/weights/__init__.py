@@ -1,0 +1,11 @@
+"""Weights bundles: one ``.npz`` with a network's arrays and the spec that says how to use them.
+
+Readable without this library: ``numpy.load`` gives arrays under ``/``-joined names (``params/...``,
+``state/...``) and ``__spec__``, a JSON text. Nothing in a bundle is executed.
+"""
+
+from lungmask_jax.weights._bundle import Bundle, create_model, load, names, registry, save
+from lungmask_jax.weights._ensemble import ensemble
+from lungmask_jax.weights._export import export
+
+__all__ = ["Bundle", "create_model", "ensemble", "export", "load", "names", "registry", "save"]

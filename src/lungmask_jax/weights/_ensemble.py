@@ -1,0 +1,90 @@
+"""Several bundles as one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from lungmask_jax import trees
+from lungmask_jax.errors import SpecError
+from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
+from lungmask_jax.weights._bundle import Bundle
+
+
+def ensemble(bundles: Sequence[Bundle]) -> Bundle:
+    """Several bundles as one that answers with the mean of their probabilities.
+
+    Made of the networks of a cross-validation it is better than each, and where they differ it is
+    less sure. They run as one program.
+
+    Args:
+        bundles: Of one network, preprocessing, views, target and post-processing. Calibrations and
+            thresholds may differ: the mean of each counts. One bundle is returned as it is.
+
+    Returns:
+        The bundle; `save` writes it like any other.
+
+    Raises:
+        SpecError: There is none, or two differ in more than their numbers and cards.
+
+    Example:
+        >>> from lungmask_jax.weights import load
+        >>> two = ensemble([load("lungs"), load("lungs")])
+        >>> two.spec.model.members, two.name
+        (2, 'lungs+lungs')
+    """
+    if not bundles:
+        raise SpecError("expected bundles for an ensemble, found none")
+    first, *others = bundles
+    if not others:
+        return first
+    for other in others:
+        _check_alike(first, other)
+    params, state = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_members, bundles))
+    count = sum(bundle.spec.model.members for bundle in bundles)
+    card = {"members": [{"name": one.name, **one.spec.card} for one in bundles]}
+    spec = replace(
+        first.spec,
+        model=replace(first.spec.model, members=count),
+        postprocess=_mean_postprocess(bundles),
+        card=card,
+    )
+    checksum = trees.checksum(trees.leaves({"params": params, "state": state}))
+    return Bundle("+".join(one.name for one in bundles), spec, params, state, checksum)
+
+
+def _members(bundle: Bundle) -> tuple[Any, Any]:
+    """Parameters and state with a first axis for the members."""
+    numbers = bundle.params, bundle.state
+    if bundle.spec.model.members > 1:
+        return numbers
+    stacked: tuple[Any, Any] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], numbers)
+    return stacked
+
+
+def _mean_postprocess(bundles: Sequence[Bundle]) -> PostprocessSpec:
+    """That of all, with the mean of their calibrations and thresholds, each member counted once."""
+    members = [bundle.spec.model.members for bundle in bundles]
+    specs = [bundle.spec.postprocess for bundle in bundles]
+    numbers = [(*spec.calibration, spec.threshold) for spec in specs]
+    slope, offset, threshold = np.average(numbers, axis=0, weights=members).tolist()
+    return replace(specs[0], calibration=(slope, offset), threshold=threshold)
+
+
+def _check_alike(first: Bundle, other: Bundle) -> None:
+    ours, theirs = _comparable(first.spec), _comparable(other.spec)
+    for name in ("target", "model", "preprocess", "flip", "shift", "postprocess"):
+        one, another = getattr(ours, name), getattr(theirs, name)
+        if one != another:
+            raise SpecError(
+                f"expected bundles of one {name} for an ensemble, found {first.name} with {one} "
+                f"and {other.name} with {another}: use one of them"
+            )
+
+
+def _comparable(spec: SegmenterSpec) -> SegmenterSpec:
+    """Without what members of an ensemble may differ in."""
+    post = replace(spec.postprocess, calibration=(1.0, 0.0), threshold=0.5)
+    return replace(spec, model=replace(spec.model, members=1), postprocess=post)
