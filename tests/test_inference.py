@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lungmask_jax import calibration, inference, io, metrics, weights
+from lungmask_jax import calibration, inference, io, metrics, models, weights
 from lungmask_jax.errors import ScanError, SpecError, UnknownNameError
 from lungmask_jax.models import Model
 from lungmask_jax.phantoms import phantom
@@ -45,7 +45,7 @@ def _threshold_model():
 
         return Model(init=lambda key: ({"edge": jnp.zeros(())}, {}), apply=apply)
 
-    weights.models.register("threshold_for_tests", build)
+    models.register("threshold_for_tests", build)
 
 
 def test_the_phantom_is_segmented_with_the_shipped_weights(scan, result):
@@ -213,8 +213,8 @@ def layered_bundle(target="infection"):
 
         return Model(init=lambda key: ({}, {}), apply=apply, num_classes=3)
 
-    if "layers_for_tests" not in weights.models.names():
-        weights.models.register("layers_for_tests", build)
+    if "layers_for_tests" not in models.names():
+        models.register("layers_for_tests", build)
     spec = replace(threshold_bundle(target).spec, model=ModelSpec(name="layers_for_tests"))
     return Bundle("layers", spec, {}, {}, "1" * 64)
 
@@ -309,8 +309,8 @@ class Neighborly:
                 lambda key: ({}, {}), apply, in_channels=in_channels, ndim=ndim, depth_stride=4
             )
 
-        if name not in weights.models.names():
-            weights.models.register(name, build)
+        if name not in models.names():
+            models.register(name, build)
         spec = replace(threshold_bundle().spec, model=ModelSpec(name=name))
         return Bundle(name, spec, {}, {}, "2" * 64)
 
