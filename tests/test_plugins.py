@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lungmask_jax import losses, models, weights
+from lungmask_jax import cli, losses, models, weights
 from lungmask_jax.errors import PluginError, SpecError, UnknownNameError
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec, SegmenterSpec, TrainSpec
@@ -188,3 +188,37 @@ def test_options_that_an_architecture_does_not_take_are_refused():
 def test_an_unknown_architecture_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'unet'"):
         models.create("u_net")
+
+
+def test_models_and_weights_are_listed_with_who_brings_them(install, capsys):
+    install("lung-net", {"lung_net": "lung_net:build"}, NETWORK)
+    assert cli.main(["models"]) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "lung_net" in one]
+    assert "lung-net" in line
+    assert "scale=1.0" in line
+    assert cli.main(["weights"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("lungs", "infection", "non-commercial"))
+
+
+def test_the_doctor_names_what_is_broken_and_shows_the_rest(install, capsys):
+    assert cli.main(["doctor"]) == 0
+    healthy = capsys.readouterr().out
+    assert f"jax {jax.__version__}" in healthy
+    assert "can be loaded" in healthy
+    install("sick-net", {"sick": "sick_net:build"}, "raise RuntimeError('no such [b]device[/b]')")
+    assert cli.main(["doctor"]) == 1
+    assert "'sick' in 'lungmask_jax.models'" in capsys.readouterr().out
+    assert cli.main(["models"]) == 1
+    printed = capsys.readouterr().out
+    assert "no such [b]device[/b]" in printed
+    assert "unet_3d" in printed
+
+
+def test_a_name_says_who_brings_it(registry, install):
+    install("lung-net", {"lung_net": "lung_net:build"}, NETWORK)
+    registry.register("mine", len)
+    owners = [registry.owner(name) for name in ("join", "lung_net", "mine")]
+    assert owners == ["lungmask-jax", "lung-net", "this process"]
+    with pytest.raises(UnknownNameError):
+        registry.owner("nobody")

@@ -52,6 +52,25 @@ class Registry(Mapping[str, T], Generic[T]):
             raise PluginError(f"expected a new name for {self._group!r}, {name!r} is taken")
         self._registered[name] = value
 
+    def owner(self, name: str) -> str:
+        """Who brings a name; nothing is imported.
+
+        Args:
+            name: One of the names.
+
+        Returns:
+            The name of the package, ``"this process"`` if it was registered.
+
+        Raises:
+            UnknownNameError: Nobody brings it.
+            PluginError: Two packages do.
+
+        Example:
+            >>> Registry("my.group", {"join": "os.path:join"}).owner("join")
+            'lungmask-jax'
+        """
+        return "this process" if name in self._registered else _owner(self._point(name))
+
     def __getitem__(self, name: str) -> T:
         if name in self._registered:
             return self._registered[name]

@@ -1,4 +1,4 @@
-"""The command line: ``lungmask-jax segment``, ``train``, ``evaluate`` and ``demo``.
+"""The command line: ``lungmask-jax segment``, ``train``, ``evaluate``, ``demo`` and more.
 
 Arguments are parsed before anything heavy is imported. This is the only module that prints, exits
 or configures JAX.
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_demo(commands)
+    _add_discovery(commands)
     return parser
 
 
@@ -173,6 +174,16 @@ def _add_demo(commands: Any) -> None:
     demo.set_defaults(run=_run_demo)
 
 
+def _add_discovery(commands: Any) -> None:
+    for name, what in (
+        ("models", "list architectures and their options"),
+        ("weights", "list trained models"),
+        ("doctor", "show versions and devices, and find broken plugins"),
+    ):
+        parser = commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        parser.set_defaults(run=_run_discovery, what=name)
+
+
 def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
@@ -216,6 +227,17 @@ def _run_demo(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _demo
 
     return _demo.run(options)
+
+
+def _run_discovery(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _discover
+
+    run = {
+        "models": _discover.list_models,
+        "weights": _discover.list_weights,
+        "doctor": _discover.doctor,
+    }[options.what]
+    return run(options)
 
 
 def _cache_compilations() -> None:
