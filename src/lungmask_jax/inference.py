@@ -33,7 +33,6 @@ _DTYPES: Final[Mapping[_Give, tuple[type, ...]]] = {
 }
 
 Progress = Callable[[str, int, int], None]
-Begin = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +128,7 @@ def segment(
     window: tuple[float, float] | None = None,
     uncertainty: bool = False,
     progress: Progress | None = None,
-    begin: Begin | None = None,
+    begin: Callable[[str], None] | None = None,
 ) -> Segmentation:
     """The lungs of a chest CT, and the infection in them.
 

@@ -1,0 +1,156 @@
+"""On a GPU: our U-Net beside PyTorch's, slices and steps a second, and a whole volume.
+
+    python benchmarks/gpu.py
+
+(`torch_unet.py`); PyTorch has channels_last, autocast to bfloat16, torch.compile. Medians of
+(`torch_unet.py`); PyTorch has channels_last, autocast to bfloat16 and torch.compile. Medians of
+several rounds after a warm-up. ``--small`` makes all of it small, to see on a CPU that it runs.
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lungmask_jax import inference, training, weights
+from lungmask_jax.models import make_predict, unet
+from lungmask_jax.phantoms import phantom
+from lungmask_jax.spec import TrainSpec
+
+ROUNDS = 7
+GFLOP_A_SLICE = 5.2  # of the U-Net with joined features, as drawn in its paper
+
+
+def main() -> None:
+    """Prints a row for each measurement."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--small", action="store_true", help="a trial on a CPU")
+    options = parser.parse_args()
+    batch, size = (2, 64) if options.small else (options.batch_size, 256)
+    peak = matmul_rate(256 if options.small else 8192)
+    print(f"{jax.devices()[0].device_kind}: {peak / 1e3:.1f} TFLOP/s in bfloat16 matrix products")
+    print("| What | ms | slices a second | share of the matrix rate |")
+    print("| --- | --- | --- | --- |")
+    scale = (size / 256) ** 2 * GFLOP_A_SLICE
+    for name, seconds, passes in (*ours(batch, size), *peers(batch, size, options.small)):
+        share = passes * scale * batch / seconds / peak
+        print(f"| {name} | {1e3 * seconds:.2f} | {batch / seconds:.0f} | {share:.1%} |", flush=True)
+    volume((16, 128, 128) if options.small else (300, 512, 512))
+
+
+def median(run: Callable[[], Any], wait: Callable[[Any], Any]) -> float:
+    """Seconds of a run, the first two left out."""
+    seconds = []
+    for _ in range(ROUNDS + 2):
+        began = time.perf_counter()
+        wait(run())
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[2:])
+
+
+def matmul_rate(side: int) -> float:
+    """GFLOP a second of a bfloat16 matrix product."""
+    matrix = jax.random.normal(jax.random.key(0), (side, side), jnp.bfloat16)
+    seconds = median(lambda: jax.jit(jnp.matmul)(matrix, matrix), jax.block_until_ready)
+    return 2 * side**3 / seconds / 1e9
+
+
+def ours(batch: int, size: int) -> Iterator[tuple[str, float, int]]:
+    """Name, seconds, and passes through the network that a training step counts as."""
+    images = jax.random.uniform(jax.random.key(0), (batch, size, size, 1))
+    masks = (images > 0.7).astype(jnp.float32)
+    for dtype in ("float32", "bfloat16"):
+        model = unet(dtype=dtype)
+        params, state = model.init(jax.random.key(0))
+        predict = make_predict(model)
+
+        def run(predict: Any = predict, params: Any = params, state: Any = state) -> Any:
+            return predict(params, state, images)
+
+        yield f"lungmask_jax, inference, {dtype}", median(run, jax.block_until_ready), 1
+        yield f"lungmask_jax, training step, {dtype}", _step(model, images, masks), 3
+
+
+def _step(model: Any, images: jax.Array, masks: jax.Array) -> float:
+    spec = TrainSpec(batch_size=len(images), augment=0.0)
+    state, step = training.create_state(model, spec), training.make_train_step(model, spec)
+
+    def run() -> Any:
+        nonlocal state
+        state, loss = step(state, images, masks)
+        return state, loss
+
+    return median(run, jax.block_until_ready)
+
+
+def peers(batch: int, size: int, small: bool) -> Iterator[tuple[str, float, int]]:
+    """The same with PyTorch, if it is here."""
+    try:
+        import torch
+        import torch_unet
+    except ImportError:
+        return
+    device = "cpu" if small else "cuda"
+    images = torch.rand(batch, 1, size, size, device=device).to(memory_format=torch.channels_last)
+    masks = (images > 0.7).float()
+    model = torch_unet.UNet().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    compiled = model if small else torch.compile(model)
+
+    def wait(_: Any) -> None:
+        if not small:
+            torch.cuda.synchronize()
+
+    def predict() -> Any:
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+            return torch.sigmoid(compiled(images))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16):
+            logits = compiled(images)
+        torch_unet.loss(logits.float(), masks).backward()
+        optimizer.step()
+
+    yield "PyTorch, inference, bfloat16, compiled", median(predict, wait), 1
+    yield "PyTorch, training step, bfloat16, compiled", median(step, wait), 3
+
+
+def volume(shape: tuple[int, int, int]) -> None:
+    """Seconds of a scan, and Dice of what float32 and bfloat16 find."""
+    ct = phantom(shape).ct
+    inference.segment(ct)
+    stages: list[tuple[str, float]] = []
+    began = time.perf_counter()
+    inference.segment(ct, begin=lambda name: stages.append((name, time.perf_counter() - began)))
+    stages.append(("done", time.perf_counter() - began))
+    print(f"\nA volume of {shape}:")
+    for (name, since), (_, until) in itertools.pairwise(stages):
+        print(f"  {name}: {until - since:.2f} s")
+    memory = jax.devices()[0].memory_stats() or {}
+    print(f"  peak of device memory: {memory.get('peak_bytes_in_use', float('nan')) / 1e9:.2f} GB")
+    bundle = weights.load("lungs")
+    images = jnp.asarray(np.clip((ct.array[:16, :, :, None] + 1100) / 1350, 0, 1), jnp.float32)
+    images = jax.image.resize(images, (len(images), 256, 256, 1), "linear")
+    found = [
+        np.asarray(
+            make_predict(unet(channels=(16, 32, 64, 128), dtype=dtype))(
+                bundle.params, bundle.state, images
+            )
+        )
+        > 0.5
+        for dtype in ("float32", "bfloat16")
+    ]
+    both = 2 * (found[0] & found[1]).sum() / max(found[0].sum() + found[1].sum(), 1)
+    print(f"  Dice of float32 and bfloat16 masks: {both:.5f}")
+
+
+if __name__ == "__main__":
+    main()
