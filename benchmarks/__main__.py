@@ -50,6 +50,7 @@ def comparisons(options: argparse.Namespace) -> Mapping[str, list[str]]:
         "architectures": [],
         "growth": scan,
         "metrics": [],
+        "parity": [],
     }
 
 
