@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lungmask_jax import cli, io, metrics, training, weights
+from lungmask_jax.cli import _recipe, _settings
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import PostprocessSpec
 
@@ -562,3 +563,40 @@ def test_a_linked_scan_keeps_the_name_of_the_link(tmp_path):
     (tmp_path / "3fa9c0de").write_text("")
     (tmp_path / "patient1.nii.gz").symlink_to(tmp_path / "3fa9c0de")
     assert list(_segment._named([tmp_path / "patient1.nii.gz"])) == ["patient1"]
+
+
+def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(
+        'model = "unet_3d"\nsteps = 7\nbatch-size = 3\nlearning-rate = 1e-3\n'
+        'window = [-1000, 200.5]\n[option]\ndeep_supervision = true\nnorm = "batch"\n'
+    )
+    words = ["train", "--data", "a.csv", "-o", "b.npz", "--steps", "9", "--recipe", str(recipe)]
+    options = cli._parser().parse_args(_recipe.with_recipe(words, recipe))
+    assert (options.model, options.steps, options.batch_size) == ("unet_3d", 9, 3)
+    assert (options.learning_rate, options.window) == (1e-3, [-1000.0, 200.5])
+    spec, _ = _settings.settings(options)
+    assert spec.model.options == {"deep_supervision": True, "norm": "batch"}
+
+
+def test_every_key_of_a_recipe_is_an_option_of_train():
+    taken = vars(cli._parser().parse_args(["train", "--data", "a", "-o", "b"]))
+    assert {key.replace("-", "_") for key in _recipe.KEYS} <= set(taken)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize = 4", "did you mean 'batch-size'?"),
+        ('data = "a.csv"', "no key 'data' in a recipe"),
+        ("steps = ", "expected a recipe in TOML"),
+        ("option = 3", "expected a table"),
+        ("[steps]\nall = 3", "expected a value or a list, found steps"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_names_the_key(text, message, tmp_path, capsys):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(text)
+    words = ["train", "--data", "a.csv", "-o", str(tmp_path / "b.npz"), "--recipe", str(recipe)]
+    assert cli.main(words) == 1
+    assert message in capsys.readouterr().err

@@ -33,10 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["segment", "nowhere.nii.gz", "-o", "out"])  # doctest: +SKIP
         1
     """
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    options = _parser().parse_args(words)
     _cache_compilations()
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
+        if options.recipe:
+            from lungmask_jax.cli._recipe import with_recipe
+
+            options = _parser().parse_args(with_recipe(words, options.recipe))
+        run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except (LungmaskError, OSError) as error:
         print(f"lungmask-jax: {error}", file=sys.stderr)
@@ -49,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Lungs and COVID-19 infection in chest CT, segmented and measured.",
         epilog=_DISCLAIMER,
     )
+    parser.set_defaults(recipe=None)
     parser.add_argument("--version", action="version", version=f"lungmask-jax {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_segment(commands)
@@ -96,6 +102,7 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--masks", type=Path, help="folder of masks with the names of the scans")
     train.add_argument("--target", choices=["lungs", "infection"], default="infection")
     train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
+    train.add_argument("--recipe", type=Path, help="TOML file of options; those typed here win")
     train.add_argument("--lungs", default="lungs", help="lung model that finds the region")
     train.add_argument("--model", default="unet", help="architecture (default: unet)")
     train.add_argument("--channels", nargs="+", type=int, help="features of the network's levels")
