@@ -508,7 +508,8 @@ def test_lovasz_losses_keep_their_precision_in_large_images():
     union = inside.sum() + np.cumsum(1 - inside)
     rises = np.diff(1 - (inside.sum() - np.cumsum(inside)) / union, prepend=0)
     expected = (errors[order] * rises).sum()
-    np.testing.assert_allclose(compiled("lovasz_hinge")(logits, targets), [expected], rtol=1e-5)
+    found = compiled("lovasz_hinge")(logits, targets)
+    np.testing.assert_allclose(found, [expected], rtol=1e-4)  # a float32 sum of 250,000 numbers
 
 
 @every

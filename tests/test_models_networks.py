@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from lungmask_jax import models, trees
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models._attention_unet import Gate
-from lungmask_jax.models._blocks import ConvBlock, Residual, Style, by_slices
+from lungmask_jax.models._blocks import ConvBlock, Residual, Style, by_slices, lecun_normal
 from lungmask_jax.models._grid import depth_to_space, enlarged, interpolated, pooled, space_to_depth
 from lungmask_jax.models._multires_unet import SideBySide
 from lungmask_jax.testing import check_model
@@ -436,3 +436,9 @@ def test_grids_of_volumes_are_folded_pooled_and_put_back():
 def test_interpolation_is_linear_between_centers():
     ramp = jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1)
     assert interpolated(ramp, (1, 4)).ravel().tolist() == [0.0, 1.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (40, 500), (1, 3, 3, 2, 2)])
+def test_kernels_begin_with_the_numbers_of_lecun(key, shape):
+    expected = jax.nn.initializers.lecun_normal()(key, shape)
+    np.testing.assert_allclose(lecun_normal(key, shape), expected, rtol=1e-6)

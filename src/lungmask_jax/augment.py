@@ -4,6 +4,8 @@ Images are ``(N, H, W, C)`` float32 in [0, 1], masks ``(N, H, W, K)`` float32 in
 of a batch draws its own numbers; its channels, such as neighboring slices, are changed alike.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -135,14 +137,13 @@ def intensities(key: jax.Array, images: jax.Array, *, strength: float = 1.0) -> 
         (2, 8, 8, 1)
     """
     keys = jax.random.split(key, 6)
-    each = (len(images), 1, 1, 1)
-    low = strength * jax.random.uniform(keys[0], each, minval=-0.1, maxval=0.15)
-    high = 1 + strength * jax.random.uniform(keys[1], each, minval=-0.25, maxval=0.15)
-    gamma = jnp.exp(strength * jax.random.uniform(keys[2], each, minval=-0.4, maxval=0.4))
-    sigma = 0.05 * strength * jax.random.uniform(keys[3], each) ** 2
-    blurred = jax.random.uniform(keys[4], each) < strength / 3
+    low = strength * _uniform(keys[0], len(images), minval=-0.1, maxval=0.15)
+    high = 1 + strength * _uniform(keys[1], len(images), minval=-0.25, maxval=0.15)
+    gamma = jnp.exp(strength * _uniform(keys[2], len(images), minval=-0.4, maxval=0.4))
+    sigma = 0.05 * strength * _uniform(keys[3], len(images)) ** 2
+    blurred = _uniform(keys[4], len(images)) < strength / 3
     images = jnp.where(blurred, _blurred(images), images)
-    images = images + sigma * jax.random.normal(keys[5], images.shape)
+    images = images + sigma * _normal(keys[5], images.shape)
     images = jnp.clip((images - low) / (high - low), 1e-6, 1.0)
     return images**gamma
 
@@ -170,13 +171,12 @@ def opacities(
         True
     """
     keys = jax.random.split(key, 5)
-    each = (len(images), 1, 1, 1)
     field = _field(keys[0], images.shape, 6) + 0.4 * _field(keys[1], images.shape, 24)
-    threshold = jax.random.uniform(keys[2], each, minval=-0.5, maxval=1.5)
-    grey = jax.random.uniform(keys[3], each, minval=0.45, maxval=1.0)
+    threshold = _uniform(keys[2], len(images), minval=-0.5, maxval=1.5)
+    grey = _uniform(keys[3], len(images), minval=0.45, maxval=1.0)
     texture = grey * (1 + 0.08 * _field(keys[1], images.shape, 48))
     amount = jnp.clip(4 * (field - threshold), 0.0, 1.0) * lungs
-    chosen = jax.random.uniform(keys[4], each) < rate
+    chosen = _uniform(keys[4], len(images)) < rate
     dense = images + amount * jnp.maximum(texture - images, 0.0)
     return jnp.where(chosen, jnp.clip(dense, 0.0, 1.0), images)
 
@@ -199,10 +199,9 @@ def bone_window(key: jax.Array, images: jax.Array, *, rate: float = 0.15) -> jax
         0.0
     """
     black, chosen = jax.random.split(key)
-    each = (len(images), 1, 1, 1)
-    low = jax.random.uniform(black, each, minval=0.1, maxval=0.45)
+    low = _uniform(black, len(images), minval=0.1, maxval=0.45)
     cut = jnp.maximum(images - low, 0.0) / (1 - low)
-    return jnp.where(jax.random.uniform(chosen, each) < rate, cut, images)
+    return jnp.where(_uniform(chosen, len(images)) < rate, cut, images)
 
 
 def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
@@ -227,15 +226,14 @@ def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.
         True
     """
     keys = jax.random.split(key, 4)
-    each = (len(images), 1, 1, 1)
     field = _field(keys[0], images.shape, 7)
-    threshold = jax.random.uniform(keys[1], each, minval=0.8, maxval=2.0)
-    level = jax.random.uniform(keys[2], each, minval=0.0, maxval=0.12)
+    threshold = _uniform(keys[1], len(images), minval=0.8, maxval=2.0)
+    level = _uniform(keys[2], len(images), minval=0.0, maxval=0.12)
     amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - lungs)
     as_dark = jnp.where(images < level + 0.03, lungs, 0.0).sum((1, 2, 3), keepdims=True)
     all_lung = jnp.broadcast_to(lungs, images.shape).sum((1, 2, 3), keepdims=True)
     distinct = as_dark <= 0.5 * all_lung
-    chosen = distinct & (jax.random.uniform(keys[3], each) < rate)
+    chosen = distinct & (_uniform(keys[3], len(images)) < rate)
     return jnp.where(chosen, images + amount * jnp.minimum(level - images, 0.0), images)
 
 
@@ -273,6 +271,17 @@ def _blurred(images: jax.Array) -> jax.Array:
 
 def _field(key: jax.Array, shape: tuple[int, ...], cells: int) -> jax.Array:
     """Smooth noise of unit size with about `cells` bumps along a side, one channel."""
-    coarse = jax.random.normal(key, (shape[0], cells, cells, 1))
+    coarse = _normal(key, (shape[0], cells, cells, 1))
     smooth: jax.Array = jax.image.resize(coarse, (*shape[:3], 1), "cubic")
     return smooth
+
+
+def _uniform(key: jax.Array, count: int, *, minval: float = 0.0, maxval: float = 1.0) -> jax.Array:
+    """A number for each image, ``(N, 1, 1, 1)``."""
+    row = jax.random.uniform(key, (count,), minval=minval, maxval=maxval)
+    return row.reshape(count, 1, 1, 1)
+
+
+def _normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Normal numbers, drawn in a row: the same ones, and quicker to compile."""
+    return jax.random.normal(key, (math.prod(shape),)).reshape(shape)

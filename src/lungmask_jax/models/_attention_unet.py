@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from lungmask_jax.models._blocks import Norm, Style, double
+from lungmask_jax.models._blocks import Norm, Style, double, linear
 from lungmask_jax.models._grid import Factors, interpolated, space_to_depth
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
@@ -97,9 +97,9 @@ class Gate(nnx.Module):
         self, inputs: int, coarser: int, factors: Factors, style: Style, rngs: nnx.Rngs
     ) -> None:
         folded, inner, dtype = inputs * math.prod(factors), max(inputs // 2, 1), style.dtype
-        self.skip = nnx.Linear(folded, inner, use_bias=False, dtype=dtype, rngs=rngs)
-        self.coarser = nnx.Linear(coarser, inner, dtype=dtype, rngs=rngs)
-        self.answer = nnx.Linear(inner, 1, dtype=dtype, rngs=rngs)
+        self.skip = linear(folded, inner, rngs, use_bias=False, dtype=dtype)
+        self.coarser = linear(coarser, inner, rngs, dtype=dtype)
+        self.answer = linear(inner, 1, rngs, dtype=dtype)
         self.factors = factors
 
     def __call__(self, features: jax.Array, coarser: jax.Array) -> jax.Array:

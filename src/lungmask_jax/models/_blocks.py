@@ -6,6 +6,7 @@ computes in the dtype of its style, its norms in float32.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -16,6 +17,10 @@ from flax import nnx
 from lungmask_jax.models._grid import Joined, depth_to_space
 
 Norm = Literal["group", "batch", "none"]
+
+_ROW = 16384
+_CUT_SPREAD = 0.87962566103423978
+"""Standard deviation of a normal distribution cut at two of them."""
 
 
 class Style(NamedTuple):
@@ -60,7 +65,7 @@ class Pointwise(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> None:
         bias = style.norm == "none"
-        self.linear = nnx.Linear(inputs, outputs, use_bias=bias, dtype=style.dtype, rngs=rngs)
+        self.linear = linear(inputs, outputs, rngs, use_bias=bias, dtype=style.dtype)
         self.norm = _norm(outputs, style, rngs)
 
     def __call__(self, features: jax.Array | Joined) -> jax.Array:
@@ -130,11 +135,31 @@ def _convolution(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx
         style.kernel,
         use_bias=style.norm == "none",
         dtype=style.dtype,
+        kernel_init=lecun_normal,
         conv_general_dilated=jax.lax.conv_general_dilated
         if len(style.kernel) == 2
         else convolved_volumes,
         rngs=rngs,
     )
+
+
+def linear(inputs: int, outputs: int, rngs: nnx.Rngs, **options: Any) -> nnx.Linear:
+    """A matrix product with a bias, if the options do not say otherwise."""
+    return nnx.Linear(inputs, outputs, kernel_init=lecun_normal, rngs=rngs, **options)
+
+
+def lecun_normal(
+    key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_sharding: Any
+) -> jax.Array:
+    """The numbers of `jax.nn.initializers.lecun_normal`, drawn in a row.
+
+    Drawn in the shape of a kernel, each shape takes seconds to compile; rows of few lengths serve
+    all. The first numbers of a longer row are those of a shorter one.
+    """
+    size, fan_in = math.prod(shape), math.prod(shape[:-1])
+    row = jax.random.truncated_normal(key, -2, 2, (-(-size // _ROW) * _ROW,), dtype)
+    spread = math.sqrt(1 / fan_in) / _CUT_SPREAD
+    return row[:size].reshape(shape) * jnp.asarray(spread, dtype)
 
 
 def _convolved(features: jax.Array | Joined, convolution: Any) -> jax.Array:

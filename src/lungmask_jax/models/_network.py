@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lungmask_jax.models._blocks import MakeBlock
+from lungmask_jax.models._blocks import MakeBlock, linear
 from lungmask_jax.models._grid import (
     Factors,
     Joined,
@@ -74,9 +74,9 @@ class Network(nnx.Module):
         self.skips = nnx.List(skips)
         self.dropout = nnx.Dropout(plan.dropout, rngs=rngs) if plan.dropout else None
         answers = plan.num_classes
-        self.head = nnx.Linear(plan.channels[0], answers * plan.stem**2, rngs=rngs)
+        self.head = linear(plan.channels[0], answers * plan.stem**2, rngs)
         further = (supervised or plan.channels[1:-1]) if plan.deep_supervision else ()
-        self.further_heads = nnx.List([nnx.Linear(c, answers, rngs=rngs) for c in further])
+        self.further_heads = nnx.List([linear(c, answers, rngs) for c in further])
         self.decode = decode
         self.folds, self.poolings, self.dtype = plan.folds, plan.poolings, plan.styles[0].dtype
         self.deterministic = True  # set by train() and eval()

@@ -31,6 +31,7 @@ def export(bundle: Bundle, path: str | os.PathLike[str]) -> None:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from lungmask_jax.weights import load
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export(load("lungs"), f"{folder}/lungs.jaxexport")
