@@ -132,7 +132,10 @@ def test_the_defaults_make_networks_of_moderate_size(name):
     assert 1.5e6 < size(params) < 4e6
 
 
-@every
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "unet" else pytest.param(name, marks=pytest.mark.slow) for name in TINY],
+)
 def test_it_learns_a_disc_and_gradients_reach_every_parameter(name):
     net = made(name)
     rows, columns = np.mgrid[:16, :16]
@@ -219,6 +222,7 @@ def test_in_bfloat16_convolutions_are_and_parameters_and_norms_are_not(name):
     assert set(re.findall(r":(\w+)\[\S* = rsqrt", program)) == {"f32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention_unet", "unet_3d"])
 def test_bfloat16_is_close(name):
     net = made(name)

@@ -250,7 +250,15 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    [
+        "slices",
+        "ensemble",
+        pytest.param("neighbors", marks=pytest.mark.slow),
+        pytest.param("volumes", marks=pytest.mark.slow),
+    ],
+)
 def test_an_exported_network_answers_as_the_bundle_does(network, key, tmp_path):
     spec = SegmenterSpec(
         target="lungs", model=NETWORKS[network], preprocess=PreprocessSpec(size=(32, 48))

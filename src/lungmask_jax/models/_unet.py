@@ -51,7 +51,7 @@ def unet(
         >>> import jax, jax.numpy as jnp
         >>> model = unet(channels=(8, 16))
         >>> params, state = model.init(jax.random.key(0))
-        >>> logits, _ = model.apply(params, state, jnp.zeros((1, 32, 32, 1)))
+        >>> logits, _ = jax.jit(model.apply)(params, state, jnp.zeros((1, 32, 32, 1)))
         >>> logits.shape, model.stride
         ((1, 32, 32, 1), 4)
     """
@@ -113,7 +113,7 @@ def unet_3d(
         >>> import jax, jax.numpy as jnp
         >>> model = unet_3d(channels=(4, 8, 16), flat_levels=1)
         >>> params, state = model.init(jax.random.key(0))
-        >>> logits, _ = model.apply(params, state, jnp.zeros((1, 6, 32, 32, 1)))
+        >>> logits, _ = jax.jit(model.apply)(params, state, jnp.zeros((1, 6, 32, 32, 1)))
         >>> logits.shape, model.stride, model.depth_stride
         ((1, 6, 32, 32, 1), 8, 2)
     """
