@@ -18,7 +18,15 @@ from jax.flatten_util import ravel_pytree
 from lungmask_jax import models, trees
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models._attention_unet import Gate
-from lungmask_jax.models._blocks import ConvBlock, Residual, Style, by_slices, lecun_normal
+from lungmask_jax.models._blocks import (
+    ConvBlock,
+    GroupNorm,
+    Residual,
+    Style,
+    by_slices,
+    convolved_enlarged,
+    lecun_normal,
+)
 from lungmask_jax.models._grid import depth_to_space, enlarged, interpolated, pooled, space_to_depth
 from lungmask_jax.models._multires_unet import SideBySide
 from lungmask_jax.testing import check_model
@@ -446,3 +454,25 @@ def test_interpolation_is_linear_between_centers():
 def test_kernels_begin_with_the_numbers_of_lecun(key, shape):
     expected = jax.nn.initializers.lecun_normal()(key, shape)
     np.testing.assert_allclose(lecun_normal(key, shape), expected, rtol=1e-6)
+
+
+def test_coarse_features_are_convolved_as_if_they_had_been_enlarged(key):
+    features, kernel = jax.random.normal(key, (2, 5, 7, 3)), jax.random.normal(key, (3, 3, 3, 4))
+    expected = jax.lax.conv_general_dilated(
+        enlarged(features, (2, 2)),
+        kernel,
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    np.testing.assert_allclose(convolved_enlarged(features, kernel), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("sides", [(6, 5), (3, 4, 5)])
+def test_the_group_norm_is_that_of_flax(key, sides):
+    features = 3 + 2 * jax.random.normal(key, (2, *sides, 8))
+    ours, theirs = GroupNorm(8, 4), nnx.GroupNorm(8, num_groups=4, rngs=nnx.Rngs(0))
+    for norm in (ours, theirs):
+        norm.scale[...] = jnp.arange(1.0, 9.0)
+        norm.bias[...] = jnp.arange(8.0)
+    np.testing.assert_allclose(ours(features), theirs(features), atol=1e-4)

@@ -134,3 +134,13 @@ def test_the_limits_rise():
 def test_masks_of_two_scans_are_refused():
     with pytest.raises(ShapeError, match=r"one scan, found shapes \(1, 1, 2\) and \(1, 1, 3\)"):
         measures(row(1, 2), row(0, 0, 1))
+
+
+def test_other_labels_count_for_no_lung():
+    """A mask of COVID-19-CT-Seg has 3 for infection."""
+    lungs = Volume(np.array([[[1, 2, 3, 14, 0]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
+    lesions = lungs.with_array(np.array([[[1, 2, 1, 1, 12]]], np.uint8))
+    result = measures(lungs, lungs.with_array(np.ones_like(lungs.array)), lesions=lesions)
+    assert result["lungs_ml"] == pytest.approx(2)
+    assert result["infection_ml"] == pytest.approx(2)
+    assert result["consolidation_percent"] == pytest.approx(50)

@@ -106,11 +106,11 @@ def _table(lungs: Volume, infection: Volume | None, lesions: Volume | None) -> n
     shape = 3, 2, 10
     voxels = np.zeros(np.prod(shape), np.int64)
     for number, lung in enumerate(lungs):
-        place = 20 * lung.astype(np.uint8)
+        place = 20 * np.where(np.isin(lung, (RIGHT, LEFT)), lung, 0).astype(np.uint8)
         if infection is not None:
             place += 10 * (infection.array[number] != 0).astype(np.uint8)
         if lesions is not None:
-            place += lesions.array[number].astype(np.uint8)
+            place += np.minimum(lesions.array[number], 9).astype(np.uint8)
         voxels += np.bincount(place.ravel(), minlength=len(voxels))
     return voxels.reshape(shape)
 

@@ -16,9 +16,9 @@ def without_gas(mask: Volume, ct: Volume) -> Volume:
 
     Lung holds tissue, and its mean over some millimetres is above -960 HU even in emphysema; gas
     alone is near -1000. Gas of more than 1 ml (150 mm² in a single slice) goes, with a rim of some
-    millimetres. Bullae go too, and `filled`
-    brings them back. A scan without bone (nothing above 400 HU) has been through a window, where
-    lung may be as dark as air, and stays as it is; so does one whose lungs are all black.
+    millimetres. Bullae go too, and `filled` brings them back. A scan without bone (nothing above
+    400 HU) has been through a window, where lung may be as dark as air, and stays as it is; so does
+    one whose lungs are all black.
 
     Args:
         mask: Boolean or 0/1.
