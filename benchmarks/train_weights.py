@@ -60,13 +60,12 @@ NEIGHBOURS = ("2 81 97 114 131", "152 153 165 168", "372 375 376 379 380")
 
 SPECS = {
     "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
-    "infection": TrainSpec(steps=2000, batch_size=4, learning_rate=2e-3),
+    "infection": TrainSpec(steps=1200, batch_size=4, learning_rate=1e-3),
 }
-SECOND = replace(SPECS["infection"], steps=800, learning_rate=1e-3)  # goes on from a bundle
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {
     "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
-    "infection": ModelSpec(options={"channels": [32, 64, 128, 256]}),
+    "infection": ModelSpec(name="efficient_unet"),
 }
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
@@ -131,7 +130,7 @@ def main() -> None:
     parser.add_argument("--start", help="bundle to go on from")
     parser.add_argument("--unlabelled", action="store_true", help="which labels more slices, too")
     options = parser.parse_args()
-    spec = SECOND if options.start else SPECS[options.target]
+    spec = SPECS[options.target]
     spec = replace(spec, steps=options.steps or spec.steps)
     spec = replace(spec, batch_size=options.batch_size or spec.batch_size)
     if options.network:

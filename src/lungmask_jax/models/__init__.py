@@ -10,6 +10,7 @@ from typing import Any
 
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models._attention_unet import attention_unet
+from lungmask_jax.models._efficient_unet import efficient_unet
 from lungmask_jax.models._ensemble import ensemble
 from lungmask_jax.models._model import Model, from_linen, from_nnx
 from lungmask_jax.models._multires_unet import multires_unet
@@ -26,6 +27,7 @@ __all__ = [
     "arranged",
     "attention_unet",
     "create",
+    "efficient_unet",
     "ensemble",
     "from_linen",
     "from_nnx",
@@ -45,6 +47,7 @@ registry: Registry[Callable[..., Model]] = Registry(
     "lungmask_jax.models",
     {
         "attention_unet": "lungmask_jax.models:attention_unet",
+        "efficient_unet": "lungmask_jax.models:efficient_unet",
         "multires_unet": "lungmask_jax.models:multires_unet",
         "residual_unet": "lungmask_jax.models:residual_unet",
         "unet": "lungmask_jax.models:unet",

@@ -23,11 +23,25 @@ from lungmask_jax.models._grid import (
 )
 from lungmask_jax.models._plan import Plan
 
+Encode: TypeAlias = Callable[[Sequence[Any], jax.Array, tuple[Factors, ...]], list[jax.Array]]
+"""``encode(blocks, images, poolings)``: features of each level, the finest first, of images folded
+into channels."""
+
 Decode: TypeAlias = Callable[
     [Sequence[Any], Sequence[Any], list[jax.Array], tuple[Factors, ...]], list[jax.Array]
 ]
 """``decode(blocks, skips, features, poolings)``: of the encoder's features, the finest first, what
 the heads see, the one that answers first."""
+
+
+def down_path(
+    blocks: Sequence[Any], images: jax.Array, poolings: tuple[Factors, ...]
+) -> list[jax.Array]:
+    """The encoder of the U-Net: downwards level by level, with means over blocks between them."""
+    found = [blocks[0](images)]
+    for block, factors in zip(blocks[1:], poolings, strict=True):
+        found.append(block(pooled(found[-1], factors)))
+    return found
 
 
 def up_path(
@@ -54,7 +68,8 @@ class Network(nnx.Module):
         decoder: Blocks in the order in which `decode` wants them.
         skips: For each level but the deepest, ``skip(features, coarser) -> features``; the
             features themselves, if there are none.
-        decode: What becomes of the encoder's features.
+        encode: How the encoder's blocks make features.
+        decode: What becomes of them.
         supervised: Channels of what the further heads see.
     """
 
@@ -66,6 +81,7 @@ class Network(nnx.Module):
         encoder: Sequence[nnx.Module],
         decoder: Sequence[nnx.Module],
         skips: Sequence[nnx.Module] = (),
+        encode: Encode = down_path,
         decode: Decode = up_path,
         supervised: Sequence[int] = (),
     ) -> None:
@@ -77,12 +93,15 @@ class Network(nnx.Module):
         self.head = linear(plan.channels[0], answers * plan.stem**2, rngs)
         further = (supervised or plan.channels[1:-1]) if plan.deep_supervision else ()
         self.further_heads = nnx.List([linear(c, answers, rngs) for c in further])
-        self.decode = decode
+        self.encode, self.decode = encode, decode
         self.folds, self.poolings, self.dtype = plan.folds, plan.poolings, plan.styles[0].dtype
         self.deterministic = True  # set by train() and eval()
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        features = self._encoded(space_to_depth(images, self.folds).astype(self.dtype))
+        folded = space_to_depth(images, self.folds).astype(self.dtype)
+        features = self.encode(self.encoder, folded, self.poolings)
+        if self.dropout is not None:
+            features[-1] = self.dropout(features[-1])
         finest, *others = self.decode(self.decoder, self.skips, features, self.poolings)
         logits = depth_to_space(self.head(finest.astype(jnp.float32)), self.folds)
         if self.deterministic or not self.further_heads:
@@ -92,14 +111,6 @@ class Network(nnx.Module):
             for head, other in zip(self.further_heads, others, strict=False)
         ]
         return jnp.stack([logits, *(interpolated(each, images.shape[1:-1]) for each in coarse)])
-
-    def _encoded(self, features: jax.Array) -> list[jax.Array]:
-        found = [self.encoder[0](features)]
-        for block, factors in zip(self.encoder[1:], self.poolings, strict=True):
-            found.append(block(pooled(found[-1], factors)))
-        if self.dropout is not None:
-            found[-1] = self.dropout(found[-1])
-        return found
 
 
 def encoder_of(plan: Plan, make: MakeBlock, rngs: nnx.Rngs) -> list[nnx.Module]:

@@ -1,0 +1,224 @@
+"""A U-Net with the encoder of EfficientNet-Lite (Tan and Le, 2019, arXiv:1905.11946)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models._blocks import Norm, Style, double, lecun_normal
+from lungmask_jax.models._depthwise import depthwise
+from lungmask_jax.models._grid import Factors
+from lungmask_jax.models._model import Model
+from lungmask_jax.models._network import Network
+from lungmask_jax.models._plan import Dtype, Plan
+
+__all__ = ["efficient_unet"]
+
+_STEM = 32
+_STEM_FOLD = 2
+
+
+class Stage(NamedTuple):
+    """Equal blocks in a row, the first of which may halve the sides."""
+
+    level: int
+    blocks: int
+    channels: int
+    expand: int
+    kernel: int
+
+
+STAGES = (
+    Stage(level=0, blocks=1, channels=16, expand=1, kernel=3),
+    Stage(level=1, blocks=2, channels=24, expand=6, kernel=3),
+    Stage(level=2, blocks=2, channels=40, expand=6, kernel=5),
+    Stage(level=3, blocks=3, channels=80, expand=6, kernel=3),
+    Stage(level=3, blocks=3, channels=112, expand=6, kernel=5),
+    Stage(level=4, blocks=4, channels=192, expand=6, kernel=5),
+    Stage(level=4, blocks=1, channels=320, expand=6, kernel=3),
+)
+"""EfficientNet-Lite0; the first stage of a level but the finest halves the sides."""
+
+
+def efficient_unet(
+    *,
+    in_channels: int = 1,
+    num_classes: int = 1,
+    channels: Sequence[int] = (24, 32, 64, 96),
+    width: float = 1.0,
+    norm: Norm = "group",
+    dropout: float = 0.0,
+    deep_supervision: bool = False,
+    dtype: Dtype = "float32",
+) -> Model:
+    """A U-Net whose encoder is EfficientNet-Lite0, made to go on from weights that know pictures.
+
+    The encoder has five levels of inverted bottlenecks, ReLU6, and neither squeeze-and-excitation
+    nor norms: those of pretraining are folded into its weights. Its depthwise kernels do not learn;
+    their gradient would cost as much as all the rest, and what looks for edges and spots need not
+    learn it again. The finest skip holds the pixels, too. Fresh weights are random: the shipped
+    infection model is what to start from.
+
+    Args:
+        in_channels: As in `unet`.
+        num_classes: As in `unet`.
+        channels: Features of the four levels of the decoder, the finest first.
+        width: Factor of all the encoder's channels, rounded to multiples of 8; 1 is Lite0.
+        norm: As in `unet`; of the decoder.
+        dropout: As in `unet`.
+        deep_supervision: As in `unet`.
+        dtype: As in `unet`.
+
+    Returns:
+        A model whose image sides must be multiples of 32.
+
+    Raises:
+        SpecError: An option is out of range.
+
+    References:
+        Tan and Le, EfficientNet, ICML 2019, arXiv:1905.11946; Sandler et al., MobileNetV2, CVPR
+        2018, arXiv:1801.04381.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> model = efficient_unet(channels=(8, 8, 8, 8), width=0.25)
+        >>> params, state = model.init(jax.random.key(0))
+        >>> logits, _ = jax.jit(model.apply)(params, state, jnp.zeros((1, 32, 32, 1)))
+        >>> logits.shape, model.stride
+        ((1, 32, 32, 1), 32)
+    """
+    if len(channels) != STAGES[-1].level:
+        raise SpecError(f"expected channels of {STAGES[-1].level} levels, found {tuple(channels)}")
+    if not width > 0:
+        raise SpecError(f"expected a width above 0, found {width}")
+    plan = Plan(
+        in_channels=in_channels,
+        num_classes=num_classes,
+        channels=(*channels, _scaled(STAGES[-1].channels, width)),
+        stem=_STEM_FOLD,
+        norm=norm,
+        dropout=dropout,
+        deep_supervision=deep_supervision,
+        dtype=dtype,
+    )
+    return plan.model(lambda rngs: _efficient_unet(plan, width, rngs))
+
+
+def _efficient_unet(plan: Plan, width: float, rngs: nnx.Rngs) -> Network:
+    style, pixels = plan.styles[0], plan.in_channels * plan.stem**2
+    levels: list[list[nnx.Module]] = [[] for _ in plan.channels]
+    levels[0].append(Stem(pixels, _STEM, style, rngs))
+    inputs = _STEM
+    skips: list[int] = []
+    for stage in STAGES:
+        outputs, level = _scaled(stage.channels, width), levels[stage.level]
+        for _ in range(stage.blocks):
+            stride = 1 if level else 2
+            level.append(Inverted(inputs, outputs, stage, stride, style, rngs))
+            inputs = outputs
+        skips = [*skips[: stage.level], outputs]
+    skips[0] += pixels
+    *decoded, _ = plan.channels
+    sizes = zip(plan.channels[1:], skips, decoded, strict=False)
+    return Network(
+        plan,
+        rngs,
+        encoder=[nnx.Sequential(*level) for level in levels],
+        decoder=[double(low + skip, out, style, rngs) for low, skip, out in reversed([*sizes])],
+        encode=strided_path,
+    )
+
+
+def strided_path(
+    blocks: Sequence[Any], pixels: jax.Array, _poolings: tuple[Factors, ...]
+) -> list[jax.Array]:
+    """Features of each level, whose blocks halve the sides themselves; the finest with pixels."""
+    found = [blocks[0](pixels)]
+    for block in blocks[1:]:
+        found.append(block(found[-1]))
+    return [jnp.concatenate([found[0], pixels], axis=-1), *found[1:]]
+
+
+class Stem(nnx.Module):
+    """A 4x4 convolution of stride 2, of pixels folded into channels; ReLU6."""
+
+    def __init__(self, inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> None:
+        self.convolution = nnx.Conv(
+            inputs,
+            outputs,
+            (_STEM_FOLD, _STEM_FOLD),
+            padding=[(0, 1), (0, 1)],
+            dtype=style.dtype,
+            kernel_init=lecun_normal,
+            rngs=rngs,
+        )
+
+    def __call__(self, pixels: jax.Array) -> jax.Array:
+        return jax.nn.relu6(self.convolution(2 * pixels - 1))  # pictures were in [-1, 1]
+
+
+class Inverted(nnx.Module):
+    """An inverted bottleneck: widened, convolved channel by channel, narrowed, and added."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stage: Stage,
+        stride: int,
+        style: Style,
+        rngs: nnx.Rngs,
+    ) -> None:
+        wide = inputs * stage.expand
+        self.expand = _linear(inputs, wide, 1.0, style, rngs) if wide > inputs else None
+        self.depthwise = Depthwise(wide, stage.kernel, stride, rngs)
+        self.project = _linear(wide, outputs, 2.0, style, rngs)
+        self.added = inputs == outputs and stride == 1
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        wide = features if self.expand is None else jax.nn.relu6(self.expand(features))
+        found: jax.Array = self.project(jax.nn.relu6(self.depthwise(wide)))
+        return found + features if self.added else found
+
+
+class Kept(nnx.Variable[Any]):
+    """Weights that do not learn: part of a model's state."""
+
+
+class Depthwise(nnx.Module):
+    """A convolution of each channel by itself, whose kernels are kept, and a bias."""
+
+    def __init__(self, channels: int, size: int, stride: int, rngs: nnx.Rngs) -> None:
+        values = _normal(2.0)(rngs.params(), (size, size, channels))
+        self.kernel = Kept(values)
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.stride = stride
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        kernel, bias = (p[...].astype(features.dtype) for p in (self.kernel, self.bias))
+        return depthwise(features, kernel, self.stride) + jnp.expand_dims(bias, (0, 1, 2))
+
+
+def _linear(inputs: int, outputs: int, gain: float, style: Style, rngs: nnx.Rngs) -> nnx.Linear:
+    init = _normal(gain)
+    return nnx.Linear(inputs, outputs, dtype=style.dtype, kernel_init=init, rngs=rngs)
+
+
+def _normal(gain: float) -> Any:
+    """`lecun_normal` of that gain in variance: 2 after a ReLU6, which takes half (He, 2015)."""
+
+    def init(key: jax.Array, shape: Sequence[int], *settings: Any, **options: Any) -> jax.Array:
+        return math.sqrt(gain) * lecun_normal(key, shape, *settings, **options)
+
+    return init
+
+
+def _scaled(channels: int, width: float) -> int:
+    """Channels of another width, a multiple of 8, at most a tenth too few."""
+    wanted = channels * width
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * wanted else rounded + 8
