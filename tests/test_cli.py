@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, io, metrics, training, weights
+from lungmask_jax import cli, io, metrics, training, trees, weights
 from lungmask_jax.cli import _recipe, _settings
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import PostprocessSpec
@@ -175,6 +175,29 @@ def test_options_that_do_not_fit_are_one_line(training_set, tmp_path, capsys):
     ):
         assert cli.main([*training_set, *out, "--option", option]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_training_goes_on_from_a_bundle_with_its_network_and_weights(training_set, tmp_path):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    assert cli.main([*training_set, "-o", str(first), "--steps", "1", "--seed", "5"]) == 0
+    further = [word for word in training_set if word not in ("--channels", "4", "8")]
+    words = [*further, "-o", str(second), "--start", str(first), "--steps", "1"]
+    assert cli.main([*words, "--learning-rate", "1e-9"]) == 0
+    before, after = weights.load(first), weights.load(second)
+    assert after.spec.model == before.spec.model
+    assert after.spec.card["started_from"] == str(first)
+    assert trees.leaves(after.params).keys() == trees.leaves(before.params).keys()
+    for name, leaf in trees.leaves(after.params).items():
+        np.testing.assert_allclose(leaf, trees.leaves(before.params)[name], atol=2e-4)
+
+
+def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_path, capsys):
+    out = ["-o", str(tmp_path / "a.npz")]
+    assert cli.main([*training_set, *out, "--start", "lungs"]) == 1
+    assert "expected --start alone" in capsys.readouterr().err
+    words = [word for word in training_set if word not in ("--channels", "4", "8")]
+    assert cli.main([*words, *out, "--start", "infection"]) == 1
+    assert "expected a bundle for the lungs, found one for infection" in capsys.readouterr().err
 
 
 def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):

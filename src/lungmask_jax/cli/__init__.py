@@ -104,7 +104,8 @@ def _add_train(commands: Any) -> None:
     train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
     train.add_argument("--recipe", type=Path, help="TOML file of options; those typed here win")
     train.add_argument("--lungs", default="lungs", help="lung model that finds the region")
-    train.add_argument("--model", default="unet", help="architecture (default: unet)")
+    train.add_argument("--model", help="architecture (default: unet)")
+    train.add_argument("--start", help="bundle whose network and weights to go on from")
     train.add_argument("--channels", nargs="+", type=int, help="features of the network's levels")
     train.add_argument(
         "--option",

@@ -12,6 +12,7 @@ __all__ = ["KEYS", "with_recipe"]
 
 KEYS = (
     "target",
+    "start",
     "model",
     "channels",
     "option",

@@ -22,16 +22,32 @@ _GIVEN = ("steps", "steps_per_epoch", "batch_size", "accumulate", "learning_rate
 
 
 def settings(options: argparse.Namespace) -> tuple[SegmenterSpec, TrainSpec]:
-    """What is trained, and how."""
-    model = _model_spec(options)
+    """What is trained, and how; network and preprocessing are those of a bundle to start from."""
+    if options.start:
+        model, preprocess = _begun(options)
+    else:
+        model, preprocess = _model_spec(options), _preset(options.preset or options.target)
     spec = _train_spec(options, weights.create_model(model))
     segmenter = SegmenterSpec(
         target=options.target,
         model=model,
-        preprocess=_preset(options.preset or options.target),
+        preprocess=preprocess,
         postprocess=_postprocess(options.target),
     )
     return segmenter, spec
+
+
+def _begun(options: argparse.Namespace) -> tuple[ModelSpec, PreprocessSpec]:
+    own = ("model", "channels", "option", "preset")
+    if given := [name for name in own if getattr(options, name)]:
+        raise SpecError(
+            f"expected --start alone, whose bundle says what the network is and sees, found "
+            f"--{given[0]} too"
+        )
+    begun = weights.load(options.start).spec
+    if begun.target != options.target:
+        raise SpecError(f"expected a bundle for the {options.target}, found one for {begun.target}")
+    return begun.model, begun.preprocess
 
 
 def _preset(name: str) -> PreprocessSpec:
@@ -50,7 +66,7 @@ def _model_spec(options: argparse.Namespace) -> ModelSpec:
             values[name] = json.loads(value)
         except json.JSONDecodeError:
             values[name] = value  # a word, as in norm=batch
-    return ModelSpec(name=options.model, options=values)
+    return ModelSpec(name=options.model or "unet", options=values)
 
 
 def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:

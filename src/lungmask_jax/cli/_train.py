@@ -112,6 +112,9 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         start = training.load_checkpoint(run.checkpoint, model, run.spec, data=data_checksum)
         log = [line for line in _lines(run.log) if line["step"] <= int(start.step)]
         progress.console.print(f"going on after step {int(start.step)} of {run.spec.steps}")
+    elif options.start:
+        begun = weights.load(options.start)
+        start = training.create_state(model, run.spec, weights=(begun.params, begun.state))
     for epoch in training.train(
         model,
         run.samples,
@@ -252,4 +255,5 @@ def _card(
         "held_out": [case.name for case in held_out],
         "steps": spec.steps,
         "seed": spec.seed,
+        **({"started_from": str(options.start)} if options.start else {}),
     }

@@ -51,7 +51,8 @@ def _slid(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     size = len(kernel)
     weights = kernel.reshape(size * size, 1, 1, 1, -1)
     terms = [p * w for p, w in zip(_shifted(padded, size, stride), weights, strict=True)]
-    return functools.reduce(jnp.add, terms)
+    total: jax.Array = functools.reduce(jnp.add, terms)
+    return total
 
 
 def _shifted(padded: jax.Array, size: int, stride: int) -> list[jax.Array]:
