@@ -62,6 +62,7 @@ SPECS = {
     "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
     "infection": TrainSpec(steps=1200, batch_size=4, learning_rate=1e-3),
 }
+STUDENT = replace(SPECS["infection"], steps=500, learning_rate=5e-4)
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {
     "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--start", help="bundle to go on from")
     parser.add_argument("--unlabelled", action="store_true", help="which labels more slices, too")
     options = parser.parse_args()
-    spec = SPECS[options.target]
+    spec = STUDENT if options.unlabelled else SPECS[options.target]
     spec = replace(spec, steps=options.steps or spec.steps)
     spec = replace(spec, batch_size=options.batch_size or spec.batch_size)
     if options.network:
@@ -142,7 +143,9 @@ def main() -> None:
         scores = {}
         for path in options.scores:
             scores |= json.loads(path.read_text())
-        saved(options.out, weights.load(options.out), {"scores": summary(scores)})
+        bundle = weights.load(options.out)
+        known = {key: bundle.spec.card[key] for key in ("training", "started_from")}
+        saved(options.out, bundle, known | {"scores": summary(scores)})
         return
     if options.action == "calibrate":
         calibrate(options.out, options.start, list(semiseg(options.data)))
@@ -154,7 +157,7 @@ def main() -> None:
     if options.action == "train":
         log = options.out.with_suffix(".jsonl")
         bundle = trained(options.target, items, spec, start, log=log)
-        saved(options.out, bundle, {})
+        saved(options.out, bundle, origin(spec, options.start))
     else:
         folds = options.folds or range(FOLDS[options.target])
         scores = dict(cross_validated(options.target, items, spec, folds, options.out, start))
@@ -162,10 +165,16 @@ def main() -> None:
         print(json.dumps(summary(scores), indent=1))
 
 
+def origin(spec: TrainSpec, start: str | None) -> dict[str, Any]:
+    """For the card: how it was trained, and the weights before."""
+    begun = weights.load(Path(start)).spec.card["data"] if start else "fresh weights"
+    return {"training": json.loads(to_json(spec)), "started_from": begun}
+
+
 def saved(path: Path, bundle: Bundle, more: dict[str, Any]) -> None:
     """Writes a bundle with its card and the post-processing of its target."""
     target = bundle.spec.target
-    card = CARDS[target] | {"training": json.loads(to_json(SPECS[target]))} | more
+    card = CARDS[target] | more
     spec = replace(bundle.spec, postprocess=POSTPROCESS[target], card=card)
     weights.save(path, spec, bundle.params, bundle.state)
 
@@ -288,7 +297,8 @@ def cross_validated(
         rest = [item for item in items if item.group not in fold]
         own = start.bundle and start.bundle.format(fold=number)
         bundle = trained(target, rest, spec, start._replace(bundle=own))
-        saved(out.with_name(f"{out.stem}_fold{number}.npz"), bundle, {"held_out": sorted(fold)})
+        facts = origin(spec, own) | {"held_out": sorted(fold)}
+        saved(out.with_name(f"{out.stem}_fold{number}.npz"), bundle, facts)
         for item in items:
             if item.group in fold:
                 found = predicted(bundle, item)
