@@ -2,15 +2,24 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, io, metrics, training, trees, weights
+from lungmask_jax import cli, errors, io, metrics, training, trees, weights
 from lungmask_jax.cli import _recipe, _settings
 from lungmask_jax.phantoms import phantom
-from lungmask_jax.spec import PostprocessSpec
+from lungmask_jax.spec import (
+    PRESETS,
+    ModelSpec,
+    PostprocessSpec,
+    PreprocessSpec,
+    SegmenterSpec,
+    TrainSpec,
+    from_json,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +147,7 @@ def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_
     bundle = weights.load(out)
     assert bundle.spec.target == "lungs"
     assert len(bundle.spec.card["held_out"]) == 1
+    assert "steps = 2" in _recipe.recipe(bundle.spec).splitlines()
     (line,) = log_of(out)
     assert line["step"] == bundle.spec.card["step"] == 2
     assert 0 <= line["dice"] <= 1
@@ -607,6 +617,86 @@ def test_every_key_of_a_recipe_is_an_option_of_train():
     assert {key.replace("-", "_") for key in _recipe.KEYS} <= set(taken)
 
 
+PLAIN = SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"])
+TRAINED = {"training": {"steps": 3}, "data": "phantoms\nand more", "recipe": "by hand"}
+THIN, BEGUN = weights.load("lungs").spec.model, {"started_from": "lungs"}
+AWKWARD = SegmenterSpec(
+    target="infection",
+    model=ModelSpec(options={"norm": "batch", "deep_supervision": True}, members=2),
+    preprocess=PreprocessSpec(size=(128, 64), denoise="median"),
+    card={"training": {"loss": "tversky", "loss_options": {"beta": 0.8}, "weight_decay": 1e-5}},
+)
+
+
+def train_options(words, text, folder):
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    words = ["train", "--data", "a.csv", "-o", "b.npz", *words, "--recipe", str(path)]
+    return cli._parser().parse_args(_recipe.with_recipe(words, path))
+
+
+def of_shipped(name):
+    return pytest.param(weights.load(name).spec, id=name)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(replace(PLAIN, card=TRAINED), id="plain"),
+        pytest.param(AWKWARD, id="awkward"),
+        pytest.param(replace(PLAIN, model=THIN, card=TRAINED | BEGUN), id="started"),
+        *map(of_shipped, ("lungs", "infection")),
+    ],
+)
+def test_the_recipe_of_a_bundle_trains_such_a_one_again(spec, tmp_path):
+    segmenter, training = _settings.settings(train_options([], _recipe.recipe(spec), tmp_path))
+    assert segmenter.target == spec.target
+    assert replace(segmenter.model, members=spec.model.members) == spec.model
+    assert segmenter.preprocess == spec.preprocess
+    assert training == from_json(json.dumps(spec.card["training"]), TrainSpec)
+
+
+def test_weights_prints_the_recipe_of_a_bundle_and_where_it_comes_from(capsys):
+    assert cli.main(["weights", "--recipe", "lungs"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("# learned from: 3 low-resolution")
+    assert 'target = "lungs"' in printed.splitlines()
+
+
+def test_a_bundle_that_does_not_know_its_training_has_no_recipe():
+    with pytest.raises(errors.SpecError, match="no 'training' in it"):
+        _recipe.recipe(PLAIN)
+
+
+def test_an_option_that_toml_cannot_hold_is_named():
+    model = ModelSpec(options={"width": None})
+    with pytest.raises(errors.SpecError, match="found width = None"):
+        _recipe.recipe(replace(PLAIN, model=model, card=TRAINED))
+
+
+def test_a_typed_setting_leaves_the_others_of_the_recipe(tmp_path):
+    text = "[setting]\nopacities = 0.25\ngas = 0.5\n[option]\nstem = 1\n"
+    options = train_options(["--setting", "gas=0", "--option", "norm=batch"], text, tmp_path)
+    segmenter, training = _settings.settings(options)
+    assert (training.opacities, training.gas) == (0.25, 0.0)
+    assert segmenter.model.options == {"stem": 1, "norm": "batch"}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--setting=opacity=1", "did you mean 'opacities'"),
+        ("--preprocess=sise=[64,64]", "did you mean 'size'"),
+        ("--setting=cycles", "expected --setting NAME=VALUE"),
+        ("--setting=cycles=0", "cycles of at least 1"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(word, message, tmp_path, capsys):
+    words = ["train", "--data", "a.csv", "-o", str(tmp_path / "b.npz"), word]
+    assert cli.main(words) == 1
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -614,6 +704,7 @@ def test_every_key_of_a_recipe_is_an_option_of_train():
         ('data = "a.csv"', "no key 'data' in a recipe"),
         ("steps = ", "expected a recipe in TOML"),
         ("option = 3", "expected a table"),
+        ("setting = 3", "expected a table, as in [setting]"),
         ("[steps]\nall = 3", "expected a value or a list, found steps"),
     ],
 )

@@ -21,6 +21,9 @@ from lungmask_jax import cli
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs/api/index.md"]
 API = sorted((ROOT / "docs" / "api").glob("*.md"))
+EXAMPLE = ROOT / "docs" / "examples" / "plugin" / "README.md"
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", EXAMPLE]
+PAGES = [*GUIDES, *(page for page in API if page not in GUIDES), *OTHERS]
 MODULES = [m.name for m in pkgutil.iter_modules(lungmask_jax.__path__) if m.name[0] != "_"]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -65,11 +68,33 @@ def test_commands_parse(page):
             cli._parser().parse_args(arguments)
 
 
-@pytest.mark.parametrize("page", [*GUIDES, *API[:-1], ROOT / "CONTRIBUTING.md"], ids=page_name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_resolve(page):
-    targets = re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    local = [target for target in targets if target and "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    targets = re.findall(r"\]\(([^)\s]*)\)", prose(page))
+    local = [target.partition("#") for target in targets if "://" not in target]
+    links = [(page.parent / path if path else page, anchor) for path, _, anchor in local]
+    assert [str(file) for file, _ in links if not file.exists()] == []
+    assert [link for link in links if link[1] not in {"", *anchors(link[0])}] == []
+
+
+def prose(page: Path) -> str:
+    """The text outside of fences."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of its headings, down to the third level, as MyST and GitHub make them."""
+    if page.suffix != ".md":
+        return set()
+    headings = re.findall(r"^#{1,3} (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first, *released = re.findall(r"^## (\S+)", changelog, re.MULTILINE)
+    assert first == "Unreleased"
+    assert released[:1] in ([], [lungmask_jax.__version__])
 
 
 @pytest.mark.parametrize("name", MODULES)

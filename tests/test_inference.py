@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,6 +119,11 @@ def test_a_scan_without_lungs_gives_empty_masks_and_no_crash(tmp_path):
     measured = result.measure()
     assert measured["severity"] in ("unknown", "CT-0")
     result.save(tmp_path)
+
+
+def test_a_notebook_shows_the_picture(result):
+    shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
+    assert (shown[..., ::-1] == result.overlay()).all()
 
 
 def test_saved_masks_overlay_their_scan(scan, result, tmp_path):

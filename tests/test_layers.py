@@ -1,4 +1,5 @@
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import lungmask_jax
 
 ROOT = Path(lungmask_jax.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 ROWS = [  # a module imports only from the rows above its own, and siblings never
     ["errors"],
@@ -84,3 +86,14 @@ def test_every_package_of_others_has_its_few_users(path):
     roots = {name.split(".")[0] for name in imported(path)}
     for name in roots - set(sys.stdlib_module_names) - {"lungmask_jax", "numpy"}:
         assert owner(path) in USERS.get(name, set()), f"{owner(path)} imports {name}"
+
+
+def test_the_page_about_architecture_draws_these_rows():
+    drawn = re.findall(r"^(\d)  (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {int(row): names.split() for row, names in drawn} == dict(enumerate(ROWS))
+
+
+def test_the_page_about_architecture_names_these_users():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    cells = [re.findall(r"`(\w+)`", line) for line in lines if line.startswith("| `")]
+    assert {package: set(users) for package, *users in cells} == USERS

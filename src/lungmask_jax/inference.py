@@ -84,6 +84,10 @@ class Segmentation:
         shown = self.infection if self.lesions is None else self.lesions
         return viz.montage(self.ct, self.lungs, shown, count=count, title=title, caption=DISCLAIMER)
 
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return viz.png(self.overlay())
+
     def save(self, directory: str | os.PathLike[str], *, name: str = "scan") -> list[Path]:
         """Writes the masks and the montage, each under a temporary name first.
 

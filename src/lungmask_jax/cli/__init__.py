@@ -110,11 +110,20 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--option",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=VALUE",
         help="further ones of the architecture: in_channels=3 deep_supervision=true",
     )
     train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
+    train.add_argument(
+        "--preprocess",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other values than the preset's: size=[128,128] denoise=median",
+    )
     train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
     train.add_argument(
         "--loss", help="name of a loss (default: bce_dice; nested_bce_dice for several classes)"
@@ -124,6 +133,14 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--learning-rate", type=float, help="default: that of TrainSpec")
     train.add_argument("--steps-per-epoch", type=int, help="from one line of the log to the next")
     train.add_argument("--accumulate", type=int, help="parts of a batch, to need less memory")
+    train.add_argument(
+        "--setting",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further ones of TrainSpec: schedule=poly opacities=0.25",
+    )
     train.add_argument("--devices", type=int, help="GPUs or TPU cores that share each batch")
     train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -190,6 +207,13 @@ def _add_discovery(commands: Any) -> None:
     ):
         parser = commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
         parser.set_defaults(run=_run_discovery, what=name)
+        if name == "weights":
+            parser.add_argument(
+                "--recipe",
+                dest="recipe_of",
+                metavar="NAME",
+                help="print how this one was trained, as a file for train --recipe",
+            )
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:

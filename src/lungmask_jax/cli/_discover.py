@@ -16,6 +16,7 @@ from rich.text import Text
 from lungmask_jax import losses, weights
 from lungmask_jax import models as networks
 from lungmask_jax.cli._progress import console
+from lungmask_jax.cli._recipe import recipe
 from lungmask_jax.errors import LungmaskError
 from lungmask_jax.registry import Registry
 
@@ -29,8 +30,11 @@ def list_models(_options: argparse.Namespace) -> int:
     return _listed(networks.registry, ("options",), lambda name: [_options_of(name)])
 
 
-def list_weights(_options: argparse.Namespace) -> int:
-    """Names of bundles, what they segment, their networks and licences."""
+def list_weights(options: argparse.Namespace) -> int:
+    """Names of bundles, what they segment, their networks and licences; or the recipe of one."""
+    if options.recipe_of:
+        print(recipe(weights.load(options.recipe_of).spec))
+        return 0
     return _listed(weights.registry, ("segments", "network", "MB", "licence"), _bundle)
 
 

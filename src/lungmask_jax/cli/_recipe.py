@@ -2,13 +2,14 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest
+from lungmask_jax.spec import PRESETS, SegmenterSpec, TrainSpec, from_json, to_json
 
-__all__ = ["KEYS", "with_recipe"]
+__all__ = ["KEYS", "recipe", "with_recipe"]
 
 KEYS = (
     "target",
@@ -17,6 +18,7 @@ KEYS = (
     "channels",
     "option",
     "preset",
+    "preprocess",
     "window",
     "lungs",
     "loss",
@@ -25,10 +27,12 @@ KEYS = (
     "batch-size",
     "learning-rate",
     "accumulate",
+    "setting",
     "validation",
     "seed",
 )
 """How to train; where the data are and what is written stay on the command line."""
+_TABLES = ("option", "preprocess", "setting")
 
 
 def with_recipe(words: Sequence[str], path: Path) -> list[str]:
@@ -36,7 +40,7 @@ def with_recipe(words: Sequence[str], path: Path) -> list[str]:
 
     Args:
         words: ``train`` and what follows it.
-        path: A TOML file of `KEYS`; ``option`` is a table.
+        path: A TOML file of `KEYS`; ``option``, ``preprocess`` and ``setting`` are tables.
 
     Returns:
         Words for the parser.
@@ -67,8 +71,8 @@ def with_recipe(words: Sequence[str], path: Path) -> list[str]:
 
 
 def _values(key: str, value: Any, path: Path) -> Iterator[str]:
-    if (key == "option") != isinstance(value, dict):
-        expected = "a table, as in [option]" if key == "option" else "a value or a list"
+    if (key in _TABLES) != isinstance(value, dict):
+        expected = f"a table, as in [{key}]" if key in _TABLES else "a value or a list"
         raise SpecError(f"expected {expected}, found {key} = {value!r} in {path}")
     if isinstance(value, dict):
         yield from (f"{name}={json.dumps(one)}" for name, one in value.items())
@@ -76,3 +80,81 @@ def _values(key: str, value: Any, path: Path) -> Iterator[str]:
         yield from map(str, value)
     else:
         yield str(value)
+
+
+def recipe(spec: SegmenterSpec) -> str:
+    """The recipe of a bundle, from what it says about itself.
+
+    Args:
+        spec: Of a bundle whose card has ``training``, a `TrainSpec`.
+
+    Returns:
+        TOML that `with_recipe` reads, complete: no default of a later version changes it.
+
+    Raises:
+        SpecError: The card does not say how the bundle was trained.
+
+    Example:
+        >>> card = {"training": {"steps": 9}}
+        >>> print(recipe(SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"], card=card)))
+        target = "lungs"
+        model = "unet"
+        preset = "lungs"
+        steps = 9
+        batch-size = 8
+        ...
+        [setting]
+        schedule = "cosine"
+        ...
+    """
+    if "training" not in spec.card:
+        raise SpecError(
+            "expected a card that says how the weights were trained, found no 'training' in it: "
+            "ask who made them"
+        )
+    top, tables = _network(spec)
+    training = json.loads(to_json(from_json(json.dumps(spec.card["training"]), TrainSpec)))
+    for name, value in training.items():
+        key = name.replace("_", "-")
+        into, key = (top, key) if key in KEYS else (tables.setdefault("setting", {}), name)
+        into[key] = value
+    parts = [_lines(top), *(f"[{name}]\n{_lines(one)}" for name, one in tables.items() if one)]
+    return "\n".join(_origin(spec)) + "\n\n".join(parts)
+
+
+def _network(spec: SegmenterSpec) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What the network is and sees: single values, and tables; or the bundle it started from."""
+    if "started_from" in spec.card:
+        return {"target": spec.target, "start": spec.card["started_from"]}, {}
+    top: dict[str, Any] = {"target": spec.target, "model": spec.model.name}
+    options = {**spec.model.options}
+    if "channels" in options:
+        top["channels"] = options.pop("channels")
+    for name, preset in PRESETS.items():
+        if preset == spec.preprocess:
+            return top | {"preset": name}, {"option": options}
+    return top, {"option": options, "preprocess": json.loads(to_json(spec.preprocess))}
+
+
+def _origin(spec: SegmenterSpec) -> Iterator[str]:
+    """Comments: what a recipe cannot hold."""
+    for key, what in {"data": "learned from", "recipe": "made by"}.items():
+        if key in spec.card:
+            yield f"# {what}: {' '.join(str(spec.card[key]).split())}"
+    if spec.model.members > 1:
+        yield f"# {spec.model.members} networks, trained alike, answer together"
+    yield ""
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key} = {_toml(key, value)}" for key, value in table.items())
+
+
+def _toml(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(key, one) for one in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name} = {_toml(name, one)}' for name, one in value.items())}}}"
+    if value is None:
+        raise SpecError(f"expected a setting that TOML can hold, found {key} = None")
+    return json.dumps(value)

@@ -94,8 +94,8 @@ def _one(
     row = report.row(name, result)
     stages.begin("write")
     result.save(options.out, name=name)
-    report.write_json(options.out / f"{name}.json", row)
     report.update_csv(options.out / "measures.csv", [row])
+    report.write_json(options.out / f"{name}.json", row)  # the last: where it is, the scan is done
     return row, notes
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from lungmask_jax import weights
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest
@@ -14,11 +15,14 @@ from lungmask_jax.spec import (
     PreprocessSpec,
     SegmenterSpec,
     TrainSpec,
+    from_json,
+    to_json,
 )
 
 __all__ = ["settings"]
 
 _GIVEN = ("steps", "steps_per_epoch", "batch_size", "accumulate", "learning_rate", "loss", "seed")
+_Spec = TypeVar("_Spec", PreprocessSpec, TrainSpec)
 
 
 def settings(options: argparse.Namespace) -> tuple[SegmenterSpec, TrainSpec]:
@@ -26,7 +30,9 @@ def settings(options: argparse.Namespace) -> tuple[SegmenterSpec, TrainSpec]:
     if options.start:
         model, preprocess = _begun(options)
     else:
-        model, preprocess = _model_spec(options), _preset(options.preset or options.target)
+        model = _model_spec(options)
+        preset = _preset(options.preset or options.target)
+        preprocess = _changed(preset, _values("preprocess", options.preprocess))
     spec = _train_spec(options, weights.create_model(model))
     segmenter = SegmenterSpec(
         target=options.target,
@@ -38,7 +44,7 @@ def settings(options: argparse.Namespace) -> tuple[SegmenterSpec, TrainSpec]:
 
 
 def _begun(options: argparse.Namespace) -> tuple[ModelSpec, PreprocessSpec]:
-    own = ("model", "channels", "option", "preset")
+    own = ("model", "channels", "option", "preset", "preprocess")
     if given := [name for name in own if getattr(options, name)]:
         raise SpecError(
             f"expected --start alone, whose bundle says what the network is and sees, found "
@@ -57,24 +63,36 @@ def _preset(name: str) -> PreprocessSpec:
 
 
 def _model_spec(options: argparse.Namespace) -> ModelSpec:
-    values: dict[str, Any] = {"channels": options.channels} if options.channels else {}
-    for text in options.option:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise SpecError(f"expected --option NAME=VALUE, found {text!r}")
-        try:
-            values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name] = value  # a word, as in norm=batch
+    values = {"channels": options.channels} if options.channels else {}
+    values |= _values("option", options.option)
     return ModelSpec(name=options.model or "unet", options=values)
 
 
 def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
-    given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
-    if model.num_classes > 1:
-        given.setdefault("loss", "nested_bce_dice")
     rate = 0.5 if options.target == "lungs" else 0.0
-    return TrainSpec(opacities=rate, gas=rate, **given)
+    loss = {"loss": "nested_bce_dice"} if model.num_classes > 1 else {}
+    given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
+    values = loss | _values("setting", options.setting) | given
+    return _changed(TrainSpec(opacities=rate, gas=rate), values)
+
+
+def _values(name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as a mapping; values are JSON, or else words, as in norm=batch."""
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"expected --{name} NAME=VALUE, found {text!r}")
+        try:
+            values[key] = json.loads(value)
+        except json.JSONDecodeError:
+            values[key] = value
+    return values
+
+
+def _changed(spec: _Spec, values: dict[str, Any]) -> _Spec:
+    """The spec with other values; an unknown name is refused with the nearest known one."""
+    return from_json(json.dumps(json.loads(to_json(spec)) | values), type(spec))
 
 
 def _postprocess(target: str) -> PostprocessSpec:

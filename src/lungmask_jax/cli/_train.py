@@ -253,7 +253,6 @@ def _card(
         "data": str(options.data or options.images),
         "trained_on": [case.name for case in train],
         "held_out": [case.name for case in held_out],
-        "steps": spec.steps,
-        "seed": spec.seed,
+        "training": json.loads(to_json(spec)),
         **({"started_from": str(options.start)} if options.start else {}),
     }

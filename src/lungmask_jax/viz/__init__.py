@@ -7,7 +7,7 @@ ground glass vermilion, consolidation purple.
 """
 
 from lungmask_jax.viz._boxes import box_plot
-from lungmask_jax.viz._canvas import save_png
+from lungmask_jax.viz._canvas import png, save_png
 from lungmask_jax.viz._chart import learning_curve
 from lungmask_jax.viz._errors import errors
 from lungmask_jax.viz._montage import montage
@@ -19,6 +19,7 @@ __all__ = [
     "learning_curve",
     "montage",
     "overlay",
+    "png",
     "save_png",
     "windowed",
 ]

@@ -62,13 +62,33 @@ def save_png(rgb: np.ndarray, path: str | Path) -> None:
         ...     cv2.imread(str(path))[0, 0].tolist()  # OpenCV reads blue first
         [0, 0, 255]
     """
+    encoded = png(rgb)
+    with atomic(Path(path)) as temporary:
+        temporary.write_bytes(encoded)
+
+
+def png(rgb: np.ndarray) -> bytes:
+    """A picture as the bytes of a PNG file, for notebooks and web pages.
+
+    Args:
+        rgb: ``(H, W, 3)`` uint8.
+
+    Returns:
+        What `save_png` writes.
+
+    Raises:
+        ShapeError: `rgb` is not a picture.
+
+    Example:
+        >>> png(np.zeros((2, 2, 3), np.uint8))[1:4]
+        b'PNG'
+    """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype != np.uint8:
         raise ShapeError(
             f"expected a picture (H, W, 3) of uint8, found shape {rgb.shape} of {rgb.dtype}"
         )
-    _, png = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    with atomic(Path(path)) as temporary:
-        temporary.write_bytes(png.tobytes())
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
 
 
 def canvas(height: int, width: int, color: Color) -> np.ndarray:
