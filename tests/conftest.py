@@ -11,7 +11,14 @@ hypothesis.settings.load_profile("lungmask_jax")
 
 collect_ignore = ["references"]  # scripts that need other libraries; what they made is there
 
+# little is computed here and much compiled: 40 % of the processor time of the default settings
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
+
+
+def pytest_configure():
+    """XLA reads its flags at the first computation, in workers and other processes, too."""
+    os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '').removeprefix(QUICK)}"
 
 
 @pytest.fixture(scope="session", autouse=True)

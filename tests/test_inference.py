@@ -97,6 +97,70 @@ def test_scans_of_any_length_share_one_compilation():
     assert inference._answers._cache_size() == before
 
 
+class Neighborly:
+    """A network that answers with the mean over a slice and its neighbors, or over a volume."""
+
+    @staticmethod
+    def bundle(ndim, in_channels=1):
+        name = f"neighbors_for_tests_{ndim}_{in_channels}"
+
+        def build():
+            def apply(params, state, images, /, *, train=False, key=None):
+                if ndim == 2:
+                    return 10 * (images.mean(axis=-1, keepdims=True) - 0.5), state
+                below = jnp.concatenate([images[:, :1], images[:, :-1]], axis=1)
+                above = jnp.concatenate([images[:, 1:], images[:, -1:]], axis=1)
+                return 10 * ((images + below + above) / 3 - 0.5), state
+
+            return Model(
+                lambda key: ({}, {}), apply, in_channels=in_channels, ndim=ndim, depth_stride=4
+            )
+
+        if name not in models.names():
+            models.register(name, build)
+        spec = replace(threshold_bundle().spec, model=ModelSpec(name=name))
+        return Bundle(name, spec, {}, {}, "2" * 64)
+
+
+class Small:
+    """A device whose memory holds so many slices."""
+
+    def __init__(self, slices, run):
+        self.slices, self.run, self.batches = slices, run, []
+
+    def __call__(self, params, state, batch, box, **options):
+        self.batches.append(len(batch))
+        if len(batch) > self.slices:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+        return self.run(params, state, batch, box, **options)
+
+
+@pytest.mark.parametrize(("memory", "tried"), [(3, [4, 2, 2, 2]), (1, [4, 2, *[1] * 6])])
+def test_a_device_with_little_memory_gets_smaller_batches(monkeypatch, memory, tried):
+    ct = Volume(np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16))
+    expected = inference.labels(ct, threshold_bundle())
+    device = Small(memory, inference._answers)
+    monkeypatch.setattr(inference, "_answers", device)
+    found = inference.labels(ct, threshold_bundle())
+    np.testing.assert_array_equal(found.array, expected.array)
+    assert device.batches == tried
+
+
+def test_neighbors_are_the_same_in_smaller_batches(monkeypatch):
+    ct = Volume(np.random.default_rng(0).integers(-1000, 0, (5, 32, 32)).astype(np.int16))
+    expected = inference.probabilities(ct, Neighborly.bundle(2, 3))
+    monkeypatch.setattr(inference, "_answers", Small(4, inference._answers))
+    found = inference.probabilities(ct, Neighborly.bundle(2, 3))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("bundle", [threshold_bundle(), Neighborly.bundle(3)], ids=str)
+def test_a_device_too_small_for_the_least_batch_says_so(monkeypatch, bundle):
+    monkeypatch.setattr(inference, "_answers", Small(0, inference._answers))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        inference.labels(Volume(np.zeros((5, 32, 32), np.int16)), bundle)
+
+
 def test_mirror_averaging_of_a_symmetric_model_changes_nothing():
     noise = np.random.default_rng(0).integers(-1000, 0, (2, 32, 32)).astype(np.int16)
     plain = inference.probabilities(Volume(noise), threshold_bundle())
@@ -294,31 +358,6 @@ def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
     result = inference.segment(Volume(ct), weights=[lungs, infection])
     assert (looked.count("lungs"), looked.count("infection")) == (10, 1)
     np.testing.assert_array_equal(result.infection.array > 0, ct == -900)
-
-
-class Neighborly:
-    """A network that answers with the mean over a slice and its neighbors, or over a volume."""
-
-    @staticmethod
-    def bundle(ndim, in_channels=1):
-        name = f"neighbors_for_tests_{ndim}_{in_channels}"
-
-        def build():
-            def apply(params, state, images, /, *, train=False, key=None):
-                if ndim == 2:
-                    return 10 * (images.mean(axis=-1, keepdims=True) - 0.5), state
-                below = jnp.concatenate([images[:, :1], images[:, :-1]], axis=1)
-                above = jnp.concatenate([images[:, 1:], images[:, -1:]], axis=1)
-                return 10 * ((images + below + above) / 3 - 0.5), state
-
-            return Model(
-                lambda key: ({}, {}), apply, in_channels=in_channels, ndim=ndim, depth_stride=4
-            )
-
-        if name not in models.names():
-            models.register(name, build)
-        spec = replace(threshold_bundle().spec, model=ModelSpec(name=name))
-        return Bundle(name, spec, {}, {}, "2" * 64)
 
 
 @pytest.mark.parametrize("slices", [1, 3, 8, 21])

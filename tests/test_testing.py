@@ -304,7 +304,8 @@ testing.check_preprocess(lambda images: images + 0.1 * (len(images) == 4))
 
 
 def test_images_are_divided_among_several_devices():
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    four = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": four}
     code, environment = [sys.executable, "-c", ON_FOUR], {**os.environ, **flags}
     done = subprocess.run(code, env=environment, capture_output=True, text=True)
     assert done.stdout == "passed\n"

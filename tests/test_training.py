@@ -639,7 +639,7 @@ def lines_of(process):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_eight_devices_train_as_one(accumulate):
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     lines = lines_of(in_a_process(ONE_OF_EIGHT, accumulate, XLA_FLAGS=flags))
     numbers = [[float(x) for x in line[1:]] for line in lines if line[0] != "compiled"]
     assert [n[0] for n in numbers] == [1, 2, 3, 1, 2, 3]

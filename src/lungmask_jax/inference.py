@@ -306,18 +306,42 @@ def _in_batches(
     """The answers for all slices, in batches of one shape; those without lung are passed over."""
     params, state = jax.device_put((bundle.params, bundle.state))
     corners = jnp.asarray(box, jnp.float32)
-    together = slab(bundle.model)
     spec = replace(bundle.spec, card={})  # the rest is part of the compiled program
     results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in _DTYPES[give])
     _, rows, columns = ct.shape
-    run = functools.partial(_answers, params, state, model=bundle.model, spec=spec, give=give)
-    for where, batch in preprocess.batches(ct.array, together.inner, around=together.around):
+
+    def fill(where: slice, batch: np.ndarray) -> None:
         if lungs is None or lungs.array[where].any():
-            for result, answer in zip(results, run(batch, corners), strict=True):
+            answers = _answers(
+                params, state, batch, corners, model=bundle.model, spec=spec, give=give
+            )
+            for result, answer in zip(results, answers, strict=True):
                 result[where] = np.asarray(answer)[: where.stop - where.start, :rows, :columns]
         if progress is not None:
             progress(bundle.spec.target, where.stop, len(ct))
+
+    _in_memory(fill, ct.array, bundle.model)
     return results
+
+
+def _in_memory(
+    fill: Callable[[slice, np.ndarray], None], slices: np.ndarray, model: Model
+) -> None:
+    """Calls `fill` with batch after batch; where the device's memory is too small, with halves.
+
+    A network of volumes has no smaller batch than one.
+    """
+    count, around = slab(model)
+    least, done = count if model.ndim == 3 else 1, 0
+    while done < len(slices):
+        try:
+            for where, batch in preprocess.batches(slices, count, around=around, start=done):
+                fill(where, batch)
+                done = where.stop
+        except jax.errors.JaxRuntimeError as error:
+            if count == least or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            count //= 2
 
 
 @functools.partial(jax.jit, static_argnames=("model", "spec", "give"))

@@ -10,7 +10,7 @@ _MULTIPLE = 128
 
 
 def batches(
-    slices: np.ndarray, count: int, *, around: int = 0
+    slices: np.ndarray, count: int, *, around: int = 0, start: int = 0
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Batches of one fixed shape; what is missing at the ends repeats the last slice and the edges.
 
@@ -18,6 +18,7 @@ def batches(
         slices: ``(N, H, W)``.
         count: Slices a batch.
         around: Neighbors that each batch has before and after these.
+        start: The first slice of the first batch.
 
     Yields:
         ``(where, batch)``: the slices ``slices[where]`` in ``batch``, ``(count + 2 * around, H',
@@ -29,7 +30,7 @@ def batches(
         [(slice(0, 2, None), (2, 512, 512)), (slice(2, 3, None), (2, 512, 512))]
     """
     rows, columns = (-side % _MULTIPLE for side in slices.shape[1:])
-    for first in range(0, len(slices), count):
+    for first in range(start, len(slices), count):
         where = slice(first, min(first + count, len(slices)))
         before, after = min(first, around), first + count + around
         some = slices[first - before : after]
