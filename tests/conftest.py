@@ -11,8 +11,8 @@ hypothesis.settings.load_profile("lungmask_jax")
 
 collect_ignore = ["references"]  # scripts that need other libraries; what they made is there
 
-# little is computed here and much compiled: 40 % of the processor time of the default settings
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# little is computed here, and much compiled
+QUICK = "--xla_backend_optimization_level=0"
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 

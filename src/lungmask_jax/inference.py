@@ -324,9 +324,7 @@ def _in_batches(
     return results
 
 
-def _in_memory(
-    fill: Callable[[slice, np.ndarray], None], slices: np.ndarray, model: Model
-) -> None:
+def _in_memory(fill: Callable[[slice, np.ndarray], None], slices: np.ndarray, model: Model) -> None:
     """Calls `fill` with batch after batch; where the device's memory is too small, with halves.
 
     A network of volumes has no smaller batch than one.
