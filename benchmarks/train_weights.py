@@ -1,12 +1,11 @@
 """Trains the weights that ship, and cross-validates their recipes on patients not seen.
 
-    python benchmarks/pretrained.py --out start.npz
-    python benchmarks/train_weights.py train lungs --start start.npz --data DIR --out lungs.npz
-    python benchmarks/train_weights.py cross-validate lungs --start start.npz --data DIR \
-        --out lungs.json
+    python benchmarks/train_weights.py train lungs --data DIR --out lungs.npz
+    python benchmarks/train_weights.py cross-validate lungs --data DIR --out lungs.json
     python benchmarks/train_weights.py card lungs --scores lungs.json --out lungs.npz
 
-and the same with ``infection``, which needs the lung model of the library. DIR holds
+and the same with ``infection``, which needs the lung model of the library and, as ``--start``, the
+bundle that ``benchmarks/pretrained.py`` makes. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
 each fold, where the name says so, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled``
@@ -61,12 +60,15 @@ LOOKALIKES = ("4 5 16 17 46", "10 43", "3 12 28", "35 67", "13 31", "26 27")
 NEIGHBOURS = ("2 81 97 114 131", "152 153 165 168", "372 375 376 379 380")
 
 SPECS = {
-    "lungs": TrainSpec(steps=450, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
+    "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
     "infection": TrainSpec(steps=1200, batch_size=4, learning_rate=1e-3),
 }
 STUDENT = replace(SPECS["infection"], steps=500, learning_rate=5e-4)
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
-MODELS = {target: ModelSpec(name="efficient_unet") for target in SPECS}
+MODELS = {
+    "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
+    "infection": ModelSpec(name="efficient_unet"),
+}
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
     "lungs": PostprocessSpec(min_component_ml=5.0, fill_holes=True),
@@ -143,7 +145,7 @@ def main() -> None:
         for path in options.scores:
             scores |= json.loads(path.read_text())
         bundle = weights.load(options.out)
-        known = {key: bundle.spec.card[key] for key in ("training", "started_from")}
+        known = {k: v for k, v in bundle.spec.card.items() if k in ("training", "started_from")}
         saved(options.out, bundle, known | {"scores": summary(scores)})
         return
     if options.action == "calibrate":
@@ -525,12 +527,10 @@ CARDS: dict[str, dict[str, Any]] = {
     "lungs": {
         "data": "3 low-resolution chest CTs (imlab-uiip/lung-segmentation-3d), 14 slices of "
         "LungSegDB, 12 slices of lung-cancer patients and 50 COVID-19 slices of COVID-SemiSeg with "
-        "outlines derived from intensity (and infection labels), 12 synthetic volumes; the encoder "
-        "before that from ImageNet (EfficientNet-Lite0)",
+        "outlines derived from intensity (and infection labels), 12 synthetic volumes",
         "license": _LICENSE,
         "judged": "3-fold cross-validation; " + _IN_SIGHT,
-        "recipe": "python benchmarks/pretrained.py --out start.npz; python benchmarks/"
-        "train_weights.py train lungs --start start.npz --data DIR --out lungs.npz",
+        "recipe": "python benchmarks/train_weights.py train lungs --data DIR --out lungs.npz",
         "known_failures": "complete white-out of a lung; lungs after resection; scans of animals",
     },
     "infection": {
