@@ -167,9 +167,9 @@ def main() -> None:
 
 
 def origin(spec: TrainSpec, start: str | None) -> dict[str, Any]:
-    """For the card: how it was trained, and the weights before."""
-    begun = weights.load(Path(start)).spec.card["data"] if start else "fresh weights"
-    return {"training": json.loads(to_json(spec)), "started_from": begun}
+    """For the card: how it was trained, and from which bundle on."""
+    begun = {"started_from": Path(start).name} if start else {}
+    return {"training": json.loads(to_json(spec)), **begun}
 
 
 def saved(path: Path, bundle: Bundle, more: dict[str, Any]) -> None:
