@@ -145,8 +145,8 @@ def main() -> None:
         for path in options.scores:
             scores |= json.loads(path.read_text())
         bundle = weights.load(options.out)
-        known = {k: v for k, v in bundle.spec.card.items() if k in ("training", "started_from")}
-        saved(options.out, bundle, known | {"scores": summary(scores)})
+        trained_by = from_json(json.dumps(bundle.spec.card["training"]), TrainSpec)
+        saved(options.out, bundle, trained_by, {"scores": summary(scores)})
         return
     if options.action == "calibrate":
         calibrate(options.out, options.start, list(semiseg(options.data)))
@@ -158,7 +158,7 @@ def main() -> None:
     if options.action == "train":
         log = options.out.with_suffix(".jsonl")
         bundle = trained(options.target, items, spec, start, log=log)
-        saved(options.out, bundle, origin(spec, options.start))
+        saved(options.out, bundle, spec, {})
     else:
         folds = options.folds or range(FOLDS[options.target])
         scores = dict(cross_validated(options.target, items, spec, folds, options.out, start))
@@ -166,18 +166,12 @@ def main() -> None:
         print(json.dumps(summary(scores), indent=1))
 
 
-def origin(spec: TrainSpec, start: str | None) -> dict[str, Any]:
-    """For the card: how it was trained, and from which bundle on."""
-    begun = {"started_from": Path(start).name} if start else {}
-    return {"training": json.loads(to_json(spec)), **begun}
-
-
-def saved(path: Path, bundle: Bundle, more: dict[str, Any]) -> None:
+def saved(path: Path, bundle: Bundle, spec: TrainSpec, more: dict[str, Any]) -> None:
     """Writes a bundle with its card and the post-processing of its target."""
     target = bundle.spec.target
-    card = CARDS[target] | more
-    spec = replace(bundle.spec, postprocess=POSTPROCESS[target], card=card)
-    weights.save(path, spec, bundle.params, bundle.state)
+    card = CARDS[target] | {"training": json.loads(to_json(spec))} | more
+    segmenter = replace(bundle.spec, postprocess=POSTPROCESS[target], card=card)
+    weights.save(path, segmenter, bundle.params, bundle.state)
 
 
 def calibrate(path: Path, bundles: str, items: Sequence[Item]) -> None:
@@ -298,8 +292,9 @@ def cross_validated(
         rest = [item for item in items if item.group not in fold]
         own = start.bundle and start.bundle.format(fold=number)
         bundle = trained(target, rest, spec, start._replace(bundle=own))
-        facts = origin(spec, own) | {"held_out": sorted(fold)}
-        saved(out.with_name(f"{out.stem}_fold{number}.npz"), bundle, facts)
+        saved(
+            out.with_name(f"{out.stem}_fold{number}.npz"), bundle, spec, {"held_out": sorted(fold)}
+        )
         for item in items:
             if item.group in fold:
                 found = predicted(bundle, item)
