@@ -175,6 +175,7 @@ def segment(
     begin("lung masks")
     raw = postprocess.without_gas(raw, ct)
     lungs = _lungs(raw, ct, bundles["lungs"].spec.postprocess)
+    del raw  # as large as the lungs
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}
     if "infection" not in bundles:
         return Segmentation(ct, lungs, None, models)
