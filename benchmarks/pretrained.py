@@ -19,8 +19,6 @@ from lungmask_jax import training, weights
 from lungmask_jax.spec import PRESETS, ModelSpec, SegmenterSpec, TrainSpec
 
 _EPSILON = 1e-3
-_COUNTS = (1, 2, 2, 6, 5)
-"""Blocks of each level."""
 
 
 def main() -> None:
@@ -60,17 +58,20 @@ def fill(params: Any, state: Any, table: Mapping[str, np.ndarray]) -> None:
     slope, bias = folded(table, "_bn0")
     grey = table["_conv_stem.weight"].sum(axis=1, keepdims=True).transpose(2, 3, 1, 0) * slope
     params[0]["layers"][0]["convolution"] = {"kernel": in_blocks(grey), "bias": bias}
-    number = 0
-    for level, count in enumerate(_COUNTS):
-        for place in range(1 if level == 0 else 0, count + (level == 0)):
-            block, name = params[level]["layers"][place], f"_blocks.{number}."
-            if "expand" in block:
-                block["expand"] = dense(table, f"{name}_expand_conv", f"{name}_bn0")
-            slope, block["depthwise"]["bias"] = folded(table, f"{name}_bn1")
-            kernel = table[f"{name}_depthwise_conv.weight"][:, 0].transpose(1, 2, 0) * slope
-            state[level]["layers"][place]["depthwise"]["kernel"] = kernel
-            block["project"] = dense(table, f"{name}_project_conv", f"{name}_bn2")
-            number += 1
+    blocks = [
+        (block, state[level]["layers"][place])
+        for level in sorted(params)
+        for place, block in sorted(params[level]["layers"].items())
+        if "project" in block
+    ]
+    for number, (block, kept) in enumerate(blocks):
+        name = f"_blocks.{number}."
+        if "expand" in block:
+            block["expand"] = dense(table, f"{name}_expand_conv", f"{name}_bn0")
+        slope, block["depthwise"]["bias"] = folded(table, f"{name}_bn1")
+        kernel = table[f"{name}_depthwise_conv.weight"][:, 0].transpose(1, 2, 0)
+        kept["depthwise"]["kernel"] = kernel * slope
+        block["project"] = dense(table, f"{name}_project_conv", f"{name}_bn2")
 
 
 def folded(table: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -59,9 +59,9 @@ def efficient_unet(
 
     The encoder has five levels of inverted bottlenecks, ReLU6, and neither squeeze-and-excitation
     nor norms: those of pretraining are folded into its weights. Its depthwise kernels do not learn;
-    their gradient would cost as much as all the rest, and what looks for edges and spots need not
-    learn it again. The finest skip holds the pixels, too. Fresh weights are random: the shipped
-    infection model is what to start from.
+    with their gradient a training step takes half as long again on a CPU, and what looks for edges
+    and spots need not learn it again. The finest skip holds the pixels, too. Fresh weights are
+    random: the shipped infection model is what to start from.
 
     Args:
         in_channels: As in `unet`.
