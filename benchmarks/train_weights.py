@@ -11,15 +11,16 @@ describe them. With ``--start`` training goes on from a bundle, in a cross-valid
 each fold, where the name says so, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled``
 that bundle also labels slices without labels, and they are learned from too. ``calibrate`` tells
 what calibration and a threshold would do to each fold of a cross-validation that were chosen on
-the others; ``--start`` names the bundles. ``card`` puts the scores of a cross-validation, and the
-post-processing as it is here, into a bundle.
+the others; ``--start`` names the bundles. ``card`` puts the scores of a cross-validation, and
+preprocessing and post-processing as they are here, into a bundle.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import cv2
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to share the work")
     parser.add_argument("--scores", type=Path, nargs="+", help="JSON files of a cross-validation")
     parser.add_argument("--steps", type=int, help="fewer, for a trial")
+    parser.add_argument("--learning-rate", type=float, help="another one")
     compare = parser.add_argument_group("for a comparison of networks, smaller and quicker")
     compare.add_argument("--network", help='JSON: {"name": "unet", "options": {"in_channels": 3}}')
     compare.add_argument("--size", type=int, help="side of its images")
@@ -132,11 +134,17 @@ def main() -> None:
     parser.add_argument("--start", help="bundle to go on from")
     parser.add_argument("--unlabelled", action="store_true", help="which labels more slices, too")
     options = parser.parse_args()
+    if options.unlabelled and not (options.start and options.target == "infection"):
+        parser.error("--unlabelled needs infection, and a --start that labels")
+    if options.network:
+        MODELS[options.target] = from_json(options.network, ModelSpec)
+    learns = options.action in ("train", "cross-validate")
+    if learns and MODELS[options.target].name == "efficient_unet" and not options.start:
+        parser.error("efficient_unet needs a --start, as benchmarks/pretrained.py makes it")
     spec = STUDENT if options.unlabelled else SPECS[options.target]
     spec = replace(spec, steps=options.steps or spec.steps)
     spec = replace(spec, batch_size=options.batch_size or spec.batch_size)
-    if options.network:
-        MODELS[options.target] = from_json(options.network, ModelSpec)
+    spec = replace(spec, learning_rate=options.learning_rate or spec.learning_rate)
     if options.size:
         small = replace(PREPROCESS[options.target], size=(options.size, options.size))
         PREPROCESS[options.target] = small
@@ -146,7 +154,8 @@ def main() -> None:
             scores |= json.loads(path.read_text())
         bundle = weights.load(options.out)
         trained_by = from_json(json.dumps(bundle.spec.card["training"]), TrainSpec)
-        saved(options.out, bundle, trained_by, {"scores": summary(scores)})
+        started_from = options.start or bundle.spec.card.get("started_from")
+        saved(options.out, bundle, trained_by, started_from, {"scores": summary(scores)})
         return
     if options.action == "calibrate":
         calibrate(options.out, options.start, list(semiseg(options.data)))
@@ -158,7 +167,7 @@ def main() -> None:
     if options.action == "train":
         log = options.out.with_suffix(".jsonl")
         bundle = trained(options.target, items, spec, start, log=log)
-        saved(options.out, bundle, spec, {})
+        saved(options.out, bundle, spec, options.start)
     else:
         folds = options.folds or range(FOLDS[options.target])
         scores = dict(cross_validated(options.target, items, spec, folds, options.out, start))
@@ -166,11 +175,21 @@ def main() -> None:
         print(json.dumps(summary(scores), indent=1))
 
 
-def saved(path: Path, bundle: Bundle, spec: TrainSpec, more: dict[str, Any]) -> None:
-    """Writes a bundle with its card and the post-processing of its target."""
+def saved(
+    path: Path,
+    bundle: Bundle,
+    spec: TrainSpec,
+    started_from: str | None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Writes a bundle with its card, and what comes before and after the network, as it is here."""
     target = bundle.spec.target
-    card = CARDS[target] | {"training": json.loads(to_json(spec))} | more
-    segmenter = replace(bundle.spec, postprocess=POSTPROCESS[target], card=card)
+    card = CARDS[target] | {"training": json.loads(to_json(spec))} | dict(more)
+    if started_from:
+        card["started_from"] = Path(started_from).name
+    segmenter = replace(
+        bundle.spec, preprocess=PREPROCESS[target], postprocess=POSTPROCESS[target], card=card
+    )
     weights.save(path, segmenter, bundle.params, bundle.state)
 
 
@@ -292,9 +311,8 @@ def cross_validated(
         rest = [item for item in items if item.group not in fold]
         own = start.bundle and start.bundle.format(fold=number)
         bundle = trained(target, rest, spec, start._replace(bundle=own))
-        saved(
-            out.with_name(f"{out.stem}_fold{number}.npz"), bundle, spec, {"held_out": sorted(fold)}
-        )
+        path = out.with_name(f"{out.stem}_fold{number}.npz")
+        saved(path, bundle, spec, own, {"held_out": sorted(fold)})
         for item in items:
             if item.group in fold:
                 found = predicted(bundle, item)
@@ -535,7 +553,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "license": _LICENSE,
         "judged": "5-fold cross-validation, the network alone on slices cut out around the lungs; "
         + _IN_SIGHT,
-        "recipe": "python benchmarks/pretrained.py --out start.npz; python benchmarks/"
+        "recipe": "python benchmarks/pretrained.py infection --out start.npz; python benchmarks/"
         "train_weights.py train infection --start start.npz --data DIR --out infection.npz",
         "known_failures": "other diseases that look alike (tumour, oedema, other pneumonia, "
         "atelectasis) are called infection; vessels at the hilum; motion at the heart",

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, errors, io, metrics, training, trees, weights
+from lungmask_jax import cli, errors, inference, io, metrics, training, trees, weights
 from lungmask_jax.cli import _recipe, _settings
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import (
@@ -201,6 +201,19 @@ def test_training_goes_on_from_a_bundle_with_its_network_and_weights(training_se
         np.testing.assert_allclose(leaf, trees.leaves(before.params)[name], atol=2e-4)
 
 
+def test_a_run_that_started_from_a_bundle_goes_on_only_as_such(training_set, tmp_path, capsys):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    assert cli.main([*training_set, "-o", str(first), "--steps", "1"]) == 0
+    further = [word for word in training_set if word not in ("--channels", "4", "8")]
+    words = [*further, "-o", str(second), "--steps", "1"]
+    assert cli.main([*words, "--start", str(first)]) == 0
+    card = weights.load(second).spec.card
+    assert card["started_from_checksum"] == weights.load(first).checksum
+    assert cli.main([*words, "--channels", "4", "8", "--resume"]) == 1
+    assert f"start was {card['started_from_checksum'][:12]}, is none" in capsys.readouterr().err
+    assert cli.main([*words, "--start", str(first), "--resume"]) == 0
+
+
 def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_path, capsys):
     out = ["-o", str(tmp_path / "a.npz")]
     assert cli.main([*training_set, *out, "--start", "lungs"]) == 1
@@ -208,6 +221,19 @@ def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_
     words = [word for word in training_set if word not in ("--channels", "4", "8")]
     assert cli.main([*words, *out, "--start", "infection"]) == 1
     assert "expected a bundle for the lungs, found one for infection" in capsys.readouterr().err
+
+
+def test_a_scan_that_is_stopped_while_written_anew_is_not_done(scan_file, tmp_path, monkeypatch):
+    words = ["segment", str(scan_file), "-o", str(tmp_path / "o"), "--weights", "lungs"]
+    assert cli.main(words) == 0
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inference.Segmentation, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        cli.main(words)
+    assert not [*(tmp_path / "o").glob("*.json")]
 
 
 def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):
@@ -619,12 +645,15 @@ def test_every_key_of_a_recipe_is_an_option_of_train():
 
 PLAIN = SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"])
 TRAINED = {"training": {"steps": 3}, "data": "phantoms\nand more", "recipe": "by hand"}
-THIN, BEGUN = weights.load("lungs").spec.model, {"started_from": "lungs"}
+BEGUN = {"started_from": "lungs"}
 AWKWARD = SegmenterSpec(
     target="infection",
-    model=ModelSpec(options={"norm": "batch", "deep_supervision": True}, members=2),
+    model=ModelSpec(options={"norm": "batch", "deep_supervision": True}),
     preprocess=PreprocessSpec(size=(128, 64), denoise="median"),
     card={"training": {"loss": "tversky", "loss_options": {"beta": 0.8}, "weight_decay": 1e-5}},
+)
+SEVERAL = replace(
+    AWKWARD, model=replace(AWKWARD.model, members=2), card={"members": 2 * [AWKWARD.card]}
 )
 
 
@@ -633,6 +662,11 @@ def train_options(words, text, folder):
     path.write_text(text)
     words = ["train", "--data", "a.csv", "-o", "b.npz", *words, "--recipe", str(path)]
     return cli._parser().parse_args(_recipe.with_recipe(words, path))
+
+
+def shipped(name):
+    bundle = weights.load(name)
+    return bundle.params, bundle.state
 
 
 def of_shipped(name):
@@ -644,16 +678,30 @@ def of_shipped(name):
     [
         pytest.param(replace(PLAIN, card=TRAINED), id="plain"),
         pytest.param(AWKWARD, id="awkward"),
-        pytest.param(replace(PLAIN, model=THIN, card=TRAINED | BEGUN), id="started"),
+        pytest.param(SEVERAL, id="ensemble"),
+        pytest.param(replace(weights.load("lungs").spec, card=TRAINED | BEGUN), id="started"),
         *map(of_shipped, ("lungs", "infection")),
     ],
 )
-def test_the_recipe_of_a_bundle_trains_such_a_one_again(spec, tmp_path):
+def test_the_recipe_of_a_bundle_trains_such_a_one_again(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if spec.card.get("started_from", "").endswith(".npz"):  # made elsewhere, for the same network
+        weights.save(tmp_path / spec.card["started_from"], spec, *shipped(spec.target))
     segmenter, training = _settings.settings(train_options([], _recipe.recipe(spec), tmp_path))
     assert segmenter.target == spec.target
     assert replace(segmenter.model, members=spec.model.members) == spec.model
     assert segmenter.preprocess == spec.preprocess
-    assert training == from_json(json.dumps(spec.card["training"]), TrainSpec)
+    card = spec.card.get("members", [spec.card])[0]
+    assert training == from_json(json.dumps(card["training"]), TrainSpec)
+
+
+def test_a_recipe_tells_of_the_command_line_too(tmp_path):
+    more = {"window": [-1250, 250], "lungs": "scans/📁 of Zoë.npz", "validation": 0.1}
+    text = _recipe.recipe(replace(AWKWARD, card=AWKWARD.card | more))
+    options = train_options([], text, tmp_path)
+    assert options.window == [-1250, 250]
+    assert options.lungs == more["lungs"]
+    assert options.validation == 0.1
 
 
 def test_weights_prints_the_recipe_of_a_bundle_and_where_it_comes_from(capsys):
@@ -689,6 +737,9 @@ def test_a_typed_setting_leaves_the_others_of_the_recipe(tmp_path):
         ("--preprocess=sise=[64,64]", "did you mean 'size'"),
         ("--setting=cycles", "expected --setting NAME=VALUE"),
         ("--setting=cycles=0", "cycles of at least 1"),
+        ("--setting=seed=5", "expected --seed VALUE, found --setting seed=5"),
+        ("--setting=batch_size=5", "expected --batch-size VALUE"),
+        ("--option=channels=[8,16]", "expected --channels VALUE"),
     ],
 )
 def test_a_setting_that_is_none_is_refused(word, message, tmp_path, capsys):

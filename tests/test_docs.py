@@ -63,9 +63,10 @@ def test_commands_parse(page):
     text = "\n".join([fenced(page, "bash"), fenced(page, "{bash}")])
     lines = re.split(r"\n|&&|>", text.replace("\\\n", " "))
     words = [shlex.split(line, comments=True) for line in lines]
-    for program, *arguments in filter(None, words):
-        if program == "lungmask-jax":
-            cli._parser().parse_args(arguments)
+    for line in words:
+        if "lungmask-jax" in line:  # variables or a loop may stand before it, and & behind
+            arguments = line[line.index("lungmask-jax") + 1 :]
+            cli._parser().parse_args([word for word in arguments if word not in ("&", "done")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

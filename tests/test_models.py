@@ -23,8 +23,8 @@ def same(one, other):
 
 
 def initial(model, key):
-    """Parameters and state, from one program that is compiled quickly."""
-    return jax.jit(model.init, compiler_options={"xla_backend_optimization_level": 0})(key)
+    """Parameters and state, from one program."""
+    return jax.jit(model.init)(key)
 
 
 @pytest.fixture(scope="module")

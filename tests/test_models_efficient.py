@@ -14,11 +14,6 @@ from lungmask_jax.testing import check_model
 TINY = {"channels": [4, 4, 4, 4], "width": 0.1}
 
 
-def jitted(function):
-    """Compiled in half the time, to be run once."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def by_xla(features, kernel, stride):
     return jax.lax.conv_general_dilated(
         features,
@@ -43,7 +38,7 @@ def test_a_depthwise_convolution_and_its_gradients_are_those_of_xla(key, size, s
             found = convolve(features, kernel, stride)
             return (found * weight).sum(), found
 
-        run = jitted(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
+        run = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
         return run(features, kernel)
 
     jax.tree.map(
@@ -86,7 +81,7 @@ def test_gradients_reach_every_parameter_and_depthwise_kernels_are_none():
         logits, after = model.apply(params, state, images, train=True)
         return (logits**2).mean(), after
 
-    gradient, after = jitted(jax.grad(loss, has_aux=True))(params)
+    gradient, after = jax.jit(jax.grad(loss, has_aux=True))(params)
     for name, leaf in trees.leaves(gradient).items():
         assert np.isfinite(leaf).all(), name
         assert np.any(leaf), name
@@ -97,7 +92,7 @@ def test_fresh_weights_neither_fade_nor_explode():
     model = models.efficient_unet(**TINY)
     params, state = model.init(jax.random.key(0))
     images = jnp.asarray(np.random.default_rng(0).random((2, 64, 64, 1), np.float32))
-    logits, _ = jitted(model.apply)(params, state, images)
+    logits, _ = jax.jit(model.apply)(params, state, images)
     assert 0.05 < float(jnp.std(logits)) < 20
 
 

@@ -82,11 +82,6 @@ def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def jitted(function, **options):
-    """Compiled in half the time, to be run a few times on little."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **options)
-
-
 class Made(NamedTuple):
     """A network of neighboring slices, compiled once: what comes out, and the gradient."""
 
@@ -110,7 +105,7 @@ def made(name):
         logits, _ = model.apply(tree(flat), state, images, train=True)
         return optax.losses.sigmoid_binary_cross_entropy(logits, target).mean(), logits
 
-    run = jitted(jax.value_and_grad(loss, has_aux=True))
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
     return Made(params, flat, tree, run, shape_of(model, 16 // model.stride, 16 // model.stride))
 
 
@@ -191,8 +186,8 @@ def test_the_answer_in_use_is_the_first_of_training(name):
     model = tiny(name, **THREE)
     params, state = filled(model)
     images = noise(*shape_of(model, 2, 3))
-    answers, _ = jitted(functools.partial(model.apply, train=True))(params, state, images)
-    logits, _ = jitted(model.apply)(params, state, images)
+    answers, _ = jax.jit(functools.partial(model.apply, train=True))(params, state, images)
+    logits, _ = jax.jit(model.apply)(params, state, images)
     np.testing.assert_allclose(answers[0], logits, atol=1e-5)
     assert np.abs(answers[1] - answers[0]).max() > 0.01
 
@@ -202,7 +197,7 @@ def test_a_further_head_of_the_unet_looks_at_a_coarser_level():
     params, state = filled(model)
     params["further_heads"][0]["kernel"] = jnp.zeros((4, 1))
     params["further_heads"][0]["bias"] = jnp.array([0.3])
-    training = jitted(functools.partial(model.apply, train=True))
+    training = jax.jit(functools.partial(model.apply, train=True))
     answers, _ = training(params, state, noise(1, 8, 8, 1))
     np.testing.assert_allclose(answers[1], 0.3, rtol=1e-6)
     assert np.std(answers[0]) > 0.01
@@ -212,8 +207,8 @@ def test_batch_statistics_of_all_blocks_move_in_training_only():
     model = tiny("residual_unet", norm="batch")
     params, state = filled(model)
     images = noise(*shape_of(model, 1, 1))
-    _, after = jitted(model.apply)(params, state, images)
-    _, moved = jitted(functools.partial(model.apply, train=True))(params, state, images)
+    _, after = jax.jit(model.apply)(params, state, images)
+    _, moved = jax.jit(functools.partial(model.apply, train=True))(params, state, images)
     before, after, moved = (trees.leaves(each) for each in (state, after, moved))
     assert before.keys() == moved.keys()
     for leaf in before:
@@ -237,7 +232,7 @@ def test_bfloat16_is_close(name):
     net = made(name)
     images = noise(*net.shape)
     expected = net.logits(images)
-    found, _ = jitted(tiny(name, in_channels=3, dtype="bfloat16").apply)(net.params, {}, images)
+    found, _ = jax.jit(tiny(name, in_channels=3, dtype="bfloat16").apply)(net.params, {}, images)
     assert found.dtype == jnp.float32
     difference = np.abs(found - expected)
     assert 0 < difference.mean() < 0.05 * np.std(expected)
@@ -347,8 +342,8 @@ def test_two_levels_of_unet_plus_plus_are_a_unet():
     model = models.unet(**options)
     params, state = filled(model)
     images = noise(1, 8, 8, 1)
-    expected, _ = jitted(model.apply)(params, state, images)
-    found, _ = jitted(models.unet_plus_plus(**options).apply)(params, state, images)
+    expected, _ = jax.jit(model.apply)(params, state, images)
+    found, _ = jax.jit(models.unet_plus_plus(**options).apply)(params, state, images)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -358,9 +353,9 @@ def test_with_open_gates_the_attention_unet_is_a_unet():
     answer = params["skips"][0]["answer"]
     answer["kernel"], answer["bias"] = jnp.zeros_like(answer["kernel"]), jnp.full((1,), 30.0)
     images = noise(1, 8, 8, 1)
-    found, _ = jitted(models.attention_unet(**options).apply)(params, state, images)
+    found, _ = jax.jit(models.attention_unet(**options).apply)(params, state, images)
     rest = {part: values for part, values in params.items() if part != "skips"}
-    expected, _ = jitted(models.unet(**options).apply)(rest, state, images)
+    expected, _ = jax.jit(models.unet(**options).apply)(rest, state, images)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -404,9 +399,9 @@ def test_with_flat_levels_alone_a_volume_is_its_slices():
     assert (model.stride, model.depth_stride) == (4, 1)
     params, state = filled(model)
     volume = noise(1, 3, 8, 8, 1)
-    found, _ = jitted(model.apply)(params, state, volume)
+    found, _ = jax.jit(model.apply)(params, state, volume)
     flat = jax.tree.map(lambda leaf: leaf[0] if leaf.ndim == 5 else leaf, params)
-    expected, _ = jitted(models.unet(**options).apply)(flat, state, volume[0])
+    expected, _ = jax.jit(models.unet(**options).apply)(flat, state, volume[0])
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -416,7 +411,7 @@ def test_a_volume_is_more_than_its_slices():
     volume = noise(1, 6, 4, 4, 1)
     changed = volume.copy()
     changed[0, 0] += 1
-    apply = jitted(model.apply)
+    apply = jax.jit(model.apply)
     one, other = (np.asarray(apply(params, state, each)[0]) for each in (volume, changed))
     differs = np.abs(one - other).max(axis=(0, 2, 3, 4)) > 1e-6
     assert differs.tolist() == [True] * 3 + [False] * 3  # two convolutions of three slices

@@ -3,11 +3,12 @@
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest
-from lungmask_jax.spec import PRESETS, SegmenterSpec, TrainSpec, from_json, to_json
+from lungmask_jax.spec import SegmenterSpec, TrainSpec, from_json, to_json
 
 __all__ = ["KEYS", "recipe", "with_recipe"]
 
@@ -89,30 +90,34 @@ def recipe(spec: SegmenterSpec) -> str:
         spec: Of a bundle whose card has ``training``, a `TrainSpec`.
 
     Returns:
-        TOML that `with_recipe` reads, complete: no default of a later version changes it.
+        TOML that `with_recipe` reads, with all settings of preprocessing and training.
 
     Raises:
         SpecError: The card does not say how the bundle was trained.
 
     Example:
-        >>> card = {"training": {"steps": 9}}
-        >>> print(recipe(SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"], card=card)))
+        >>> print(recipe(SegmenterSpec(target="lungs", card={"training": {"steps": 9}})))
         target = "lungs"
         model = "unet"
-        preset = "lungs"
         steps = 9
         batch-size = 8
+        ...
+        [preprocess]
+        window = [-1100.0, 250.0]
         ...
         [setting]
         schedule = "cosine"
         ...
     """
+    if "members" in spec.card:  # an ensemble, whose networks were trained alike
+        spec = replace(spec, card=spec.card["members"][0])
     if "training" not in spec.card:
         raise SpecError(
             "expected a card that says how the weights were trained, found no 'training' in it: "
             "ask who made them"
         )
     top, tables = _network(spec)
+    top |= {key: spec.card[key] for key in ("window", "lungs", "validation") if key in spec.card}
     training = json.loads(to_json(from_json(json.dumps(spec.card["training"]), TrainSpec)))
     for name, value in training.items():
         key = name.replace("_", "-")
@@ -130,9 +135,6 @@ def _network(spec: SegmenterSpec) -> tuple[dict[str, Any], dict[str, dict[str, A
     options = {**spec.model.options}
     if "channels" in options:
         top["channels"] = options.pop("channels")
-    for name, preset in PRESETS.items():
-        if preset == spec.preprocess:
-            return top | {"preset": name}, {"option": options}
     return top, {"option": options, "preprocess": json.loads(to_json(spec.preprocess))}
 
 
@@ -142,7 +144,7 @@ def _origin(spec: SegmenterSpec) -> Iterator[str]:
         if key in spec.card:
             yield f"# {what}: {' '.join(str(spec.card[key]).split())}"
     if spec.model.members > 1:
-        yield f"# {spec.model.members} networks, trained alike, answer together"
+        yield f"# one of {spec.model.members} networks that answer together"
     yield ""
 
 
@@ -157,4 +159,4 @@ def _toml(key: str, value: Any) -> str:
         return f"{{{', '.join(f'{name} = {_toml(name, one)}' for name, one in value.items())}}}"
     if value is None:
         raise SpecError(f"expected a setting that TOML can hold, found {key} = None")
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -93,9 +93,13 @@ def _one(
     stages.begin("numbers")
     row = report.row(name, result)
     stages.begin("write")
+    numbers = (
+        options.out / f"{name}.json"
+    )  # where it is, the scan is done: first gone, last written
+    numbers.unlink(missing_ok=True)
     result.save(options.out, name=name)
     report.update_csv(options.out / "measures.csv", [row])
-    report.write_json(options.out / f"{name}.json", row)  # the last: where it is, the scan is done
+    report.write_json(numbers, row)
     return row, notes
 
 

@@ -63,8 +63,8 @@ def _preset(name: str) -> PreprocessSpec:
 
 
 def _model_spec(options: argparse.Namespace) -> ModelSpec:
-    values = {"channels": options.channels} if options.channels else {}
-    values |= _values("option", options.option)
+    values = _values("option", options.option, elsewhere=("channels",))
+    values |= {"channels": options.channels} if options.channels else {}
     return ModelSpec(name=options.model or "unet", options=values)
 
 
@@ -72,17 +72,22 @@ def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
     rate = 0.5 if options.target == "lungs" else 0.0
     loss = {"loss": "nested_bce_dice"} if model.num_classes > 1 else {}
     given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
-    values = loss | _values("setting", options.setting) | given
+    values = loss | _values("setting", options.setting, elsewhere=_GIVEN) | given
     return _changed(TrainSpec(opacities=rate, gas=rate), values)
 
 
-def _values(name: str, texts: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` as a mapping; values are JSON, or else words, as in norm=batch."""
+def _values(name: str, texts: Sequence[str], elsewhere: Sequence[str] = ()) -> dict[str, Any]:
+    """``NAME=VALUE`` as a mapping; values are JSON, or else words, as in norm=batch.
+
+    What has an option of its own, `elsewhere`, is refused: there is one way to say it.
+    """
     values = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise SpecError(f"expected --{name} NAME=VALUE, found {text!r}")
+        if key in elsewhere:
+            raise SpecError(f"expected --{key.replace('_', '-')} VALUE, found --{name} {text}")
         try:
             values[key] = json.loads(value)
         except json.JSONDecodeError:

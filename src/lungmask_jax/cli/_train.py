@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,8 +46,13 @@ def run(options: argparse.Namespace) -> int:
             f"{len(train)} scans with {len(samples.images)} slices to learn from, "
             f"{len(held_out)} scans of other patients with {count} slices held out"
         )
-        segmenter = replace(segmenter, card=_card(options, train, held_out, spec))
-        _learn(Run(options.out, segmenter, spec, samples, apart), options, progress)
+        start = weights.load(options.start) if options.start else None
+        card = _card(options, train, held_out, segmenter, spec, start)
+        _learn(
+            Run(options.out, replace(segmenter, card=card), spec, samples, apart, start),
+            options,
+            progress,
+        )
     return 0
 
 
@@ -91,6 +96,7 @@ class Run(NamedTuple):
     spec: TrainSpec
     samples: Samples
     held_out: list[Samples]
+    start: Bundle | None
 
     @property
     def checkpoint(self) -> Path:
@@ -106,15 +112,15 @@ class Run(NamedTuple):
 def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
     task = progress.add_task("training", total=run.spec.steps)
     model = weights.create_model(run.segmenter.model)
-    data_checksum = run.samples.checksum
+    identity = {"data": run.samples.checksum, "start": run.start.checksum if run.start else ""}
     start, log = None, []
     if options.resume:
-        start = training.load_checkpoint(run.checkpoint, model, run.spec, data=data_checksum)
+        start = training.load_checkpoint(run.checkpoint, model, run.spec, **identity)
         log = [line for line in _lines(run.log) if line["step"] <= int(start.step)]
         progress.console.print(f"going on after step {int(start.step)} of {run.spec.steps}")
-    elif options.start:
-        begun = weights.load(options.start)
-        start = training.create_state(model, run.spec, weights=(begun.params, begun.state))
+    elif run.start:
+        begun = run.start.params, run.start.state
+        start = training.create_state(model, run.spec, weights=begun)
     for epoch in training.train(
         model,
         run.samples,
@@ -126,7 +132,7 @@ def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:
         log.append(_line(epoch))
         progress.update(task, completed=epoch.step)
         progress.console.print(" ".join(f"{key} {value:.4g}" for key, value in log[-1].items()))
-        _keep(run, epoch, log, data_checksum)
+        _keep(run, epoch, log, identity)
     _calibrate(run, progress)
     progress.console.print(
         f"{run.out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {run.out}"
@@ -152,7 +158,7 @@ def _calibrate(run: Run, progress: Progress) -> None:
     )
 
 
-def _keep(run: Run, epoch: Epoch, log: list[dict[str, float]], data_checksum: str) -> None:
+def _keep(run: Run, epoch: Epoch, log: list[dict[str, float]], identity: Mapping[str, str]) -> None:
     """Bundle, log and curve, and the checkpoint last: after a crash, nothing is ahead of it."""
     state = jax.device_get(epoch.train_state)
     if log[-1].get("dice", 0.0) >= max(line.get("dice", 0.0) for line in log):
@@ -163,7 +169,7 @@ def _keep(run: Run, epoch: Epoch, log: list[dict[str, float]], data_checksum: st
     scores = ("dice",) if "dice" in log[-1] else ()
     picture = viz.learning_curve(log, series=("loss",), scores=scores)
     viz.save_png(picture, run.out.with_suffix(".png"))
-    training.save_checkpoint(run.checkpoint, state, run.spec, data=data_checksum)
+    training.save_checkpoint(run.checkpoint, state, run.spec, **identity)
 
 
 def _line(epoch: Epoch) -> dict[str, float]:
@@ -247,12 +253,24 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 
 def _card(
-    options: argparse.Namespace, train: Sequence[Case], held_out: Sequence[Case], spec: TrainSpec
+    options: argparse.Namespace,
+    train: Sequence[Case],
+    held_out: Sequence[Case],
+    segmenter: SegmenterSpec,
+    spec: TrainSpec,
+    start: Bundle | None,
 ) -> dict[str, Any]:
-    return {
+    card = {
         "data": str(options.data or options.images),
         "trained_on": [case.name for case in train],
         "held_out": [case.name for case in held_out],
         "training": json.loads(to_json(spec)),
-        **({"started_from": str(options.start)} if options.start else {}),
+        "validation": options.validation,
     }
+    if options.window:
+        card["window"] = list(options.window)
+    if segmenter.preprocess.region == "lungs":
+        card["lungs"] = str(options.lungs)
+    if start:
+        card |= {"started_from": str(options.start), "started_from_checksum": start.checksum}
+    return card

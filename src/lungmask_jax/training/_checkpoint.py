@@ -16,7 +16,12 @@ _WHAT = "a training checkpoint"
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], train_state: TrainState, spec: TrainSpec, *, data: str = ""
+    path: str | os.PathLike[str],
+    train_state: TrainState,
+    spec: TrainSpec,
+    *,
+    data: str = "",
+    start: str = "",
 ) -> None:
     """Writes all that a run needs to go on, under a temporary name first.
 
@@ -27,6 +32,7 @@ def save_checkpoint(
         train_state: Of an `Epoch`, on the device or the host.
         spec: How the run is trained.
         data: What it learns from, as `Samples.checksum`.
+        start: The weights it started from, if any, as their checksum.
 
     Raises:
         WeightsError: The path does not end in ``.npz``.
@@ -43,11 +49,16 @@ def save_checkpoint(
         0
     """
     arrays = trees.leaves(jax.device_get(train_state))
-    trees.write(Path(path), arrays, {"train": to_json(spec), "data": data})
+    trees.write(Path(path), arrays, {"train": to_json(spec), "data": data, "start": start})
 
 
 def load_checkpoint(
-    path: str | os.PathLike[str], model: Model, spec: TrainSpec, *, data: str = ""
+    path: str | os.PathLike[str],
+    model: Model,
+    spec: TrainSpec,
+    *,
+    data: str = "",
+    start: str = "",
 ) -> TrainState:
     """The state that `save_checkpoint` wrote, to start `train` from.
 
@@ -56,6 +67,7 @@ def load_checkpoint(
         model: The network of the run.
         spec: How the run was and is trained; with another spec it would not be the same run.
         data: What it learned from, as given to `save_checkpoint`.
+        start: What it started from, as given there.
 
     Returns:
         The state.
@@ -74,10 +86,11 @@ def load_checkpoint(
     stored = trees.read(Path(path), _WHAT)
     if "train" not in stored.texts:
         raise WeightsError(f"expected {_WHAT}, {path} is something else, a bundle for instance")
-    theirs = {**json.loads(stored.texts["train"]), "data": stored.texts["data"][:12]}
-    ours = {**json.loads(to_json(spec)), "data": data[:12]}
+    theirs = json.loads(stored.texts["train"])
+    theirs |= {name: stored.texts.get(name, "")[:12] for name in ("data", "start")}
+    ours = {**json.loads(to_json(spec)), "data": data[:12], "start": start[:12]}
     differences = [
-        f"{name} was {theirs.get(name)}, is {value}"
+        f"{name} was {theirs.get(name) or 'none'}, is {value or 'none'}"
         for name, value in ours.items()
         if theirs.get(name) != value
     ]
