@@ -207,7 +207,8 @@ def bone_window(key: jax.Array, images: jax.Array, *, rate: float = 0.15) -> jax
 def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
     """Synthetic gas outside the lungs: smooth blobs as dark and even as air in stomach and bowel.
 
-    Lung models learn from it that not all that is dark is lung. An image whose lungs are as dark
+    Lung models learn from it that not all that is dark is lung. As in patients, a wall lies between
+    gas and lung: nothing dark goes on from one to the other. An image whose lungs are as dark
     themselves, as in a bone window, stays as it is: there gas and lung cannot be told apart.
 
     Args:
@@ -229,7 +230,7 @@ def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.
     field = _field(keys[0], images.shape, 7)
     threshold = _uniform(keys[1], len(images), minval=0.8, maxval=2.0)
     level = _uniform(keys[2], len(images), minval=0.0, maxval=0.12)
-    amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - lungs)
+    amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - _grown(lungs))
     as_dark = jnp.where(images < level + 0.03, lungs, 0.0).sum((1, 2, 3), keepdims=True)
     all_lung = jnp.broadcast_to(lungs, images.shape).sum((1, 2, 3), keepdims=True)
     distinct = as_dark <= 0.5 * all_lung
@@ -267,6 +268,15 @@ def _blurred(images: jax.Array) -> jax.Array:
     for axis in (1, 2, 1, 2):
         images = 0.5 * images + 0.25 * (jnp.roll(images, 1, axis) + jnp.roll(images, -1, axis))
     return images
+
+
+def _grown(masks: jax.Array) -> jax.Array:
+    """Masks and what is within a 64th of their height, about the wall of a stomach."""
+    reach = 2 * (masks.shape[1] // 64) + 1
+    grown: jax.Array = jax.lax.reduce_window(
+        masks, 0.0, jax.lax.max, (1, reach, reach, 1), (1, 1, 1, 1), "SAME"
+    )
+    return grown
 
 
 def _field(key: jax.Array, shape: tuple[int, ...], cells: int) -> jax.Array:
