@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lungmask_jax import calibration, inference, io, metrics, models, weights
+from lungmask_jax import calibration, inference, io, metrics, models, preprocess, weights
 from lungmask_jax.errors import ScanError, SpecError, UnknownNameError
 from lungmask_jax.models import Model
 from lungmask_jax.phantoms import phantom
@@ -91,10 +91,63 @@ def test_batches_change_nothing():
 def test_scans_of_any_length_share_one_compilation():
     bundle = threshold_bundle()
     inference.segment(Volume(np.zeros((3, 32, 32), np.int16)), weights=[bundle])
-    before = inference._answers._cache_size()
+    before = compiled()
     for count in (1, 4, 9):
         inference.segment(Volume(np.zeros((count, 32, 32), np.int16)), weights=[bundle])
-    assert inference._answers._cache_size() == before
+    assert compiled() == before
+
+
+def compiled():
+    return inference._shares._cache_size(), inference._answers._cache_size()
+
+
+def thin(ct, mm=1.25, thickness_mm=2.5):
+    """The scan with thin slices, and a known model that sees thicker ones."""
+    bundle = threshold_bundle()
+    seen = replace(bundle.spec.preprocess, thickness_mm=thickness_mm)
+    volume = Volume(ct, np.array([[0, 0, -2, 0], [0, -2, 0, 0], [mm, 0, 0, 0], [0, 0, 0, 1.0]]))
+    return volume, replace(bundle, spec=replace(bundle.spec, preprocess=seen))
+
+
+def test_thin_slices_are_seen_together_and_answered_each(monkeypatch):
+    ct = np.zeros((401, 32, 32), np.int16)
+    ct[80:120, 4:20, 3:12] = -900
+    seen = []
+    run = inference._shares
+
+    def counted(params, state, batch, box, **options):
+        seen.append(len(batch))
+        return run(params, state, batch, box, **options)
+
+    monkeypatch.setattr(inference, "_shares", counted)
+    for mm, count, batches in (
+        (1.25, 2, 51),
+        (0.8, 3, 34),
+        (0.6, 4, 26),
+        (0.1, 4, 26),
+        (3, 1, 101),
+    ):
+        seen.clear()
+        volume, bundle = thin(ct, mm)
+        found = inference.labels(volume, bundle)
+        assert seen == [4] * batches
+        ends = np.flatnonzero(found.array.any(axis=(1, 2)))[[0, -1]]
+        assert abs(ends - [80, 119]).max() <= count // 2
+        np.testing.assert_array_equal(found.array[84:116], ct[84:116] < -500)
+
+
+def test_answers_for_thin_slices_lie_on_a_line_between_those_for_thick_ones():
+    ct = np.random.default_rng(0).integers(-503, -496, (200, 32, 32)).astype(np.int16)
+    volume, bundle = thin(ct)
+    found = inference.probabilities(volume, bundle)
+    thick = inference.probabilities(Volume(preprocess.averaged(ct, 2)), bundle)
+    middles, slices = np.arange(100) * 2 + 0.5, np.arange(200)
+    for row, column in ((0, 0), (7, 30)):
+        line = np.interp(slices, middles, thick[:, row, column])
+        np.testing.assert_allclose(found[:, row, column], line, atol=1e-6)
+    before = compiled()
+    inference.probabilities(*thin(np.zeros((400, 32, 32), np.int16), 0.8))
+    assert compiled() == before  # three slices at once need no other program than two
 
 
 class Neighborly:
@@ -122,6 +175,9 @@ class Neighborly:
         return Bundle(name, spec, {}, {}, "2" * 64)
 
 
+OUT_OF_MEMORY = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+
 class Small:
     """A device whose memory holds so many slices."""
 
@@ -131,7 +187,7 @@ class Small:
     def __call__(self, params, state, batch, box, **options):
         self.batches.append(len(batch))
         if len(batch) > self.slices:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+            raise OUT_OF_MEMORY
         return self.run(params, state, batch, box, **options)
 
 
@@ -139,24 +195,41 @@ class Small:
 def test_a_device_with_little_memory_gets_smaller_batches(monkeypatch, memory, tried):
     ct = Volume(np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16))
     expected = inference.labels(ct, threshold_bundle())
-    device = Small(memory, inference._answers)
-    monkeypatch.setattr(inference, "_answers", device)
+    device = Small(memory, inference._shares)
+    monkeypatch.setattr(inference, "_shares", device)
     found = inference.labels(ct, threshold_bundle())
     np.testing.assert_array_equal(found.array, expected.array)
     assert device.batches == tried
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2, 5])
+def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, failing):
+    noise = np.random.default_rng(0).integers(-600, -400, (200, 32, 32)).astype(np.int16)
+    volume, bundle = thin(noise)
+    expected = inference.probabilities(volume, bundle)
+    run, calls = inference._answers, []
+
+    def short(*arguments, **options):
+        calls.append(None)
+        if len(calls) == failing + 1:
+            raise OUT_OF_MEMORY
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(inference, "_answers", short)
+    np.testing.assert_array_equal(inference.probabilities(volume, bundle), expected)
+
+
 def test_neighbors_are_the_same_in_smaller_batches(monkeypatch):
     ct = Volume(np.random.default_rng(0).integers(-1000, 0, (5, 32, 32)).astype(np.int16))
     expected = inference.probabilities(ct, Neighborly.bundle(2, 3))
-    monkeypatch.setattr(inference, "_answers", Small(4, inference._answers))
+    monkeypatch.setattr(inference, "_shares", Small(4, inference._shares))
     found = inference.probabilities(ct, Neighborly.bundle(2, 3))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("bundle", [threshold_bundle(), Neighborly.bundle(3)], ids=str)
 def test_a_device_too_small_for_the_least_batch_says_so(monkeypatch, bundle):
-    monkeypatch.setattr(inference, "_answers", Small(0, inference._answers))
+    monkeypatch.setattr(inference, "_shares", Small(0, inference._shares))
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
         inference.labels(Volume(np.zeros((5, 32, 32), np.int16)), bundle)
 
@@ -348,13 +421,13 @@ def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
     ct[16:20, 4:20, 3:12] = -900
     lungs, infection = threshold_bundle(hu=-500.0), threshold_bundle("infection", hu=-500.0)
     looked = []
-    run = inference._answers
+    run = inference._shares
 
     def counted(params, state, batch, box, **options):
         looked.append(options["spec"].target)
         return run(params, state, batch, box, **options)
 
-    monkeypatch.setattr(inference, "_answers", counted)
+    monkeypatch.setattr(inference, "_shares", counted)
     result = inference.segment(Volume(ct), weights=[lungs, infection])
     assert (looked.count("lungs"), looked.count("infection")) == (10, 1)
     np.testing.assert_array_equal(result.infection.array > 0, ct == -900)

@@ -190,3 +190,54 @@ def test_preprocessing_is_differentiable_to_the_image():
 
     gradient = jax.grad(total)(jnp.ones((1, 8, 8)))
     np.testing.assert_allclose(gradient.sum(), 16, rtol=1e-5)
+
+
+@given(st.integers(1, 7), st.integers(1, 60), st.integers(1, 5))
+def test_answers_for_thick_slices_become_answers_for_each(count, total, size):
+    thick = np.random.default_rng(count * total).random(-(-total // count))
+    found, follows = np.full(total, np.nan), False
+    for start in range(0, len(thick), size):
+        where = slice(start, min(start + size, len(thick)))
+        batch = np.pad(thick[where], (0, size - (where.stop - where.start)), mode="edge")
+        before = np.append(thick[start - 1] if follows else batch[0], batch[:-1])
+        for share, answers, slices in preprocess.between(where, count, total, follows=follows):
+            found[slices] = (share * batch + (1 - share) * before)[answers]
+        follows = True
+    middles = np.arange(len(thick)) * count + (count - 1) / 2
+    np.testing.assert_allclose(found, np.interp(np.arange(total), middles, thick), atol=1e-12)
+
+
+def test_an_answer_that_follows_none_holds_up_to_its_middle():
+    parts = [*preprocess.between(slice(4, 8), 3, 100, follows=False)]
+    places = [np.arange(100)[slices] for *_, slices in parts]
+    assert np.sort(np.concatenate(places)).tolist() == [*range(12, 24)]
+    share, answers, slices = parts[0]
+    assert (share, answers.start, slices.start) == (pytest.approx(1 / 3), 1, 14)
+
+
+def test_as_many_slices_are_seen_together_as_are_thin_enough():
+    def count(slices, mm, thickness_mm=2.5):
+        volume = Volume(np.zeros((slices, 1, 1)), np.diag([mm, 0.7, 0.7, 1.0]))
+        return preprocess.together(volume, PreprocessSpec(thickness_mm=thickness_mm))
+
+    assert [count(400, mm) for mm in (0.1, 0.5, 0.625, 0.9, 1.25, 1.3, 5)] == [4, 4, 4, 2, 2, 1, 1]
+    assert [count(slices, 0.625) for slices in (1, 191, 192, 288, 2000)] == [1, 1, 2, 3, 4]
+    assert count(400, 0.625, 0.0) == 1
+    unknown = Volume(np.zeros((400, 1, 1)))
+    assert preprocess.together(unknown, PreprocessSpec(thickness_mm=5.0)) == 1
+
+
+def test_thin_slices_are_averaged_and_vote():
+    slices = np.random.default_rng(0).integers(-1000, 1000, (7, 4, 5)).astype(np.int16)
+    thick = preprocess.averaged(slices, 3)
+    np.testing.assert_array_equal(
+        thick[:2], np.rint(slices[:6].reshape(2, 3, 4, 5).mean(axis=1)).astype(np.int16)
+    )
+    np.testing.assert_array_equal(thick[2], slices[6])
+    exact = preprocess.averaged(slices.astype(np.float32), 2)
+    np.testing.assert_allclose(exact[0], slices[:2].mean(axis=0))
+    labels = np.array([0, 1, 2, 2, 1, 0, 0, 3], np.uint8)[:, None, None]
+    assert preprocess.majority(labels, 4).ravel().tolist() == [2, 1]
+    assert preprocess.majority(labels > 0, 4).dtype == bool
+    assert preprocess.averaged(slices, 1) is slices
+    assert preprocess.majority(labels, 1) is labels

@@ -320,6 +320,20 @@ def test_samples_of_a_scan_are_what_inference_would_see():
     assert samples.weights.tolist() == [2.0] * 5
 
 
+def test_thin_slices_are_learned_as_they_are_seen():
+    ct, mask = scan(slices=192)
+    affine = np.diag([1.0, 0.7, 0.7, 1.0])
+    ct, mask = Volume(ct.array, affine), Volume(mask.array, affine)
+    mask.array[100] = 0
+    spec = PreprocessSpec(region="full", size=(40, 36), thickness_mm=2.0)
+    samples = Samples.of_scan(ct, mask, spec)
+    thick = Volume(ct.array.reshape(96, 2, 40, 36).mean(axis=1))
+    half = thick.with_array(mask.array.reshape(96, 2, 40, 36).max(axis=1))  # a half suffices
+    plain = Samples.of_scan(thick, half, spec)
+    np.testing.assert_allclose(samples.images, plain.images, atol=1e-3)
+    np.testing.assert_array_equal(samples.masks, plain.masks)
+
+
 def test_masks_of_a_scan_keep_their_place():
     ct, mask = scan()
     samples = Samples.of_scan(ct, mask, PreprocessSpec(region="full", size=(40, 36)))

@@ -307,21 +307,30 @@ def _in_batches(
     """The answers for all slices, in batches of one shape; those without lung are passed over."""
     params, state = jax.device_put((bundle.params, bundle.state))
     corners = jnp.asarray(box, jnp.float32)
-    spec = replace(bundle.spec, card={})  # the rest is part of the compiled program
+    spec = replace(bundle.spec, card={})  # the rest is part of the compiled programs
     results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in _DTYPES[give])
     _, rows, columns = ct.shape
+    count = preprocess.together(ct, spec.preprocess)
+    before: jax.Array | None = None
 
     def fill(where: slice, batch: np.ndarray) -> None:
-        if lungs is None or lungs.array[where].any():
-            answers = _answers(
-                params, state, batch, corners, model=bundle.model, spec=spec, give=give
-            )
-            for result, answer in zip(results, answers, strict=True):
-                result[where] = np.asarray(answer)[: where.stop - where.start, :rows, :columns]
+        nonlocal before
+        inside = slice(where.start * count, min(where.stop * count, len(ct)))
+        if lungs is None or lungs.array[inside].any():
+            shares = _shares(params, state, batch, corners, model=bundle.model, spec=spec)
+            previous = shares[:, :1] if before is None else before
+            parts = preprocess.between(where, count, len(ct), follows=before is not None)
+            for share, answered, slices in parts:
+                answers = _answers(previous, shares, share, spec=spec.postprocess, give=give)
+                for result, answer in zip(results, answers, strict=True):
+                    result[slices] = np.asarray(answer)[answered, :rows, :columns]
+            before = shares[:, -1:]  # last: where memory was short, all this is done again
+        else:
+            before = None
         if progress is not None:
-            progress(bundle.spec.target, where.stop, len(ct))
+            progress(bundle.spec.target, inside.stop, len(ct))
 
-    _in_memory(fill, ct.array, bundle.model)
+    _in_memory(fill, preprocess.averaged(ct.array, count), bundle.model)
     return results
 
 
@@ -343,8 +352,8 @@ def _in_memory(fill: Callable[[slice, np.ndarray], None], slices: np.ndarray, mo
             count //= 2
 
 
-@functools.partial(jax.jit, static_argnames=("model", "spec", "give"))
-def _answers(
+@functools.partial(jax.jit, static_argnames=("model", "spec"))
+def _shares(
     params: Any,
     state: Any,
     slices: jax.Array,
@@ -352,9 +361,8 @@ def _answers(
     *,
     model: Model,
     spec: SegmenterSpec,
-    give: _Give,
-) -> tuple[jax.Array, ...]:
-    """What is asked for, on the grid of the inner slices."""
+) -> jax.Array:
+    """Of each label, ``(L, N, H, W)`` on the grid of the inner slices."""
     around = slab(model).around
     inner = slice(around, len(slices) - around)
     images = preprocess.network_images(slices, box, spec=spec.preprocess)
@@ -362,12 +370,26 @@ def _answers(
     found = predict(params, state, arranged(model, images))
     shares = jnp.moveaxis(found[0, inner] if model.ndim == 3 else found, -1, 0)
     size = slices.shape[1], slices.shape[2]
-    shares = jax.vmap(lambda one: preprocess.restore(one, box, size=size))(shares)
-    likely = _calibrated(jnp.minimum(shares.sum(axis=0), 1.0), spec.postprocess.calibration)
+    return jax.vmap(lambda one: preprocess.restore(one, box, size=size))(shares)
+
+
+@functools.partial(jax.jit, static_argnames=("spec", "give"))
+def _answers(
+    before: jax.Array,
+    shares: jax.Array,
+    share: jax.Array,
+    *,
+    spec: PostprocessSpec,
+    give: _Give,
+) -> tuple[jax.Array, ...]:
+    """What is asked for, between each slice and the one before it."""
+    previous = jnp.concatenate([before, shares[:, :-1]], axis=1)
+    shares = share * shares + (1 - share) * previous
+    likely = _calibrated(jnp.minimum(shares.sum(axis=0), 1.0), spec.calibration)
     if give == "probabilities":
         return (likely,)
     types = 1 + shares.argmax(axis=0).astype(jnp.uint8)
-    labels = jnp.where(likely > spec.postprocess.threshold, types, jnp.uint8(0))
+    labels = jnp.where(likely > spec.threshold, types, jnp.uint8(0))
     if give == "labels":
         return (labels,)
     bits = (entr(likely) + entr(1 - likely)) / jnp.log(2.0)

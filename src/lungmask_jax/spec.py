@@ -54,6 +54,8 @@ class PreprocessSpec(_Checked):
         region: What is cut out before resizing: the ``"full"`` slice, the ``"body"`` without the
             table, or the ``"lungs"`` as a lung model found them. One box a scan, never the truth.
         margin_mm: Added on all sides of the box.
+        thickness_mm: Thinner slices are averaged with their neighbors until they are as thick, at
+            most; 0 takes each as it is. See `lungmask_jax.preprocess.together`.
         size: ``(rows, columns)`` of the network's input.
         denoise: ``"none"``, a 3x3 ``"median"``, or a ``"bilateral"`` filter.
         clahe_clip_limit: Clip limit of CLAHE on 8-bit slices; 0 turns it off.
@@ -72,6 +74,7 @@ class PreprocessSpec(_Checked):
     normalize: Literal["window", "minmax"] = "window"
     region: Literal["full", "body", "lungs"] = "body"
     margin_mm: float = 0.0
+    thickness_mm: float = 0.0
     size: tuple[int, int] = (256, 256)
     denoise: Literal["none", "median", "bilateral"] = "none"
     clahe_clip_limit: float = 0.0
@@ -82,6 +85,7 @@ class PreprocessSpec(_Checked):
             raise SpecError(f"expected a window of low < high HU, found {self.window}")
         _at_least("size", min(self.size), 8)
         _at_least("margin_mm", self.margin_mm, 0)
+        _at_least("thickness_mm", self.thickness_mm, 0)
         _at_least("clahe_clip_limit", self.clahe_clip_limit, 0)
         _at_least("clahe_tiles", min(self.clahe_tiles), 1)
 
@@ -203,6 +207,8 @@ class TrainSpec(_Checked):
         loss: A name in `lungmask_jax.losses`.
         loss_options: Its keyword arguments, class weights for instance.
         augment: Strength of flips, warps and changes of intensity; 0 turns them off.
+        gas: Share of images that get synthetic gas outside the lungs, and half as many a bone
+            window; for lung models alone.
         opacities: Share of images that get synthetic dense disease inside the lungs; for lung
             models only, which must keep such lung inside their mask.
         steps_per_epoch: Steps between two records of the log, with a validation each.
@@ -350,8 +356,8 @@ def _at_least(name: str, value: float, smallest: float) -> None:
 
 PRESETS: Final[Mapping[str, PreprocessSpec]] = types.MappingProxyType(
     {
-        "lungs": PreprocessSpec(region="body", margin_mm=5.0),
-        "infection": PreprocessSpec(region="lungs", margin_mm=5.0),
+        "lungs": PreprocessSpec(region="body", margin_mm=5.0, thickness_mm=2.5),
+        "infection": PreprocessSpec(region="lungs", margin_mm=5.0, thickness_mm=2.5),
         "forerunner": PreprocessSpec(
             window=(-1024.0, 3071.0),
             normalize="minmax",

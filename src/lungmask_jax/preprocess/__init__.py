@@ -1,6 +1,7 @@
 """From a CT in HU to the images a network sees, driven by one `PreprocessSpec`.
 
-Boxes are found on the host; everything per slice is batched, jit-able JAX on ``(N, H, W)``.
+Boxes are found on the host, where thin slices are averaged; everything per slice is batched,
+jit-able JAX on ``(N, H, W)``.
 """
 
 from lungmask_jax.preprocess._batches import batches
@@ -8,19 +9,25 @@ from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.preprocess._geometry import Box, body_box, full_box, mask_box, region
 from lungmask_jax.preprocess._images import network_images, resample, restore, windowed
+from lungmask_jax.preprocess._thickness import Between, averaged, between, majority, together
 
 __all__ = [
+    "Between",
     "Box",
+    "averaged",
     "batches",
+    "between",
     "bilateral",
     "body_box",
     "clahe",
     "full_box",
+    "majority",
     "mask_box",
     "median3",
     "network_images",
     "region",
     "resample",
     "restore",
+    "together",
     "windowed",
 ]

@@ -105,12 +105,14 @@ class Samples(NamedTuple):
         if truth.max(initial=0) > labels:
             raise ShapeError(f"expected labels 0 to {labels}, found {truth.max()} in a mask")
         box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
-        inside = np.ones(len(ct), bool)
+        count = preprocess.together(ct, spec)
+        slices, truth = preprocess.averaged(ct.array, count), preprocess.majority(truth, count)
+        inside = np.ones(len(slices), bool)
         if lungs is not None:
-            inside = np.any(lungs.array, axis=(1, 2))
+            inside = np.any(preprocess.majority(lungs.array != 0, count), axis=(1, 2))
         places = _places(inside, model)
         needed, where = np.unique(places, return_inverse=True)
-        images = _images(ct.array[needed], box, spec)[where.reshape(places.shape)]
+        images = _images(slices[needed], box, spec)[where.reshape(places.shape)]
         masks = _labels(truth[needed], box, spec, labels)[where.reshape(places.shape)]
         if model is None or model.ndim == 2:  # neighbors become channels
             images = np.moveaxis(images[..., 0], 1, -1)

@@ -1,0 +1,139 @@
+"""Thin slices seen together, and what is found in them brought back to each."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from lungmask_jax.spec import PreprocessSpec
+from lungmask_jax.volume import Volume
+
+__all__ = ["Between", "averaged", "between", "majority", "together"]
+
+_FEWEST = 96
+
+
+def together(volume: Volume, spec: PreprocessSpec) -> int:
+    """How many neighboring slices a network sees as one.
+
+    As many as are ``spec.thickness_mm`` thick, at most. No scan is left with less than 96: where
+    there are so few, little time is to be gained, and a spacing may be wrong. A spacing of 1 mm in
+    all directions is what images and files have that do not know theirs; it counts for nothing.
+
+    Args:
+        volume: The scan.
+        spec: With the thickness.
+
+    Returns:
+        At least 1.
+
+    Example:
+        >>> scan = Volume(np.zeros((300, 1, 1)), np.diag([1.2, 0.8, 0.8, 1.0]))
+        >>> together(scan, PreprocessSpec(thickness_mm=2.5)), together(scan, PreprocessSpec())
+        (2, 1)
+    """
+    if volume.spacing == (1.0, 1.0, 1.0):
+        return 1
+    thick = int(spec.thickness_mm / volume.spacing[0] + 1e-6)
+    return max(1, min(thick, len(volume) // _FEWEST))
+
+
+def averaged(slices: np.ndarray, count: int) -> np.ndarray:
+    """The mean of each so many slices; the last one of those that are left.
+
+    Args:
+        slices: ``(N, H, W)``, any real dtype.
+        count: How many become one.
+
+    Returns:
+        ``(ceil(N / count), H, W)`` of the same dtype; whole numbers are rounded.
+
+    Example:
+        >>> averaged(np.array([1, 4, 7], np.int16).reshape(3, 1, 1), 2).ravel()
+        array([2, 7], dtype=int16)
+    """
+    if count == 1:
+        return slices
+    found = np.empty((-(-len(slices) // count), *slices.shape[1:]), slices.dtype)
+    for number, thick in enumerate(found):
+        mean = slices[number * count : (number + 1) * count].mean(axis=0, dtype=np.float32)
+        thick[...] = mean if slices.dtype.kind == "f" else np.rint(mean)
+    return found
+
+
+def majority(labels: np.ndarray, count: int) -> np.ndarray:
+    """The label of so many slices seen as one: the most frequent, where half of them have any.
+
+    Args:
+        labels: ``(N, H, W)`` whole numbers from 0, or booleans.
+        count: How many slices become one.
+
+    Returns:
+        ``(ceil(N / count), H, W)`` of the same dtype.
+
+    Example:
+        >>> majority(np.array([0, 2, 2, 0, 0, 1], np.uint8).reshape(6, 1, 1), 3).ravel()
+        array([2, 0], dtype=uint8)
+    """
+    if count == 1:
+        return labels
+    found = np.empty((-(-len(labels) // count), *labels.shape[1:]), labels.dtype)
+    above = range(1, int(labels.max(initial=0)) + 1)
+    for number, thick in enumerate(found):
+        some = labels[number * count : (number + 1) * count]
+        votes = np.stack([np.zeros(thick.shape, int), *((some == one).sum(0) for one in above)])
+        thick[...] = np.where(2 * votes.sum(axis=0) >= len(some), votes.argmax(axis=0), 0)
+    return found
+
+
+class Between(NamedTuple):
+    """Slices of a scan that lie at one place between thick ones.
+
+    Attributes:
+        share: Of the thick slice; the rest is that of the one before.
+        answers: Which of a batch of thick slices.
+        slices: Which slices of the scan they are for, or for which the only one is.
+
+    Example:
+        >>> Between(0.25, slice(0, 4), slice(7, 15, 2)).share
+        0.25
+    """
+
+    share: float
+    answers: slice
+    slices: slice
+
+
+def between(where: slice, count: int, total: int, *, follows: bool) -> Iterator[Between]:
+    """How answers for thick slices become answers for each, by linear interpolation.
+
+    Past the middle of the last thick slice its answer holds, until the next batch says better.
+
+    Args:
+        where: The thick slices of a batch.
+        count: Slices that each was made of.
+        total: Slices of the scan.
+        follows: Whether the thick slice before is known; if not, the first answer holds up to its
+            middle.
+
+    Yields:
+        Parts which together are for every slice of the batch.
+
+    Example:
+        >>> for part in between(slice(0, 4), 2, 8, follows=False):
+        ...     print(part.share, part.answers, part.slices)
+        0.25 slice(1, 4, None) slice(1, 7, 2)
+        0.75 slice(0, 4, None) slice(0, 8, 2)
+        1.0 slice(3, 4, None) slice(7, 8, None)
+    """
+    first, number = where.start * count, where.stop - where.start
+    for place in range(count):
+        start = first - count // 2 + place
+        missing = 0 if follows or start >= first else 1
+        start += missing * count
+        stop = min(number, missing + max(0, -(-(total - start) // count)))
+        slices = slice(start, start + (stop - missing) * count, count)
+        yield Between((place + 1 - (count % 2 == 0) / 2) / count, slice(missing, stop), slices)
+    rest = slice(min(where.stop * count - count // 2, total), min(where.stop * count, total))
+    if rest.start < rest.stop:
+        yield Between(1.0, slice(number - 1, number), rest)
