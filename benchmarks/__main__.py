@@ -44,12 +44,14 @@ def comparisons(options: argparse.Namespace) -> Mapping[str, list[str]]:
     """Names of the scripts, and their words."""
     scan = ["--scan", options.scan] if options.scan else []
     peer = ["--peer-python", options.peer_python]
+    out = options.out.parent
     return {
         "end_to_end": [*scan, *peer],
         "training": peer,
         "architectures": [],
-        "growth": scan,
-        "metrics": [],
+        "growth": [*scan, "--out", str(out / "growth.png")],
+        "roofline": ["--out", str(out / "roofline.png")],
+        "metrics": peer,
         "parity": [],
     }
 

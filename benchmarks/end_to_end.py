@@ -55,18 +55,19 @@ def main() -> None:
         print(table(rows(scan, options), tuple(options.shape)))
 
 
-def write_scan(path: Path, source: Path | None, shape: tuple[int, int, int]) -> None:
-    """The scan, or a phantom, on a grid of this shape."""
+def write_scan(
+    path: Path, source: Path | None, shape: tuple[int, int, int], slice_mm: float | None = None
+) -> None:
+    """The scan, or a phantom, on a grid of this shape; stretched until slices are so far apart."""
     import lungmask_jax as lj
 
-    if source is None:
-        lj.save(lj.phantom(shape).ct, path)
-        return
-    ct = lj.load(source)
+    ct = lj.load(source) if source else lj.phantom(shape).ct
     factors = [size / have for size, have in zip(shape, ct.shape, strict=True)]
     array = ndimage.zoom(ct.array.astype(np.float32), factors, order=1).round().astype(np.int16)
     affine = ct.affine.copy()
     affine[:3, :3] /= factors
+    if slice_mm:
+        affine[:3, 0] *= slice_mm / np.linalg.norm(affine[:3, 0])
     lj.save(lj.Volume(array, affine, ct.axcodes), path)
 
 
@@ -104,7 +105,7 @@ def measured(command: Sequence[str]) -> Run:
     if status:
         raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
     clock = time.perf_counter() - began
-    return Run(clock, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
+    return Run(clock, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9)
 
 
 def table(found: Iterator[tuple[str, Run]], shape: tuple[int, int, int]) -> str:
