@@ -426,3 +426,12 @@ def test_touching_lungs_with_gas_beside_them_do_not_become_one_side(mirrored):
     found = postprocess.sides(at(mask, (5.0, 2.5, 2.5))).array
     assert (found[:, 10:50, columns[0]] == low).all()
     assert (found[:, 10:50, columns[1]] == high).all()
+
+
+def test_more_components_than_two_bytes_can_number():
+    mask = np.zeros((1, 600, 600), bool)
+    mask[0, ::2, ::2] = True
+    mask[0, 500:, 500:] = True
+    kept = postprocess.without_small(at(mask), min_share=0.5).array
+    assert kept.sum() == mask[0, 500:, 500:].size
+    assert kept[0, 500:, 500:].all()

@@ -315,9 +315,9 @@ def _in_batches(
 
     def fill(where: slice, batch: np.ndarray) -> None:
         nonlocal before
-        inside = slice(where.start * count, min(where.stop * count, len(ct)))
-        if lungs is None or lungs.array[inside].any():
-            shares = _shares(params, state, batch, corners, model=bundle.model, spec=spec)
+        if lungs is None or lungs.array[where].any():
+            thick = preprocess.averaged(batch, count)
+            shares = _shares(params, state, thick, corners, model=bundle.model, spec=spec)
             previous = shares[:, :1] if before is None else before
             parts = preprocess.between(where, count, len(ct), follows=before is not None)
             for share, answered, slices in parts:
@@ -328,22 +328,25 @@ def _in_batches(
         else:
             before = None
         if progress is not None:
-            progress(bundle.spec.target, inside.stop, len(ct))
+            progress(bundle.spec.target, where.stop, len(ct))
 
-    _in_memory(fill, preprocess.averaged(ct.array, count), bundle.model)
+    _in_memory(fill, ct.array, bundle.model, count)
     return results
 
 
-def _in_memory(fill: Callable[[slice, np.ndarray], None], slices: np.ndarray, model: Model) -> None:
+def _in_memory(
+    fill: Callable[[slice, np.ndarray], None], slices: np.ndarray, model: Model, together: int
+) -> None:
     """Calls `fill` with batch after batch; where the device's memory is too small, with halves.
 
-    A network of volumes has no smaller batch than one.
+    A network of volumes has no smaller batch than one. So many slices are seen as one.
     """
     count, around = slab(model)
     least, done = count if model.ndim == 3 else 1, 0
     while done < len(slices):
         try:
-            for where, batch in preprocess.batches(slices, count, around=around, start=done):
+            size, beside = count * together, around * together
+            for where, batch in preprocess.batches(slices, size, around=beside, start=done):
                 fill(where, batch)
                 done = where.stop
         except jax.errors.JaxRuntimeError as error:

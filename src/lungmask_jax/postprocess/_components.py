@@ -32,7 +32,7 @@ def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) 
         >>> without_small(Volume(mask), min_share=0.5).array[0, 0].astype(int).tolist()
         [1, 1, 1, 0, 0, 0, 0, 0]
     """
-    found = mask.array != 0
+    found = mask.array.astype(bool, copy=False)
     smallest = min_ml / mask.voxel_ml if len(mask) > 1 else 0.0
     if smallest <= 1 and min_share <= 0:
         return mask.with_array(found)
@@ -75,15 +75,24 @@ def large(mask: np.ndarray, smallest: float, min_share: float = 0.0) -> np.ndarr
     if not mask.any():
         return kept
     box = bounds(mask)
-    components, count = ndimage.label(mask[box], structure=FULL)
+    components, count = labelled(mask[box], FULL)
     voxels = sizes(components, count)
     voxels[0] = 0
-    kept[box] = looked_up(voxels >= max(smallest, min_share * voxels.max(), 1), components)
+    look_up(voxels >= max(smallest, min_share * voxels.max(), 1), components, kept[box])
     return kept
 
 
+def labelled(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    """Components numbered from 1, in two bytes a voxel where that suffices; and how many."""
+    try:
+        components, count = ndimage.label(mask, structure, np.uint16)
+    except RuntimeError:  # more than two bytes can number
+        components, count = ndimage.label(mask, structure)
+    return components, count
+
+
 def bounds(mask: np.ndarray) -> Bounds:
-    """The smallest box around a boolean mask; everything if it is empty."""
+    """The smallest box around what is not 0; everything if nothing is."""
     flat = np.any(mask, axis=0)
     lines = (np.any(mask, axis=(1, 2)), np.any(flat, axis=1), np.any(flat, axis=0))
     places = [np.flatnonzero(line) for line in lines]
@@ -106,9 +115,14 @@ def sizes(components: np.ndarray, count: int, *, where: np.ndarray | None = None
 def looked_up(table: np.ndarray, components: np.ndarray) -> np.ndarray:
     """For each voxel what the table says of its component."""
     found = np.empty(components.shape, table.dtype)
-    for plane, numbers in zip(_planes(found), _planes(components), strict=True):
-        np.take(table, numbers, out=plane, mode="clip")
+    look_up(table, components, found)
     return found
+
+
+def look_up(table: np.ndarray, components: np.ndarray, out: np.ndarray) -> None:
+    """The same, into an array."""
+    for plane, numbers in zip(_planes(out), _planes(components), strict=True):
+        np.take(table, numbers, out=plane, mode="clip")
 
 
 def _planes(array: np.ndarray) -> np.ndarray:
@@ -122,7 +136,7 @@ def _enclosed(
     """Background that the outside does not reach through faces."""
     width = [(0 if open_ends and axis == 0 else 1,) * 2 for axis in range(mask.ndim)]
     outside = np.pad(~mask, width, constant_values=True)
-    components, count = ndimage.label(outside)
+    components, count = labelled(outside)
     hole = np.ones(count + 1, bool)
     hole[0] = False
     for axis in range(mask.ndim):

@@ -32,10 +32,10 @@ def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volum
         np.uint64(4)
     """
     result = np.zeros(mask.shape, np.uint8)
-    box = (slice(None), *bounds(lungs.array != 0)[1:])  # all slices: the ends of the scan matter
+    box = (slice(None), *bounds(lungs.array)[1:])  # all slices: the ends of the scan matter
     inner = _without_ends(Volume(lungs.array[box], lungs.affine), spec.rim_mm)
-    inside = Volume((mask.array[box] != 0) & inner, mask.affine)
-    kept = without_small(inside, min_ml=spec.min_component_ml)
+    inside = np.logical_and(mask.array[box], inner)
+    kept = without_small(Volume(inside, mask.affine), min_ml=spec.min_component_ml)
     result[box] = filled(kept).array & inner if spec.fill_holes else kept.array
     return mask.with_array(result)
 
@@ -51,10 +51,10 @@ def _without_ends(lungs: Volume, rim_mm: float) -> np.ndarray:
     reach = min(math.ceil(rim_mm / lungs.spacing[0] - 1e-6), max(slices // 10, 1))
     if reach == 0 or not slices:
         return inside
-    beyond = np.pad(inside, [(reach, reach), (0, 0), (0, 0)], mode="edge")
     inner = inside.copy()
-    for first in range(2 * reach + 1):
-        inner &= beyond[first : first + len(inside)]
+    for apart in range(1, reach + 1):
+        inner[apart:] &= inside[:-apart]
+        inner[:-apart] &= inside[apart:]
     return inner if inner.any() else inside
 
 

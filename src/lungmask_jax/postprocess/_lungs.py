@@ -11,6 +11,7 @@ from lungmask_jax.postprocess._components import (
     FACES,
     bounds,
     filled,
+    labelled,
     looked_up,
     sizes,
     without_small,
@@ -44,14 +45,15 @@ def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = 
         [0, 1, 0, 2]
     """
     result = np.zeros(mask.shape, np.uint8)
-    box = (slice(None), *bounds(mask.array != 0)[1:])  # all slices: one alone has no volume
+    box = (slice(None), *bounds(mask.array)[1:])  # all slices: one alone has no volume
     part = Volume(mask.array[box], mask.affine)
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
     kept = without_small(part, min_ml=spec.min_component_ml, min_share=_SMALL_SHARE)
     labels = sides(kept, midline=middle - box[2].start)
+    del kept, part  # each is as large as the lungs
     inside = result[box]
     for side in (RIGHT, LEFT):
-        lung = without_small(part.with_array(labels.array == side), min_share=_SMALL_SHARE)
+        lung = without_small(labels.with_array(labels.array == side), min_share=_SMALL_SHARE)
         lung = filled(lung) if spec.fill_holes else lung
         inside[lung.array & (inside == 0)] = side
     return mask.with_array(result)
@@ -83,7 +85,7 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
         return mask.with_array(np.zeros(mask.shape, np.uint8))
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
     side = _nearest_sides(found, mask.spacing, middle)
-    components, count = ndimage.label(found, structure=FACES)
+    components, count = labelled(found, FACES)
     right = sizes(components, count, where=side == RIGHT)
     share = right / np.maximum(sizes(components, count), 1)
     whole = np.select([share > 0.97, share < 0.03], [RIGHT, LEFT], 0).astype(np.uint8)

@@ -39,7 +39,7 @@ def together(volume: Volume, spec: PreprocessSpec) -> int:
 
 
 def averaged(slices: np.ndarray, count: int) -> np.ndarray:
-    """The mean of each so many slices; the last one of those that are left.
+    """The mean of each so many slices; where some are missing, the last one is repeated.
 
     Args:
         slices: ``(N, H, W)``, any real dtype.
@@ -49,14 +49,14 @@ def averaged(slices: np.ndarray, count: int) -> np.ndarray:
         ``(ceil(N / count), H, W)`` of the same dtype; whole numbers are rounded.
 
     Example:
-        >>> averaged(np.array([1, 4, 7], np.int16).reshape(3, 1, 1), 2).ravel()
+        >>> averaged(np.array([1, 3, 7], np.int16).reshape(3, 1, 1), 2).ravel()
         array([2, 7], dtype=int16)
     """
     if count == 1:
         return slices
     found = np.empty((-(-len(slices) // count), *slices.shape[1:]), slices.dtype)
-    for number, thick in enumerate(found):
-        mean = slices[number * count : (number + 1) * count].mean(axis=0, dtype=np.float32)
+    for thick, some in zip(found, _groups(slices, count), strict=True):
+        mean = some.mean(axis=0, dtype=np.float32)
         thick[...] = mean if slices.dtype.kind == "f" else np.rint(mean)
     return found
 
@@ -79,11 +79,16 @@ def majority(labels: np.ndarray, count: int) -> np.ndarray:
         return labels
     found = np.empty((-(-len(labels) // count), *labels.shape[1:]), labels.dtype)
     above = range(1, int(labels.max(initial=0)) + 1)
-    for number, thick in enumerate(found):
-        some = labels[number * count : (number + 1) * count]
+    for thick, some in zip(found, _groups(labels, count), strict=True):
         votes = np.stack([np.zeros(thick.shape, int), *((some == one).sum(0) for one in above)])
         thick[...] = np.where(2 * votes.sum(axis=0) >= len(some), votes.argmax(axis=0), 0)
     return found
+
+
+def _groups(slices: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    for first in range(0, len(slices), count):
+        places = np.arange(first, first + count).clip(max=len(slices) - 1)
+        yield slices[places]
 
 
 class Between(NamedTuple):
@@ -110,8 +115,8 @@ def between(where: slice, count: int, total: int, *, follows: bool) -> Iterator[
     Past the middle of the last thick slice its answer holds, until the next batch says better.
 
     Args:
-        where: The thick slices of a batch.
-        count: Slices that each was made of.
+        where: Slices of the scan that are in a batch; whole thick ones, but at the end of the scan.
+        count: Slices that each thick one was made of.
         total: Slices of the scan.
         follows: Whether the thick slice before is known; if not, the first answer holds up to its
             middle.
@@ -120,20 +125,20 @@ def between(where: slice, count: int, total: int, *, follows: bool) -> Iterator[
         Parts which together are for every slice of the batch.
 
     Example:
-        >>> for part in between(slice(0, 4), 2, 8, follows=False):
+        >>> for part in between(slice(0, 8), 2, 8, follows=False):
         ...     print(part.share, part.answers, part.slices)
         0.25 slice(1, 4, None) slice(1, 7, 2)
         0.75 slice(0, 4, None) slice(0, 8, 2)
         1.0 slice(3, 4, None) slice(7, 8, None)
     """
-    first, number = where.start * count, where.stop - where.start
+    number = -(-(where.stop - where.start) // count)
     for place in range(count):
-        start = first - count // 2 + place
-        missing = 0 if follows or start >= first else 1
+        start = where.start - count // 2 + place
+        missing = 0 if follows or start >= where.start else 1
         start += missing * count
         stop = min(number, missing + max(0, -(-(total - start) // count)))
         slices = slice(start, start + (stop - missing) * count, count)
         yield Between((place + 1 - (count % 2 == 0) / 2) / count, slice(missing, stop), slices)
-    rest = slice(min(where.stop * count - count // 2, total), min(where.stop * count, total))
+    rest = slice(where.start + number * count - count // 2, where.stop)
     if rest.start < rest.stop:
         yield Between(1.0, slice(number - 1, number), rest)
