@@ -9,7 +9,8 @@ bundle that ``benchmarks/pretrained.py`` makes. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
 each fold, where the name says so, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled``
-that bundle also labels slices without labels, and they are learned from too. ``calibrate`` tells
+that bundle also labels slices without labels, and they are learned from too. ``judge`` scores the
+bundles of a cross-validation again, after a change of post-processing; ``calibrate`` tells
 what calibration and a threshold would do to each fold of a cross-validation that were chosen on
 the others; ``--start`` names the bundles. ``card`` puts the scores of a cross-validation, and
 preprocessing and post-processing as they are here, into a bundle.
@@ -118,7 +119,7 @@ FRESH = Start()
 def main() -> None:
     """Trains or cross-validates, as told on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["train", "cross-validate", "calibrate", "card"])
+    parser.add_argument("action", choices=["train", "cross-validate", "judge", "calibrate", "card"])
     parser.add_argument("target", choices=["lungs", "infection"])
     parser.add_argument("--data", type=Path, help="folder with the data sets")
     parser.add_argument("--out", type=Path, required=True, help="bundle, or JSON file of scores")
@@ -170,7 +171,11 @@ def main() -> None:
         saved(options.out, bundle, spec, options.start)
     else:
         folds = options.folds or range(FOLDS[options.target])
-        scores = dict(cross_validated(options.target, items, spec, folds, options.out, start))
+        if options.action == "judge":
+            found = judged_again(options.target, items, folds, options.start)
+        else:
+            found = cross_validated(options.target, items, spec, folds, options.out, start)
+        scores = dict(found)
         options.out.write_text(json.dumps(scores, indent=1) + "\n")
         print(json.dumps(summary(scores), indent=1))
 
@@ -313,14 +318,34 @@ def cross_validated(
         bundle = trained(target, rest, spec, start._replace(bundle=own))
         path = out.with_name(f"{out.stem}_fold{number}.npz")
         saved(path, bundle, spec, own, {"held_out": sorted(fold)})
-        for item in items:
-            if item.group in fold:
-                found = predicted(bundle, item)
-                scores = metrics.overlap(found.array > 0, item.mask.array > 0)
-                if target == "infection":
-                    scores |= by_type(postprocess.lesions(found, item.ct).array, item.mask.array)
-                print(number, item.name, {k: round(v, 3) for k, v in scores.items()}, flush=True)
-                yield item.name, {"fold": number, **scores}
+        yield from scored(bundle, number, [item for item in items if item.group in fold])
+
+
+def scored(
+    bundle: Bundle, number: int, items: Sequence[Item]
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Scores of items that the bundle has not seen."""
+    for item in items:
+        found = predicted(bundle, item)
+        scores = metrics.overlap(found.array > 0, item.mask.array > 0)
+        if bundle.spec.target == "infection":
+            scores |= by_type(postprocess.lesions(found, item.ct).array, item.mask.array)
+        print(number, item.name, {k: round(v, 3) for k, v in scores.items()}, flush=True)
+        yield item.name, {"fold": number, **scores}
+
+
+def judged_again(
+    target: str, items: Sequence[Item], numbers: Iterable[int], bundles: str
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Scores of a cross-validation's bundles, with pre- and post-processing as they are here."""
+    folds = grouped(items, FOLDS[target])
+    for number in numbers:
+        bundle = weights.load(Path(bundles.format(fold=number)))
+        if set(bundle.spec.card["held_out"]) != folds[number]:
+            raise SystemExit(f"{bundle.name} held out other cases than fold {number} has")
+        around = {"preprocess": PREPROCESS[target], "postprocess": POSTPROCESS[target]}
+        bundle = replace(bundle, spec=replace(bundle.spec, **around))
+        yield from scored(bundle, number, [item for item in items if item.group in folds[number]])
 
 
 def by_type(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -385,6 +385,56 @@ def test_without_gas_only_removes(mask):
     assert not postprocess.without_gas(at(mask), at(hu.astype(np.int16))).array[~mask].any()
 
 
+def chest(lung=-850, bone=700):
+    """A round lung in soft tissue, 10 slices of 80 x 80, and a mask of it without an apex."""
+    hu = np.full((10, 80, 80), 40, np.int16)
+    round_lung = np.hypot(*np.indices((80, 80)) - np.reshape([25, 25], (2, 1, 1))) < 16
+    hu[:, round_lung] = lung
+    hu[:, 0, 0] = bone
+    mask = np.zeros(hu.shape, bool)
+    mask[:7, round_lung] = True
+    return hu, mask
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (2.5, 0.7, 0.7), (5, 3, 3)])
+def test_aerated_lung_beside_the_mask_joins_it(spacing):
+    hu, mask = chest()
+    mask[6, :, 25:] = False  # half of the last slice
+    joined = postprocess.with_aerated(at(mask, spacing), at(hu, spacing)).array
+    assert not joined[hu > -500].any()
+    assert joined[hu < -500].mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("lung", "bone", "why"),
+    [(-850, 250, "a window"), (-1000, 700, "gas alone"), (-450, 700, "ground glass")],
+)
+def test_what_hu_do_not_tell_to_be_aerated_stays_out(lung, bone, why):
+    hu, mask = chest(bone=bone)
+    hu[7:, 10:40, 10:40] = lung
+    np.testing.assert_array_equal(postprocess.with_aerated(at(mask), at(hu)).array, mask)
+
+
+def test_aerated_tissue_that_is_thin_or_apart_stays_out():
+    hu, mask = chest()
+    hu[7:] = 40
+    hu[:, 50:75, 50:75] = -850  # another organ
+    hu[:, 25, 40:60] = hu[:, 25:50, 60] = -850  # even with a thin bridge
+    np.testing.assert_array_equal(postprocess.with_aerated(at(mask), at(hu)).array, mask)
+    hu[:, 53:72, 53:72] = -1000  # gas, with a rim of 3 mm
+    mask[:, 44:50, 50:75] = True  # and the mask beside it
+    np.testing.assert_array_equal(postprocess.with_aerated(at(mask), at(hu)).array, mask)
+
+
+@given(masks, spacings)
+def test_with_aerated_only_adds(mask, spacing):
+    hu = np.where(np.arange(mask.shape[2]) % 5, -850, 40) + np.zeros(mask.shape)
+    hu[0, 0, 0] = 700
+    more = postprocess.with_aerated(at(mask, spacing), at(hu.astype(np.int16), spacing)).array
+    assert more[mask].all()
+    assert mask.any() or not more.any()
+
+
 @pytest.mark.parametrize(("slice_mm", "lost"), [(5.0, 1), (2.5, 2), (2.0, 3), (10.0, 1)])
 def test_infection_at_the_ends_of_a_lung_is_partial_volume(slice_mm, lost):
     lungs = np.zeros((40, 4, 4), np.uint8)

@@ -173,7 +173,7 @@ def segment(
     begin("lung network")
     raw = _found(ct, bundles["lungs"], None, progress).labels
     begin("lung masks")
-    raw = postprocess.without_gas(raw, ct)
+    raw = postprocess.with_aerated(postprocess.without_gas(raw, ct), ct)
     lungs = _lungs(raw, ct, bundles["lungs"].spec.postprocess)
     del raw  # as large as the lungs
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}

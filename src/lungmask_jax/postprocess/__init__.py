@@ -4,8 +4,8 @@ Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run
 right to the left, so the right lung has the lower columns.
 """
 
+from lungmask_jax.postprocess._air import with_aerated, without_gas
 from lungmask_jax.postprocess._components import filled, without_small
-from lungmask_jax.postprocess._gas import without_gas
 from lungmask_jax.postprocess._infection import clean_infection, lesions
 from lungmask_jax.postprocess._lungs import clean_lungs, sides
 
@@ -15,6 +15,7 @@ __all__ = [
     "filled",
     "lesions",
     "sides",
+    "with_aerated",
     "without_gas",
     "without_small",
 ]
