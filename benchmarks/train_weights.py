@@ -1,11 +1,12 @@
 """Trains the weights that ship, and cross-validates their recipes on patients not seen.
 
-    python benchmarks/train_weights.py train lungs --data DIR --out lungs.npz
-    python benchmarks/train_weights.py cross-validate lungs --data DIR --out lungs.json
+    python benchmarks/pretrained.py lungs --out start.npz
+    python benchmarks/train_weights.py train lungs --start start.npz --data DIR --out lungs.npz
+    python benchmarks/train_weights.py cross-validate lungs --start start.npz --data DIR \\
+        --out lungs.json
     python benchmarks/train_weights.py card lungs --scores lungs.json --out lungs.npz
 
-and the same with ``infection``, which needs the lung model of the library and, as ``--start``, the
-bundle that ``benchmarks/pretrained.py`` makes. DIR holds
+and the same with ``infection``, which needs the lung model of the library, too. DIR holds
 ``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
 describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
 each fold, where the name says so, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled``
@@ -67,10 +68,7 @@ SPECS = {
 }
 STUDENT = replace(SPECS["infection"], steps=500, learning_rate=5e-4)
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
-MODELS = {
-    "lungs": ModelSpec(options={"channels": [16, 32, 64, 128]}),
-    "infection": ModelSpec(name="efficient_unet"),
-}
+MODELS = {target: ModelSpec(name="efficient_unet") for target in SPECS}
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
     "lungs": PostprocessSpec(min_component_ml=5.0, fill_holes=True),
@@ -565,11 +563,14 @@ CARDS: dict[str, dict[str, Any]] = {
     "lungs": {
         "data": "3 low-resolution chest CTs (imlab-uiip/lung-segmentation-3d), 14 slices of "
         "LungSegDB, 12 slices of lung-cancer patients and 50 COVID-19 slices of COVID-SemiSeg with "
-        "outlines derived from intensity (and infection labels), 12 synthetic volumes",
+        "outlines derived from intensity (and infection labels), 12 synthetic volumes; the encoder "
+        "before that from ImageNet (EfficientNet-Lite0)",
         "license": _LICENSE,
         "judged": "3-fold cross-validation; " + _IN_SIGHT,
-        "recipe": "python benchmarks/train_weights.py train lungs --data DIR --out lungs.npz",
-        "known_failures": "complete white-out of a lung; lungs after resection; scans of animals",
+        "recipe": "python benchmarks/pretrained.py lungs --out start.npz; python benchmarks/"
+        "train_weights.py train lungs --start start.npz --data DIR --out lungs.npz",
+        "known_failures": "complete white-out of a lung; bowel with stool and gas beside the lung; "
+        "lungs after resection; scans of animals",
     },
     "infection": {
         "data": "50 labelled slices of COVID-SemiSeg (MedSeg set 1); as healthy examples 3 "

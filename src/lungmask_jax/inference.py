@@ -173,7 +173,8 @@ def segment(
     begin("lung network")
     raw = _found(ct, bundles["lungs"], None, progress).labels
     begin("lung masks")
-    raw = postprocess.with_aerated(postprocess.without_gas(raw, ct), ct)
+    raw = postprocess.without_gas(raw, ct)
+    raw = postprocess.with_aerated(raw, ct)  # by itself: each mask is as large as the scan
     lungs = _lungs(raw, ct, bundles["lungs"].spec.postprocess)
     del raw  # as large as the lungs
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}

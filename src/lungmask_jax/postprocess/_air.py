@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from lungmask_jax.postprocess._components import FACES, bounds, labelled, large
+from lungmask_jax.postprocess._components import FACES, bounds, labelled, large, sizes
 from lungmask_jax.volume import Volume
 
 _GAS_HU = -960
@@ -93,7 +93,7 @@ def with_aerated(mask: Volume, ct: Volume) -> Volume:
     air &= ~inside
     pieces, count = labelled(air)
     smallest = _SMALLEST_ML / (mask.voxel_ml * found[0].size / inside[0].size)
-    joins = _adjoining(pieces, count, inside) & (np.bincount(pieces.ravel()) >= smallest)
+    joins = _adjoining(pieces, count, inside) & (sizes(pieces, count) >= smallest)
     joins[0] = False
     for plane, hu, numbers in zip(found, ct, pieces, strict=True):
         joined = joins[numbers]
@@ -120,11 +120,11 @@ def _aerated(hu: np.ndarray, size: tuple[int, int], spacing: tuple[float, float]
 
 def _adjoining(pieces: np.ndarray, count: int, inside: np.ndarray) -> np.ndarray:
     """For each piece whether the mask is beside a large share of its faces."""
-    faces, touching = np.zeros(count + 1), np.zeros(count + 1)
+    faces, touching = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
     for here, there, beside in _neighbors(pieces, inside):
         outer = (here != 0) & (there == 0)
-        faces += np.bincount(here[outer], minlength=count + 1)
-        touching += np.bincount(here[outer & beside], minlength=count + 1)
+        faces += sizes(here, count, where=outer)
+        touching += sizes(here, count, where=outer & beside)
     return touching > _ADJOINING * faces
 
 

@@ -4,6 +4,8 @@ Whole scans are worked through slice by slice where they can be: the memory that
 the mask and of the numbers of its components.
 """
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
@@ -127,7 +129,7 @@ def look_up(table: np.ndarray, components: np.ndarray, out: np.ndarray) -> None:
 
 def _planes(array: np.ndarray) -> np.ndarray:
     """A slice alone as the only one of a volume."""
-    return array.reshape(-1, *array.shape[-2:])
+    return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:])
 
 
 def _enclosed(
