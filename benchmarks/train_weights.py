@@ -1,8 +1,8 @@
-"""Trains the weights that ship, and cross-validates their recipes on patients not seen.
+r"""Trains the weights that ship, and cross-validates their recipes on patients not seen.
 
     python benchmarks/pretrained.py lungs --out start.npz
     python benchmarks/train_weights.py train lungs --start start.npz --data DIR --out lungs.npz
-    python benchmarks/train_weights.py cross-validate lungs --start start.npz --data DIR \\
+    python benchmarks/train_weights.py cross-validate lungs --start start.npz --data DIR \
         --out lungs.json
     python benchmarks/train_weights.py card lungs --scores lungs.json --out lungs.npz
 
