@@ -201,6 +201,25 @@ def test_training_goes_on_from_a_bundle_with_its_network_and_weights(training_se
         np.testing.assert_allclose(leaf, trees.leaves(before.params)[name], atol=2e-4)
 
 
+def test_a_bundle_is_replaced_only_when_told_to(training_set, tmp_path, capsys):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "1"]
+    assert cli.main(words) == 0
+    before = out.read_bytes()
+    assert cli.main(words) == 1
+    assert "--resume, replace it with --overwrite" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert cli.main([*words, "--overwrite"]) == 0
+
+
+def test_lung_masks_that_are_learned_as_infection_are_suspected(training_set, tmp_path, capsys):
+    words = [word for word in training_set if word not in ("--target", "lungs")]
+    assert cli.main([*words, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "are they lungs? Then give --target lungs" in printed
+    assert printed.startswith("infection: 2 scans with")
+
+
 def test_a_run_that_started_from_a_bundle_goes_on_only_as_such(training_set, tmp_path, capsys):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     assert cli.main([*training_set, "-o", str(first), "--steps", "1"]) == 0
@@ -221,6 +240,35 @@ def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_
     words = [word for word in training_set if word not in ("--channels", "4", "8")]
     assert cli.main([*words, *out, "--start", "infection"]) == 1
     assert "expected a bundle for the lungs, found one for infection" in capsys.readouterr().err
+
+
+def test_masks_of_a_former_run_do_not_stay(scan_file, tmp_path):
+    out = tmp_path / "o"
+    assert cli.main(["segment", str(scan_file), "-o", str(out), "--uncertainty"]) == 0
+    assert (out / "one_uncertainty.nii.gz").exists()
+    (out / "one_else.nii.gz").touch()
+    assert cli.main(["segment", str(scan_file), "-o", str(out), "--weights", "lungs"]) == 0
+    assert {path.name for path in out.glob("*.nii.gz")} == {"one_lungs.nii.gz", "one_else.nii.gz"}
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(scan_file, capsys):
+    assert cli.main(["segment", "nowhere.nii.gz", "-o", str(scan_file)]) == 1
+    found = capsys.readouterr()
+    assert f"expected a folder for results, found that {scan_file} cannot be made" in found.err
+    assert "nowhere" not in found.out
+
+
+def test_little_lung_is_said(tmp_path, capsys):
+    scan = tmp_path / "scan.nii.gz"
+    io.save(phantom((6, 64, 64), disease=0.3, spacing_mm=(3.0, 6.0, 6.0)).ct, scan)
+    words = ["segment", str(scan), "nowhere.nii.gz", "-o", str(tmp_path / "o")]
+    assert cli.main(words) == 1
+    printed = capsys.readouterr().out
+    assert "ml of lung: is this a whole chest?" in printed
+    assert "in the worse lung" in printed
+    assert "1 of 2 scans done, results in" in printed
+    assert cli.main(["segment", "nowhere.nii.gz", "-o", str(tmp_path / "o")]) == 1
+    assert "0 of 1 scan done\n" in capsys.readouterr().out
 
 
 def test_a_scan_that_is_stopped_while_written_anew_is_not_done(scan_file, tmp_path, monkeypatch):
@@ -293,6 +341,7 @@ def test_prepared_slices_are_read_again_unless_something_changed(training_set, t
     assert cli.main(words) == 0
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert len(files) == 3
+    words.append("--overwrite")
     assert cli.main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     assert cli.main([*words, "--window", "-1350", "150"]) == 0

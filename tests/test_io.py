@@ -454,11 +454,19 @@ def test_image_is_mapped_to_the_window(tmp_path: Path, suffix: str, factor: int)
 
 
 def test_image_is_in_radiological_view(tmp_path: Path) -> None:
-    levels = np.zeros((10, 20), np.uint8)
+    levels = np.arange(200, dtype=np.uint8).reshape(10, 20)
     levels[0, 19] = 255
     ct = load(picture(tmp_path / "slice.png", levels), window=(-1000, 0))
     assert ct.array[0, 0, 19] == 0
     assert "".join(nib.aff2axcodes(ct.affine)) == CANONICAL
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_of_a_mask_is_no_scan(tmp_path: Path, suffix: str) -> None:
+    levels = np.zeros((64, 64), np.uint8)
+    levels[16:48, 16:32] = 255
+    with pytest.raises(ScanError, match="looks like a mask"):
+        load(picture(tmp_path / f"mask.{suffix}", levels), window=(-1350, 150))
 
 
 def test_folder_of_images_is_stacked_in_the_order_of_numbers(tmp_path: Path) -> None:
@@ -928,3 +936,15 @@ def test_padding_of_the_other_sign_is_air(tmp_path: Path) -> None:
     ct = load(dicom(tmp_path / "a.dcm", 0, pixels, PixelPaddingValue=63536))
     assert (ct.array[0, :3] == -1024).all()
     np.testing.assert_array_equal(ct.array[0, 3:], body()[0, 3:])
+
+
+def test_dicom_of_several_patients_is_refused(tmp_path: Path) -> None:
+    for number in range(3):
+        dicom(tmp_path / f"{number}.dcm", height=float(number), PatientID=f"patient {number // 2}")
+    with pytest.raises(ScanError, match="slices of one patient, found those of 2"):
+        load(tmp_path)
+
+
+def test_a_window_the_wrong_way_round_is_told_to_be_swapped(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="swap them"):
+        load(tmp_path, window=(150, -1350))

@@ -31,7 +31,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
     ["cli"],
 ]
 USERS = {  # who may import what others wrote; numpy is for all
-    "cv2": {"io", "preprocess", "viz"},
+    "cv2": {"io", "postprocess", "preprocess", "viz"},
     "flax": {"models"},
     "jax": {
         "augment",

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic"]
+from lungmask_jax.errors import ScanError
+
+__all__ = ["atomic", "writable"]
 
 
 @contextmanager
@@ -45,3 +47,36 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def writable(folder: str | os.PathLike[str]) -> Path:
+    """The folder for results, made if it is not there.
+
+    Args:
+        folder: Its path.
+
+    Returns:
+        The same.
+
+    Raises:
+        ScanError: It cannot be made or written, or is a file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as outer:
+        ...     writable(Path(outer, "results", "today")).is_dir()
+        True
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScanError(
+            f"expected a folder for results, found that {path} cannot be made "
+            f"({error.strerror}): give another one"
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise ScanError(
+            f"expected a folder for results, found that {path} cannot be written: give another one"
+        )
+    return path

@@ -15,6 +15,7 @@ from jax.scipy.special import entr, logit
 
 from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
 from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.files import writable
 from lungmask_jax.models import Model, arranged, make_predict, slab
 from lungmask_jax.preprocess import Box
 from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
@@ -91,6 +92,7 @@ class Segmentation:
     def save(self, directory: str | os.PathLike[str], *, name: str = "scan") -> list[Path]:
         """Writes the masks and the montage, each under a temporary name first.
 
+        Masks of this name that an earlier run left and this one does not have are removed.
         `lungmask_jax.report` writes the numbers.
 
         Args:
@@ -104,8 +106,7 @@ class Segmentation:
         Raises:
             ScanError: A file cannot be written.
         """
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = writable(directory)
         masks = {
             "lungs": self.lungs,
             "infection": self.infection,
@@ -113,15 +114,14 @@ class Segmentation:
             "uncertainty": self.uncertainty,
         }
         picture = folder / f"{name}_overlay.png"
-        files = {
-            folder / f"{name}_{kind}.nii.gz": mask
-            for kind, mask in masks.items()
-            if mask is not None
-        }
+        places = {kind: folder / f"{name}_{kind}.nii.gz" for kind in masks}
+        files = {places[kind]: mask for kind, mask in masks.items() if mask is not None}
         with ThreadPoolExecutor() as pool:  # compression runs beside the picture
             written = pool.map(io.save, files.values(), files)
             viz.save_png(self.overlay(title=name), picture)
             list(written)
+        for path in set(places.values()) - set(files):
+            path.unlink(missing_ok=True)
         return [*files, picture]
 
 

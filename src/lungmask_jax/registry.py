@@ -104,7 +104,8 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._builtins[name]
         claims = [point for point in self._installed() if point.name == name]
         if not claims:
-            raise UnknownNameError(f"no {name!r} in {self._group!r}: {nearest(name, self)}")
+            kind = self._group.rpartition(".")[2]
+            raise UnknownNameError(f"no {name!r} among the {kind}: {nearest(name, self)}")
         if len({point.value for point in claims}) > 1:
             owners = ", ".join(sorted(f"{_owner(point)} ({point.value})" for point in claims))
             raise PluginError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from lungmask_jax import __version__
 from lungmask_jax.errors import LungmaskError
+from lungmask_jax.spec import TrainSpec
 
 __all__ = ["main"]
 
@@ -131,11 +132,16 @@ def _add_train(commands: Any) -> None:
     train.add_argument(
         "--loss", help="name of a loss (default: bce_dice; nested_bce_dice for several classes)"
     )
-    for name in ("steps", "batch-size"):
-        train.add_argument(f"--{name}", type=int, help="default: that of TrainSpec")
-    train.add_argument("--learning-rate", type=float, help="default: that of TrainSpec")
-    train.add_argument("--steps-per-epoch", type=int, help="from one line of the log to the next")
-    train.add_argument("--accumulate", type=int, help="parts of a batch, to need less memory")
+    for name, kind, what in (
+        ("steps", int, "optimizer steps"),
+        ("batch_size", int, "slices a step"),
+        ("learning_rate", float, "the peak of the schedule"),
+        ("steps_per_epoch", int, "from one line of the log to the next"),
+        ("accumulate", int, "parts of a batch, to need less memory"),
+    ):
+        default = getattr(TrainSpec, name)
+        option = f"--{name.replace('_', '-')}"
+        train.add_argument(option, type=kind, help=f"{what} (default: {default})")
     train.add_argument(
         "--setting",
         nargs="+",
@@ -146,7 +152,9 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument("--devices", type=int, help="GPUs or TPU cores that share each batch")
     train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
-    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    kept = train.add_mutually_exclusive_group()
+    kept.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    kept.add_argument("--overwrite", action="store_true", help="replace what is in --out")
     train.add_argument("--seed", type=int, default=0)
     _add_window(train)
     train.set_defaults(run=_run_train)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-__all__ = ["bar", "console", "stepper", "summary"]
+__all__ = ["bar", "console", "counted", "stepper", "summary"]
 
 
 _WIDE = 200
@@ -43,11 +43,25 @@ def stepper(progress: Progress, task: TaskID) -> Callable[[str, int, int], None]
 
 def summary(row: Mapping[str, str | float | None]) -> str:
     """The measures of a scan on one line."""
-    parts = [f"lungs {row['lungs_ml']:.0f} ml"]
+    parts = [f"lungs {_ml(row['lungs_ml'])}"]
     if "severity" in row:
-        percent = row["infection_percent"]
-        share = "" if percent is None else f" ({percent:.1f} %)"
-        parts += [f"infection {row['infection_ml']:.0f} ml{share}", str(row["severity"])]
+        shares = [row[f"{side}infection_percent"] for side in ("", "right_", "left_")]
+        whole, *sides = (0.0 if share is None else share for share in shares)
+        share = (
+            "" if shares[0] is None else f" ({whole:.1f} %, in the worse lung {max(sides):.1f} %)"
+        )
+        parts += [f"infection {_ml(row['infection_ml'])}{share}", str(row["severity"])]
     if not row["lungs_ml"]:
         parts.append("NO LUNGS FOUND: is this a chest CT?")
     return ", ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """As in "1 scan" and "2 scans"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _ml(value: str | float | None) -> str:
+    """Millilitres, with a decimal where they are few."""
+    value = float(value or 0)
+    return f"{value:.1f} ml" if 0 < value < 10 else f"{value:.0f} ml"

@@ -6,17 +6,23 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from lungmask_jax import data, inference, io, report
 from lungmask_jax.cli._bundles import bundles
-from lungmask_jax.cli._progress import bar, stepper, summary
+from lungmask_jax.cli._progress import bar, counted, stepper, summary
 from lungmask_jax.cli._stages import Stages
 from lungmask_jax.errors import LungmaskError, ScanWarning
+from lungmask_jax.files import writable
+from lungmask_jax.labels import LEFT, RIGHT
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
+
+_LITTLE_ML: Final = 500
 
 
 class _Read(NamedTuple):
@@ -28,6 +34,7 @@ class _Read(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named and the others go on."""
+    writable(options.out)  # before any work
     stages, failed = Stages(), 0
     stages.begin("weights")
     models = bundles(options.weights, "lungs")
@@ -50,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
         stages.end()
         if options.profile:
             say(stages.table())
-        say(f"{len(scans) - failed} of {len(scans)} scans done, results in {options.out}")
+        done = len(scans) - failed
+        where = f", results in {options.out}" if done else ""
+        say(f"{done} of {counted(len(scans), 'scan')} done{where}")
         say(inference.DISCLAIMER)
     return 1 if failed else 0
 
@@ -100,7 +109,21 @@ def _one(
     result.save(options.out, name=name)
     report.update_csv(options.out / "measures.csv", [row])
     report.write_json(numbers, row)
-    return row, notes
+    return row, [*notes, *_doubts(result)]
+
+
+def _doubts(result: inference.Segmentation) -> Iterator[str]:
+    """What makes the numbers of a scan of several slices, whose size is known, doubtful."""
+    ct, lungs = result.ct, result.lungs
+    if len(ct) == 1 or ct.spacing == (1.0, 1.0, 1.0) or not lungs.array.any():
+        return
+    ml = np.count_nonzero(lungs.array) * lungs.voxel_ml
+    if ml < _LITTLE_ML:
+        yield f"only {ml:.0f} ml of lung: is this a whole chest? Shares and severity mean little"
+    else:
+        for side, label in (("right", RIGHT), ("left", LEFT)):
+            if not (lungs.array == label).any():
+                yield f"no {side} lung found: look at the picture"
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:

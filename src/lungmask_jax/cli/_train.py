@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,11 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import __version__, calibration, data, inference, training, viz, weights
-from lungmask_jax.cli._progress import bar
+from lungmask_jax.cli._progress import bar, counted
 from lungmask_jax.cli._settings import settings
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError, WeightsError
-from lungmask_jax.files import atomic
+from lungmask_jax.files import atomic, writable
 from lungmask_jax.models import Model, slab
 from lungmask_jax.spec import SegmenterSpec, TrainSpec, to_json
 from lungmask_jax.training import Epoch, Samples
@@ -28,24 +28,28 @@ from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
 
+_LUNG_LIKE: Final = 0.25
+
 
 def run(options: argparse.Namespace) -> int:
     """Trains as told; the bundle is written anew after every epoch."""
     if options.out.suffix != ".npz":
-        raise SpecError(f"expected --out to end in .npz, found {options.out}")
+        raise SpecError(f"expected --out to end in .npz, found {options.out}: {options.out}.npz")
     segmenter, spec = settings(options)
     _check(options, segmenter, spec)
     train, held_out = data.split(_cases(options), options.validation, seed=options.seed)
     for folder in filter(None, (options.out.parent, options.cache)):
-        folder.mkdir(parents=True, exist_ok=True)
+        writable(folder)
     with bar() as progress:
         samples = Samples.joined(_samples(train, segmenter, options, progress, "reading"))
         apart = _samples(held_out, segmenter, options, progress, "reading, held out")
         count = sum(len(scan.images) for scan in apart)
         progress.console.print(
-            f"{len(train)} scans with {len(samples.images)} slices to learn from, "
-            f"{len(held_out)} scans of other patients with {count} slices held out"
+            f"{options.target}: {counted(len(train), 'scan')} with "
+            f"{counted(len(samples.images), 'slice')} to learn from, held out "
+            f"{counted(len(held_out), 'scan')} of other patients with {counted(count, 'slice')}"
         )
+        _doubt(samples, segmenter, progress)
         start = weights.load(options.start) if options.start else None
         card = _card(options, train, held_out, segmenter, spec, start)
         _learn(
@@ -67,7 +71,23 @@ def _check(options: argparse.Namespace, segmenter: SegmenterSpec, spec: TrainSpe
     checkpoint = options.out.with_suffix(".checkpoint.npz")
     if options.resume and not checkpoint.is_file():
         raise WeightsError(f"expected a training checkpoint, found no file {checkpoint}")
+    there = [path for path in (options.out, checkpoint) if path.exists()]
+    if there and not (options.resume or options.overwrite):
+        raise SpecError(
+            f"expected a new name for --out, found {there[0]}: go on with --resume, replace it "
+            "with --overwrite, or give another name"
+        )
     _trace(model, spec, segmenter.preprocess.size, _mesh(options))
+
+
+def _doubt(samples: Samples, segmenter: SegmenterSpec, progress: Progress) -> None:
+    """Lungs fill a third of the box around them; infection hardly ever fills a sixth."""
+    share = (samples.masks > 0).mean()
+    if segmenter.preprocess.region == "lungs" and share > _LUNG_LIKE:
+        progress.console.print(
+            f"the masks fill {share:.0%} of the images: are they lungs? Then give --target lungs",
+            style="red",
+        )
 
 
 def _trace(model: Model, spec: TrainSpec, size: tuple[int, int], mesh: Mesh | None) -> None:

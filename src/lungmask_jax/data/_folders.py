@@ -79,7 +79,20 @@ def pair_masks(
         ...
         lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
     """
-    return _paired(by_name(Path(predictions), target=target), by_name(Path(truths), target=target))
+    found, true = (by_name(Path(folder), target=target) for folder in (predictions, truths))
+    if found.keys().isdisjoint(true):
+        _hint(Path(predictions), target)
+    return _paired(found, true)
+
+
+def _hint(folder: Path, target: str) -> None:
+    """Raises if the folder holds what `segment` wrote of other targets alone."""
+    kinds = {stem(path.name).lower().rpartition("_")[2] for path in _scans(folder)}
+    if target not in kinds and (others := kinds & {"lungs", "infection", "lesions"}):
+        raise ScanError(
+            f"expected masks *_{target} in {folder}, found only {', '.join(sorted(others))}: "
+            "say which --target they show"
+        )
 
 
 def _paired(scans: dict[str, Path], truths: dict[str, Path]) -> list[tuple[str, Path, Path]]:
@@ -132,7 +145,7 @@ def by_name(folder: Path, *, target: str = "") -> dict[str, Path]:
 
 def _scans(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and (
+        if not (path.name.startswith(".") or path.name.endswith("_overlay.png")) and (
             path.is_dir() or path.name.lower().endswith(SUFFIXES)
         ):
             yield path

@@ -53,6 +53,11 @@ def read_metadata(
         lungmask_jax.errors.ScanError: expected a metadata.csv, found none at nowhere.csv: ...
     """
     path = Path(path)
+    if path.is_dir():
+        raise ScanError(
+            f"expected a metadata.csv, found the folder {path}: give the file in it, or folders of "
+            "scans and masks"
+        )
     header, *rows = _table(path)
     _check_header(header, {"ct_scan", *(MASKS[target] for target in masks)}, path)
     files = [_files(header, row, path.parent) for row in rows]

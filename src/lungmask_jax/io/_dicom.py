@@ -25,6 +25,7 @@ USED: Final = (
     "NumberOfFrames",
     "SamplesPerPixel",
     "SeriesInstanceUID",
+    "PatientID",
     "SeriesDescription",
     "SpacingBetweenSlices",
     "SliceThickness",
@@ -116,13 +117,20 @@ def _check_slice(one: Any) -> None:
 
 
 def _one_series(slices: list[Any]) -> list[Any]:
+    patients = {str(one.get("PatientID") or "") for one in slices} - {""}
+    if len(patients) > 1:
+        raise ScanError(
+            f"expected slices of one patient, found those of {len(patients)}: give each a folder, "
+            "or the files by name"
+        )
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for one in slices:
         groups.setdefault(_series_of(one), []).append(one)
     largest, *others = sorted(groups.values(), key=len, reverse=True)
     if not others:
         return largest
-    names = ", ".join(_series_name(group) for group in others)
+    shown = [_series_name(group) for group in others[:3]]
+    names = ", ".join([*shown, *([f"{len(others) - 3} more"] if len(others) > 3 else [])])
     if len(others[0]) == len(largest):
         raise ScanError(
             f"expected one CT series, found {_series_name(largest)} and {names}: "

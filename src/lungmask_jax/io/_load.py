@@ -16,6 +16,7 @@ from lungmask_jax.volume import Volume
 
 __all__ = ["load", "load_mask"]
 
+_GRAY = 0.01
 RADIOGRAPH_SIDE = 1024
 """A single slice larger than this on both sides is no CT."""
 
@@ -54,7 +55,7 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
         Volume(shape=(2, 3, 4), dtype=int16, spacing=1 x 1 x 1 mm, axcodes='SPL')
     """
     if window is not None and not -math.inf < window[0] < window[1] < math.inf:
-        raise SpecError(f"expected a window of low < high HU, found {tuple(window)}")
+        raise SpecError(f"expected a window of low < high HU, found {tuple(window)}: swap them")
     kind, files = scan_files(path)
     if kind == "image":
         return _from_images(files, path, window)
@@ -103,7 +104,19 @@ def _from_images(
         )
     levels = read_images(files)
     _refuse_radiograph(levels.shape, path)
+    _refuse_mask(levels, path)
     return Volume(from_gray(levels, np.iinfo(levels.dtype).max, window, path), axcodes="LPS")
+
+
+def _refuse_mask(levels: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """A picture of black and white, JPEG's noise included, is no CT in any window."""
+    edge = int(levels.max()) // 16
+    gray = ((levels > edge) & (levels < levels.max() - edge)).mean()
+    if gray < _GRAY and levels.min() < levels.max():
+        raise ScanError(
+            f"expected a CT, found black and white with {gray:.2%} grey pixels in {path}, which "
+            "looks like a mask: give the CT"
+        )
 
 
 def _refuse_radiograph(shape: tuple[int, ...], path: str | os.PathLike[str]) -> None:

@@ -97,7 +97,7 @@ def load_checkpoint(
     if differences:
         raise SpecError(
             f"expected the settings of the run in {path}, found others: {', '.join(differences)}; "
-            "go on with the same, or start a new run"
+            "go on with the same, or start a new run, from its weights with train --start"
         )
     template = jax.eval_shape(lambda: create_state(model, spec))
     restored: TrainState = jax.device_put(trees.fill(template, stored.arrays, Path(path)))
