@@ -1,4 +1,4 @@
-"""Runs the comparisons one after the other and writes their tables to RESULTS.md.
+"""Runs the comparisons one after the other: tables to RESULTS.md, pictures to docs/images.
 
     python -m benchmarks --scan SCAN.nii.gz --peer-python ENVIRONMENT/bin/python
 
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter with the peers")
     parser.add_argument("--only", nargs="+", help="names of comparisons")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--pictures", type=Path, default=HERE.parent / "docs" / "images")
     options = parser.parse_args()
     parts = [f"# Results\n\n{machine()}\n"]
     for name, words in comparisons(options).items():
@@ -44,13 +45,12 @@ def comparisons(options: argparse.Namespace) -> Mapping[str, list[str]]:
     """Names of the scripts, and their words."""
     scan = ["--scan", options.scan] if options.scan else []
     peer = ["--peer-python", options.peer_python]
-    out = options.out.parent
     return {
         "end_to_end": [*scan, *peer],
         "training": peer,
         "architectures": [],
-        "growth": [*scan, "--out", str(out / "growth.png")],
-        "roofline": ["--out", str(out / "roofline.png")],
+        "growth": [*scan, "--out", str(options.pictures / "growth.png")],
+        "roofline": ["--out", str(options.pictures / "roofline.png")],
         "metrics": peer,
         "parity": [],
     }

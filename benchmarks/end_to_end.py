@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=SHAPE, metavar="VOXELS")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter with lungmask")
     parser.add_argument("--runs", type=int, default=5, help="of ours (default: 5)")
-    parser.add_argument("--peer-runs", type=int, default=1, help="of lungmask (default: 1)")
+    parser.add_argument("--peer-runs", type=int, default=5, help="of lungmask (default: 5)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder, "scan.nii.gz")
