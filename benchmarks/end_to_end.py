@@ -10,6 +10,7 @@ than the clock on a machine that is busy.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -57,6 +58,19 @@ def main() -> None:
 
 def write_scan(
     path: Path, source: Path | None, shape: tuple[int, int, int], slice_mm: float | None = None
+) -> None:
+    """Writes the scan in a process of its own: the memory of this one counts for its children."""
+    writer = multiprocessing.get_context("spawn").Process(
+        target=write, args=(path, source, shape, slice_mm)
+    )
+    writer.start()
+    writer.join()
+    if writer.exitcode:
+        raise SystemExit(f"{path} could not be written")
+
+
+def write(
+    path: Path, source: Path | None, shape: tuple[int, int, int], slice_mm: float | None
 ) -> None:
     """The scan, or a phantom, on a grid of this shape; stretched until slices are so far apart."""
     import lungmask_jax as lj

@@ -5,14 +5,14 @@
 Each matrix product and each convolution of the shipped networks runs alone at its real shape, a
 batch of four slices. Its rate, in GFLOP a second, stands over its intensity: operations for each
 byte of input and output. Above is the roof: what a large product reaches in the same process, and
-left of it what the memory delivers. The whole networks stand there, too, with the bytes that XLA
-counts for them. Needs matplotlib.
+left of it what memory delivers, and the cache for arrays of 4 MB. The whole networks stand there,
+too, with the bytes that XLA counts for them. Needs matplotlib.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,25 +49,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("roofline.png"))
     parser.add_argument("--bundles", nargs="+", default=["lungs", "infection"])
     options = parser.parse_args()
-    rate, stream = product_rate(), memory_rate()
+    rate = product_rate()
+    streams = {"memory": copy_rate(256), "cache": copy_rate(4)}
     points = [point for name in options.bundles for point in measured(name)]
-    print(f"{rate:.0f} GFLOP/s in products of 2048 x 2048, {stream:.0f} GB/s of memory\n")
-    print("| Part | GFLOP/s | of the roof | FLOP a byte | share of the time |")
-    print("| --- | --- | --- | --- | --- |")
-    for name in options.bundles:
-        whole = next(point for point in points if point.kind == name)
-        row(whole, rate, stream, whole.seconds)
-    picture(points, options.bundles, rate, stream, options.out)
-
-
-def row(point: Point, rate: float, stream: float, total: float) -> None:
-    """Prints a line of the table."""
-    reached, intensity = point.operations / point.seconds / 1e9, point.operations / point.size
-    roof = min(rate, stream * intensity)
-    print(
-        f"| {point.kind} | {reached:.0f} | {reached / roof:.0%} | {intensity:.0f} | "
-        f"{point.seconds / total:.0%} |"
-    )
+    speeds = ", ".join(f"{stream:.0f} GB/s of {name}" for name, stream in streams.items())
+    print(f"{rate:.0f} GFLOP/s in products of 2048 x 2048, {speeds}\n")
+    print("| Network | GFLOP a slice | ms a slice | GFLOP/s | of the product | FLOP a byte |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for point in points:
+        if point.kind in options.bundles:
+            reached, each = point.operations / point.seconds / 1e9, point.operations / BATCH / 1e9
+            print(
+                f"| {point.kind} | {each:.1f} | {1e3 * point.seconds / BATCH:.0f} | "
+                f"{reached:.0f} | {reached / rate:.0%} | {point.operations / point.size:.0f} |"
+            )
+    picture(points, options.bundles, rate, streams, options.out)
 
 
 def measured(name: str) -> Iterator[Point]:
@@ -133,22 +129,29 @@ def product_rate() -> float:
     return 2 * 2048**3 / min(seconds(run, (matrix, matrix), 1) for _ in range(5)) / 1e9
 
 
-def memory_rate() -> float:
-    """GB/s that are read and written, the best of some."""
-    array = jnp.zeros(1 << 26, jnp.float32)
+def copy_rate(megabytes: int) -> float:
+    """GB/s that are read and written, for an array of this size; the best of some."""
+    array = jnp.zeros(megabytes << 18, jnp.float32)
     run = jax.jit(lambda values: values + 1)
-    return 2 * array.nbytes / min(seconds(run, (array,), 1) for _ in range(5)) / 1e9
+    return 2 * array.nbytes / min(seconds(run, (array,)) for _ in range(5)) / 1e9
 
 
-def picture(points: list[Point], wholes: list[str], rate: float, stream: float, path: Path) -> None:
+def picture(
+    points: list[Point],
+    wholes: list[str],
+    rate: float,
+    streams: Mapping[str, float],
+    path: Path,
+) -> None:
     """Saves the roof and the points below it, on logarithmic axes."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.2, 4.4), dpi=150, layout="constrained")
     along = np.geomspace(1, 1000, 200)
-    axes.plot(along, np.minimum(rate, stream * along), color="black", lw=1.2)
+    for (name, stream), style in zip(streams.items(), ("-", "--"), strict=True):
+        axes.plot(along, np.minimum(rate, stream * along), style, color="black", lw=1.2)
+        axes.text(1.06, 1.5 * stream, f"{name} {stream:.0f} GB/s", fontsize=9, backgroundcolor="w")
     axes.text(1000, rate * 1.06, f"matrix product {rate:.0f} GFLOP/s", ha="right", fontsize=9)
-    axes.text(1.1, stream * 1.5, f"memory {stream:.0f} GB/s", fontsize=9)
     colors = ("#0072B2", "#E69F00", "#D55E00", "#009E73")
     kinds = [*KINDS.values(), *wholes]
     for kind, color in zip(kinds, colors, strict=False):

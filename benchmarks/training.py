@@ -8,6 +8,7 @@ take turns; medians of the steps after the first ones. Processor time counts all
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -27,13 +28,17 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=8, help="of each turn (default: 8)")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--run", choices=["ours", "augmented", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--run", choices=["ours", "augmented", "cores", "torch"], help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     if options.run:
-        steps = {"ours": ours, "augmented": augmented, "torch": with_torch}[options.run]
+        runs = {"ours": ours, "augmented": augmented, "cores": by_cores, "torch": with_torch}
+        steps = runs[options.run]
         print(json.dumps(timed(steps(*data(options.batch_size)), options.steps)))
         return
-    pythons = {"ours": sys.executable, "augmented": sys.executable, "torch": options.peer_python}
+    pythons = dict.fromkeys(["ours", "augmented", "cores"], sys.executable)
+    pythons["torch"] = options.peer_python
     if subprocess.run([options.peer_python, "-c", "import torch"], capture_output=True).returncode:
         del pythons["torch"]
     words = [__file__, "--batch-size", str(options.batch_size), "--steps", str(options.steps)]
@@ -74,7 +79,9 @@ def data(batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     return images, (images > 0.7).astype(np.float32)
 
 
-def ours(images: np.ndarray, masks: np.ndarray, *, augment: float = 0.0) -> Callable[[], None]:
+def ours(
+    images: np.ndarray, masks: np.ndarray, *, augment: float = 0.0, devices: int = 1
+) -> Callable[[], None]:
     """One step of `lungmask_jax.training`."""
     import jax
 
@@ -84,7 +91,8 @@ def ours(images: np.ndarray, masks: np.ndarray, *, augment: float = 0.0) -> Call
 
     model, spec = unet(), TrainSpec(batch_size=len(images), augment=augment)
     state = training.create_state(model, spec)
-    run = training.make_train_step(model, spec)
+    mesh = None if devices == 1 else training.make_mesh(count=devices)
+    run = training.make_train_step(model, spec, mesh=mesh)
 
     def step() -> None:
         nonlocal state
@@ -97,6 +105,15 @@ def ours(images: np.ndarray, masks: np.ndarray, *, augment: float = 0.0) -> Call
 def augmented(images: np.ndarray, masks: np.ndarray) -> Callable[[], None]:
     """The same with augmentation."""
     return ours(images, masks, augment=1.0)
+
+
+def by_cores(images: np.ndarray, masks: np.ndarray) -> Callable[[], None]:
+    """Every core a device of its own, which takes its part of the batch: `train --devices`."""
+    import jax
+
+    cores = os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
+    return ours(images, masks, devices=cores)
 
 
 def with_torch(images: np.ndarray, masks: np.ndarray) -> Callable[[], None]:

@@ -150,7 +150,11 @@ def _add_train(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="further ones of TrainSpec: schedule=poly opacities=0.25",
     )
-    train.add_argument("--devices", type=int, help="GPUs or TPU cores that share each batch")
+    train.add_argument(
+        "--devices",
+        type=int,
+        help="GPUs, TPU cores or, without them, processor cores that share each batch",
+    )
     train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
     kept = train.add_mutually_exclusive_group()
     kept.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -255,6 +259,9 @@ def _run_segment(options: argparse.Namespace) -> int:
 
 
 def _run_train(options: argparse.Namespace) -> int:
+    cores = min(options.devices or 0, os.cpu_count() or 1)
+    if cores > 1:  # without GPUs, cores are the devices; read when JAX starts
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
     from lungmask_jax.cli import _train
 
     return _train.run(options)

@@ -102,10 +102,8 @@ def _one(
     stages.begin("numbers")
     row = report.row(name, result)
     stages.begin("write")
-    numbers = (
-        options.out / f"{name}.json"
-    )  # where it is, the scan is done: first gone, last written
-    numbers.unlink(missing_ok=True)
+    numbers = options.out / f"{name}.json"
+    numbers.unlink(missing_ok=True)  # written last: where it is, the scan is done
     result.save(options.out, name=name)
     report.update_csv(options.out / "measures.csv", [row])
     report.write_json(numbers, row)
