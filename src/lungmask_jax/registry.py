@@ -23,13 +23,13 @@ class Registry(Mapping[str, T], Generic[T]):
         builtins: Name to ``"module:object"``; these cannot be shadowed.
 
     Example:
-        >>> registry = Registry("my.group", {"join": "os.path:join"})
+        >>> registry = Registry("my.functions", {"join": "os.path:join"})
         >>> list(registry), "join" in registry
         (['join'], True)
         >>> registry["joint"]
         Traceback (most recent call last):
         ...
-        lungmask_jax.errors.UnknownNameError: no 'joint' in 'my.group': did you mean 'join'?
+        lungmask_jax.errors.UnknownNameError: no 'joint' among the functions: did you mean 'join'?
     """
 
     def __init__(self, group: str, builtins: Mapping[str, str]) -> None:
@@ -66,7 +66,7 @@ class Registry(Mapping[str, T], Generic[T]):
             PluginError: Two packages do.
 
         Example:
-            >>> Registry("my.group", {"join": "os.path:join"}).owner("join")
+            >>> Registry("my.functions", {"join": "os.path:join"}).owner("join")
             'lungmask-jax'
         """
         return "this process" if name in self._registered else _owner(self._point(name))

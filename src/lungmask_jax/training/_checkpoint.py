@@ -90,7 +90,7 @@ def load_checkpoint(
     theirs |= {name: stored.texts.get(name, "")[:12] for name in ("data", "start")}
     ours = {**json.loads(to_json(spec)), "data": data[:12], "start": start[:12]}
     differences = [
-        f"{name} was {theirs.get(name) or 'none'}, is {value or 'none'}"
+        f"{name} was {_shown(theirs.get(name))}, is {_shown(value)}"
         for name, value in ours.items()
         if theirs.get(name) != value
     ]
@@ -102,3 +102,8 @@ def load_checkpoint(
     template = jax.eval_shape(lambda: create_state(model, spec))
     restored: TrainState = jax.device_put(trees.fill(template, stored.arrays, Path(path)))
     return restored
+
+
+def _shown(value: object) -> object:
+    """What is not set has no text of its own."""
+    return "none" if value in (None, "") else value
