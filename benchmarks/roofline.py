@@ -150,7 +150,15 @@ def picture(
     along = np.geomspace(1, 1000, 200)
     for (name, stream), style in zip(streams.items(), ("-", "--"), strict=True):
         axes.plot(along, np.minimum(rate, stream * along), style, color="black", lw=1.2)
-        axes.text(1.06, 1.5 * stream, f"{name} {stream:.0f} GB/s", fontsize=9, backgroundcolor="w")
+        axes.text(
+            1.0,
+            1.2 * stream,
+            f" {name} {stream:.0f} GB/s",
+            fontsize=9,
+            rotation=np.degrees(np.arctan(1.2 * stream)),
+            rotation_mode="anchor",
+            transform_rotates_text=True,
+        )
     axes.text(1000, rate * 1.06, f"matrix product {rate:.0f} GFLOP/s", ha="right", fontsize=9)
     colors = ("#0072B2", "#E69F00", "#D55E00", "#009E73")
     kinds = [*KINDS.values(), *wholes]
