@@ -2,7 +2,8 @@
 
     python -m benchmarks --scan SCAN.nii.gz --peer-python ENVIRONMENT/bin/python
 
-Peers take part where that interpreter has them. ``--only`` names some of the comparisons.
+Peers take part where that interpreter has them. ``--only`` names some of the comparisons, whose
+tables go to an ``--out`` of their own.
 """
 
 import argparse
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--pictures", type=Path, default=HERE.parent / "docs" / "images")
     options = parser.parse_args()
+    if options.only and options.out == HERE / "RESULTS.md":
+        parser.error("--only would leave out the other tables of RESULTS.md: give another --out")
     parts = [f"# Results\n\n{machine()}\n"]
     for name, words in comparisons(options).items():
         if options.only and name not in options.only:

@@ -135,6 +135,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.unlabelled and not (options.start and options.target == "infection"):
         parser.error("--unlabelled needs infection, and a --start that labels")
+    if options.action in ("judge", "calibrate") and not options.start:
+        parser.error(f"{options.action} needs the bundles of the folds as --start")
     if options.network:
         MODELS[options.target] = from_json(options.network, ModelSpec)
     learns = options.action in ("train", "cross-validate")

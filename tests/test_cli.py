@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -46,6 +47,19 @@ def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
     assert float(line["lungs_ml"]) == values["lungs_ml"] > 0
     assert cv2.imread(str(tmp_path / "one_overlay.png")) is not None
     assert "not a medical device" in capsys.readouterr().out.lower()
+
+
+def test_segment_removes_its_own_old_masks_and_no_others(scan_file, tmp_path):
+    foreign = tmp_path / "one_infection.nii.gz"
+    foreign.write_bytes(b"drawn by hand")
+    words = ["segment", str(scan_file), "-o", str(tmp_path)]
+    assert cli.main([*words, "--weights", "lungs"]) == 0
+    assert foreign.read_bytes() == b"drawn by hand"
+    assert cli.main([*words, "--uncertainty"]) == 0
+    assert {"one_lesions.nii.gz", "one_uncertainty.nii.gz"} < {p.name for p in tmp_path.iterdir()}
+    assert cli.main([*words, "--weights", "lungs"]) == 0
+    left = {"one_lungs.nii.gz", "one_overlay.png", "one.json", "measures.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
 def test_one_bad_scan_does_not_stop_the_others(scan_file, tmp_path, capsys):
@@ -207,9 +221,31 @@ def test_a_bundle_is_replaced_only_when_told_to(training_set, tmp_path, capsys):
     assert cli.main(words) == 0
     before = out.read_bytes()
     assert cli.main(words) == 1
-    assert "--resume, replace it with --overwrite" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "checkpoint.npz: replace it with --overwrite" in printed
+    assert "--resume goes on from it" in printed
     assert out.read_bytes() == before
+    out.with_suffix(".checkpoint.npz").unlink()
+    assert cli.main(words) == 1
+    assert f"--start {out} goes on from it" in capsys.readouterr().err
     assert cli.main([*words, "--overwrite"]) == 0
+    assert cli.main([*training_set, "-o", str(tmp_path / "mine")]) == 1
+    assert "give " in capsys.readouterr().err
+
+
+def test_a_run_that_was_replaced_is_not_resumed(training_set, tmp_path, capsys, monkeypatch):
+    words = [*training_set, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]
+    assert cli.main(words) == 0
+
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_checkpoint", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            cli.main([*words, "--overwrite"])
+    assert cli.main([*words, "--resume"]) == 1
+    assert "expected a training checkpoint, found no file" in capsys.readouterr().err
 
 
 def test_lung_masks_that_are_learned_as_infection_are_suspected(training_set, tmp_path, capsys):
@@ -407,6 +443,25 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypat
     (tmp_path / "file").write_text("in the way")
     assert cli.main(["demo", "-o", str(tmp_path / "file")]) == 1
     assert capsys.readouterr().err.startswith("lungmask-jax: ")
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processor cores")
+def test_processor_cores_share_each_batch(training_set, tmp_path):
+    words = [*training_set, "-o", str(tmp_path / "two.npz"), "--steps", "1", "--devices", "2"]
+    code = (
+        "import sys\n"
+        "from lungmask_jax import cli\n"
+        "assert cli.main(sys.argv[1:]) == 0\n"
+        "import jax\n"
+        "print('devices:', jax.device_count())\n"
+    )
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    env = {**os.environ, "XLA_FLAGS": " ".join(f for f in flags if "device_count" not in f)}
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "devices: 2" in done.stdout
+    assert (tmp_path / "two.npz").is_file()
 
 
 def test_help_needs_neither_jax_nor_opencv():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungmask_jax import io
-from lungmask_jax.data import Case, folds, load_case, pair_folders, read_metadata, split
+from lungmask_jax.data import Case, folds, load_case, pair_folders, pair_masks, read_metadata, split
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.volume import Volume
 
@@ -202,6 +202,29 @@ def test_two_files_of_one_name_are_named(tmp_path: Path) -> None:
     images, masks = folders(tmp_path, ["a_ct.nii", "a_lungs.nii"], ["a.nii"])
     with pytest.raises(ScanError, match=r"a_ct.nii and a_lungs.nii for 'a'"):
         pair_folders(images, masks)
+
+
+def test_masks_of_something_else_are_not_paired(tmp_path: Path) -> None:
+    """What ``segment`` finds of the lungs was scored as infection."""
+    found, true = folders(tmp_path, ["a_lungs.nii.gz", "b_lungs.nii.gz"], ["a.nii", "b.nii"])
+    with pytest.raises(ScanError, match=r"masks of infection in .*images, found only .*\*_lungs"):
+        pair_masks(found, true)
+    with pytest.raises(ScanError, match=r"masks of infection in .*images, found only .*\*_lungs"):
+        pair_masks(true, found)
+    assert [name for name, *_ in pair_masks(found, true, target="lungs")] == ["a", "b"]
+    (found / "a_infection.nii.gz").touch()
+    (found / "b_infection.nii.gz").touch()
+    assert [path.name for _, path, _ in pair_masks(found, true)] == [
+        "a_infection.nii.gz",
+        "b_infection.nii.gz",
+    ]
+    (found / "a_overlay.png").touch()
+    assert len(pair_masks(found, true)) == 2
+
+
+def test_a_folder_is_no_metadata(tmp_path: Path) -> None:
+    with pytest.raises(ScanError, match=r"found the folder .*: give the file in it"):
+        read_metadata(tmp_path)
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lungmask_jax.files import atomic
+from lungmask_jax.errors import ScanError
+from lungmask_jax.files import atomic, writable
 
 
 def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
@@ -52,3 +53,16 @@ def test_folder_in_the_way_and_missing_folder_are_errors(tmp_path: Path) -> None
         pass
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "no" / "a.txt") as temporary:
         temporary.write_text("new")
+
+
+def test_a_folder_for_results_is_made_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writable(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "a"):
+        with pytest.raises(ScanError, match=r"cannot be made .*: give another one"):
+            writable(path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(ScanError, match="cannot be written: give another one"):
+        writable(tmp_path)

@@ -150,6 +150,22 @@ def test_answers_for_thin_slices_lie_on_a_line_between_those_for_thick_ones():
     assert compiled() == before  # three slices at once need no other program than two
 
 
+@pytest.mark.parametrize("kind", [(2, 3), (2, 5), (3, 1)])
+@pytest.mark.parametrize("length", [200, 201, 210])
+def test_neighbors_past_the_ends_of_a_thin_scan_are_those_of_the_thick_one(kind, length):
+    ct = np.random.default_rng(0).integers(-900, -100, (length, 32, 32)).astype(np.int16)
+    volume, bundle = thin(ct)
+    like = Neighborly.bundle(*kind)
+    bundle = replace(like, spec=replace(like.spec, preprocess=bundle.spec.preprocess))
+    found = inference.probabilities(volume, bundle)
+    averaged = preprocess.averaged(ct, 2)
+    thick = inference.probabilities(Volume(averaged), bundle)
+    middles = np.arange(len(averaged)) * 2 + 0.5
+    for row, column in ((0, 0), (7, 30)):
+        line = np.interp(np.arange(length), middles, thick[:, row, column])
+        np.testing.assert_allclose(found[:, row, column], line, atol=1e-6)
+
+
 class Neighborly:
     """A network that answers with the mean over a slice and its neighbors, or over a volume."""
 

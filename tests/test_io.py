@@ -567,6 +567,32 @@ def test_black_and_white_images_are_masks_of_0_and_1(tmp_path: Path, suffix: str
     np.testing.assert_array_equal(load_mask(tmp_path).array, truth)
 
 
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("a.png", (0, 255)),
+        ("a.jpg", (0, 255)),
+        ("a.png", (0, 1, 2)),
+        ("a.png", (0, 127, 255)),
+        ("a.png", (0, 100, 200, 255)),
+    ],
+)
+def test_pictures_of_masks_are_no_scans(tmp_path: Path, name: str, levels: tuple[int, ...]) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    for number, level in enumerate(levels):
+        mask[8 * number + 8 : 8 * number + 16, 8:40] = level
+    with pytest.raises(ScanError, match="looks like a mask: give the CT"):
+        load(picture(tmp_path / name, mask), window=(-1350, 150))
+
+
+@pytest.mark.parametrize("outlier", [65535, 64560])
+def test_a_burned_in_label_makes_no_mask_of_a_scan(tmp_path: Path, outlier: int) -> None:
+    levels = (body((1, 64, 64))[0] + 1024).astype(np.uint16)
+    levels[:4, :20] = outlier
+    ct = load(picture(tmp_path / "a.png", levels), window=(-1024, 64511))
+    np.testing.assert_allclose(ct.array[0, 5:], body((1, 64, 64))[0, 5:], atol=1)
+
+
 def test_images_of_labels_keep_them(tmp_path: Path) -> None:
     labels = np.arange(9, dtype=np.uint8).reshape(3, 3) % 3
     assert load_mask(picture(tmp_path / "a.png", labels)).array[0].tolist() == labels.tolist()

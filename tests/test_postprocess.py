@@ -426,6 +426,69 @@ def test_aerated_tissue_that_is_thin_or_apart_stays_out():
     np.testing.assert_array_equal(postprocess.with_aerated(at(mask), at(hu)).array, mask)
 
 
+FINEST = (1.5, 1.5, 1.5)  # the grid on which parts are judged
+
+
+def lung_square():
+    """Lung as a square of 30 x 30 pixels in soft tissue, in 12 slices, and a mask of it."""
+    hu = np.full((12, 80, 80), 40, np.int16)
+    hu[:, 10:40, 10:40], hu[:, 0, 0] = -850, 700
+    mask = np.zeros(hu.shape, bool)
+    mask[:, 10:40, 10:40] = True
+    return hu, mask
+
+
+def joined(hu, mask):
+    return postprocess.with_aerated(at(mask, FINEST), at(hu, FINEST)).array & ~mask
+
+
+@pytest.mark.parametrize(("pixels", "joins"), [(3, False), (4, False), (5, True), (9, True)])
+def test_aerated_tissue_beside_dense_lung_joins_where_it_is_wide(pixels, joins):
+    hu, mask = lung_square()
+    hu[:, 10:40, 30:40] = 0  # dense, so that the rest is not wide by the lung beside it
+    strip = np.s_[:, 10:40, 40 : 40 + pixels]
+    hu[strip] = -850
+    assert joined(hu, mask)[strip].mean() == pytest.approx(float(joins), abs=0.05)
+
+
+@pytest.mark.parametrize(("pixels", "joins"), [(8, True), (10, True), (14, False), (38, False)])
+def test_aerated_tissue_joins_where_much_of_its_surface_is_beside_the_mask(pixels, joins):
+    hu, mask = lung_square()
+    tongue = np.s_[:, 19:31, 40 : 40 + pixels]  # 12 of its 24 + 2 * pixels faces in a slice
+    hu[tongue] = -850
+    assert joined(hu, mask)[tongue].mean() == pytest.approx(float(joins), abs=0.05)
+
+
+@pytest.mark.parametrize(("pixels", "joins"), [(5, False), (6, True)])
+def test_aerated_tissue_of_less_than_a_tenth_of_a_ml_does_not_join(pixels, joins):
+    hu, mask = lung_square()
+    mask[5, 20 : 20 + pixels, 40 - pixels : 40] = False
+    assert joined(hu, mask).any() == joins
+
+
+@pytest.mark.parametrize(("edge", "joins"), [(-550, True), (-450, False), (-300, False)])
+def test_the_edge_of_aerated_tissue_joins_with_it(edge, joins):
+    hu, mask = lung_square()
+    hu[:, 10:40, 40:52], hu[:, 10:40, 52] = -850, edge
+    assert joined(hu, mask)[:, 12:38, 40:52].all()
+    assert joined(hu, mask)[:, 12:38, 52].any() == joins
+    assert not joined(hu, mask)[:, :, 53:].any()
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (2.5, 0.75, 0.75), (1.5, 1.5, 1.5)])
+def test_gas_that_went_does_not_come_back(spacing):
+    radius = np.hypot(*np.indices((80, 80)) - np.reshape([40, 40], (2, 1, 1)))
+    hu = np.full((6, 80, 80), -850, np.int16)
+    hu[:, radius < 18] = -1000
+    hu = np.stack([ndimage.gaussian_filter(plane, 1.5) for plane in hu])
+    hu[:, 0, 0] = 700
+    gone = postprocess.without_gas(at(np.ones(hu.shape, bool), spacing), at(hu, spacing))
+    found = postprocess.with_aerated(gone, at(hu, spacing)).array
+    gas = np.broadcast_to(radius < 16, hu.shape)
+    assert not gone.array[gas].any()
+    assert not found[gas].any()
+
+
 @given(masks, spacings)
 def test_with_aerated_only_adds(mask, spacing):
     hu = np.where(np.arange(mask.shape[2]) % 5, -850, 40) + np.zeros(mask.shape)

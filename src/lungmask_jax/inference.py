@@ -92,8 +92,7 @@ class Segmentation:
     def save(self, directory: str | os.PathLike[str], *, name: str = "scan") -> list[Path]:
         """Writes the masks and the montage, each under a temporary name first.
 
-        Masks of this name that an earlier run left and this one does not have are removed.
-        `lungmask_jax.report` writes the numbers.
+        `lungmask_jax.report` writes the numbers. Other files are left alone.
 
         Args:
             directory: Made if it is not there.
@@ -114,14 +113,15 @@ class Segmentation:
             "uncertainty": self.uncertainty,
         }
         picture = folder / f"{name}_overlay.png"
-        places = {kind: folder / f"{name}_{kind}.nii.gz" for kind in masks}
-        files = {places[kind]: mask for kind, mask in masks.items() if mask is not None}
+        files = {
+            folder / f"{name}_{kind}.nii.gz": mask
+            for kind, mask in masks.items()
+            if mask is not None
+        }
         with ThreadPoolExecutor() as pool:  # compression runs beside the picture
             written = pool.map(io.save, files.values(), files)
             viz.save_png(self.overlay(title=name), picture)
             list(written)
-        for path in set(places.values()) - set(files):
-            path.unlink(missing_ok=True)
         return [*files, picture]
 
 
@@ -317,7 +317,7 @@ def _in_batches(
     def fill(where: slice, batch: np.ndarray) -> None:
         nonlocal before
         if lungs is None or lungs.array[where].any():
-            thick = preprocess.averaged(batch, count)
+            thick = _thick(batch, count, where, len(ct), slab(bundle.model).around)
             shares = _shares(params, state, thick, corners, model=bundle.model, spec=spec)
             previous = shares[:, :1] if before is None else before
             parts = preprocess.between(where, count, len(ct), follows=before is not None)
@@ -333,6 +333,17 @@ def _in_batches(
 
     _in_memory(fill, ct.array, bundle.model, count)
     return results
+
+
+def _thick(batch: np.ndarray, count: int, where: slice, total: int, around: int) -> np.ndarray:
+    """The means of so many slices; past its ends the scan goes on as in training."""
+    if count == 1:
+        return batch
+    thick = preprocess.averaged(batch, count)
+    first = max(0, around - where.start // count)
+    last = min(len(thick), around - (where.start - total) // count) - 1
+    thick[:first], thick[last + 1 :] = thick[first], thick[last]
+    return thick
 
 
 def _in_memory(

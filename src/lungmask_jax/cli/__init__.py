@@ -260,8 +260,9 @@ def _run_segment(options: argparse.Namespace) -> int:
 
 def _run_train(options: argparse.Namespace) -> int:
     cores = min(options.devices or 0, os.cpu_count() or 1)
-    if cores > 1:  # without GPUs, cores are the devices; read when JAX starts
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if cores > 1 and not told and "jax" not in sys.modules:  # which reads it when it starts
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))  # without GPUs, cores do
     from lungmask_jax.cli import _train
 
     return _train.run(options)

@@ -14,6 +14,7 @@ from lungmask_jax.cli._summary import SHOWN, read_rows, write
 from lungmask_jax.cli._worst import Masks, Picture, save, worst
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
+from lungmask_jax.files import writable
 from lungmask_jax.labels import CONSOLIDATION
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
@@ -26,8 +27,8 @@ Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
+    writable(options.out)
     others, jobs = read_rows(options.against, options.target), _jobs(options)
-    options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     pictures: list[Picture] = []
     failed = 0

@@ -17,7 +17,7 @@ from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.cli._summary import read_rows, write
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
-from lungmask_jax.files import atomic
+from lungmask_jax.files import atomic, writable
 from lungmask_jax.protocols import PROTOCOLS
 from lungmask_jax.spec import PRESETS
 from lungmask_jax.volume import Volume
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         "covid-semiseg": (_semiseg, "infection"),
     }[options.protocol]
     models = bundles(options.weights, needed)
-    options.out.mkdir(parents=True, exist_ok=True)
+    writable(options.out)
     with bar() as progress:
         ours, failed = judge(options, models, progress)
     _print(options, ours)

@@ -103,11 +103,20 @@ def _one(
     row = report.row(name, result)
     stages.begin("write")
     numbers = options.out / f"{name}.json"
-    numbers.unlink(missing_ok=True)  # written last: where it is, the scan is done
+    if numbers.exists():  # written last: where it is, the scan is done
+        numbers.unlink()
+        _remove_old(name, result, options.out)
     result.save(options.out, name=name)
     report.update_csv(options.out / "measures.csv", [row])
     report.write_json(numbers, row)
     return row, [*notes, *_doubts(result)]
+
+
+def _remove_old(name: str, result: inference.Segmentation, out: Path) -> None:
+    """Masks that an earlier run wrote and this one will not."""
+    for kind in ("infection", "lesions", "uncertainty"):
+        if getattr(result, kind) is None:
+            (out / f"{name}_{kind}.nii.gz").unlink(missing_ok=True)
 
 
 def _doubts(result: inference.Segmentation) -> Iterator[str]:

@@ -34,7 +34,9 @@ _LUNG_LIKE: Final = 0.25
 def run(options: argparse.Namespace) -> int:
     """Trains as told; the bundle is written anew after every epoch."""
     if options.out.suffix != ".npz":
-        raise SpecError(f"expected --out to end in .npz, found {options.out}: {options.out}.npz")
+        raise SpecError(
+            f"expected --out to end in .npz, found {options.out}: give {options.out}.npz"
+        )
     segmenter, spec = settings(options)
     _check(options, segmenter, spec)
     train, held_out = data.split(_cases(options), options.validation, seed=options.seed)
@@ -52,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         _doubt(samples, segmenter, progress)
         start = weights.load(options.start) if options.start else None
         card = _card(options, train, held_out, segmenter, spec, start)
+        if options.overwrite:  # or --resume would go on from the run before
+            _checkpoint(options.out).unlink(missing_ok=True)
         _learn(
             Run(options.out, replace(segmenter, card=card), spec, samples, apart, start),
             options,
@@ -68,14 +72,15 @@ def _check(options: argparse.Namespace, segmenter: SegmenterSpec, spec: TrainSpe
             "expected one class for the lungs, whose sides are told apart afterwards, found "
             f"num_classes={model.num_classes}"
         )
-    checkpoint = options.out.with_suffix(".checkpoint.npz")
+    checkpoint = _checkpoint(options.out)
     if options.resume and not checkpoint.is_file():
         raise WeightsError(f"expected a training checkpoint, found no file {checkpoint}")
-    there = [path for path in (options.out, checkpoint) if path.exists()]
+    there = [path for path in (checkpoint, options.out) if path.exists()]
     if there and not (options.resume or options.overwrite):
+        further = "--resume" if there[0] == checkpoint else f"--start {options.out}"
         raise SpecError(
-            f"expected a new name for --out, found {there[0]}: go on with --resume, replace it "
-            "with --overwrite, or give another name"
+            f"expected a new name for --out, found {there[0]}: replace it with --overwrite, or "
+            f"give another name; {further} goes on from it"
         )
     _trace(model, spec, segmenter.preprocess.size, _mesh(options))
 
@@ -121,12 +126,16 @@ class Run(NamedTuple):
     @property
     def checkpoint(self) -> Path:
         """The last state; the bundle holds the best weights."""
-        return self.out.with_suffix(".checkpoint.npz")
+        return _checkpoint(self.out)
 
     @property
     def log(self) -> Path:
         """One line an epoch."""
         return self.out.with_suffix(".jsonl")
+
+
+def _checkpoint(out: Path) -> Path:
+    return out.with_suffix(".checkpoint.npz")
 
 
 def _learn(run: Run, options: argparse.Namespace, progress: Progress) -> None:

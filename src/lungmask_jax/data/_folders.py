@@ -79,20 +79,21 @@ def pair_masks(
         ...
         lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
     """
-    found, true = (by_name(Path(folder), target=target) for folder in (predictions, truths))
-    if found.keys().isdisjoint(true):
-        _hint(Path(predictions), target)
+    found, true = (_of_target(Path(folder), target) for folder in (predictions, truths))
     return _paired(found, true)
 
 
-def _hint(folder: Path, target: str) -> None:
-    """Raises if the folder holds what `segment` wrote of other targets alone."""
-    kinds = {stem(path.name).lower().rpartition("_")[2] for path in _scans(folder)}
-    if target not in kinds and (others := kinds & {"lungs", "infection", "lesions"}):
+def _of_target(folder: Path, target: str) -> dict[str, Path]:
+    """The masks of a folder, unless their names say that they show something else."""
+    masks = by_name(folder, target=target)
+    kinds = {stem(path.name).lower().rpartition("_")[2] for path in masks.values()}
+    others = {"infection", "lesions"} if target == "lungs" else {"lungs"}
+    if kinds <= others:
         raise ScanError(
-            f"expected masks *_{target} in {folder}, found only {', '.join(sorted(others))}: "
-            "say which --target they show"
+            f"expected masks of {target} in {folder}, found only those named "
+            f"{', '.join(f'*_{kind}' for kind in sorted(kinds))}: give others, or another --target"
         )
+    return masks
 
 
 def _paired(scans: dict[str, Path], truths: dict[str, Path]) -> list[tuple[str, Path, Path]]:

@@ -16,7 +16,9 @@ from lungmask_jax.volume import Volume
 
 __all__ = ["load", "load_mask"]
 
-_GRAY = 0.01
+_FEW = 4  # grey levels of a mask
+_JPEG_NOISE = 15  # grey levels of 256
+_REST = 0.01
 RADIOGRAPH_SIDE = 1024
 """A single slice larger than this on both sides is no CT."""
 
@@ -109,13 +111,19 @@ def _from_images(
 
 
 def _refuse_mask(levels: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """A picture of black and white, JPEG's noise included, is no CT in any window."""
-    edge = int(levels.max()) // 16
-    gray = ((levels > edge) & (levels < levels.max() - edge)).mean()
-    if gray < _GRAY and levels.min() < levels.max():
+    """A picture of few grey levels, or of two and JPEG's noise, is no CT in any window."""
+    counts = np.zeros(np.iinfo(levels.dtype).max + 1, np.int64)
+    for plane in levels:
+        counts += np.bincount(plane.ravel(), minlength=len(counts))
+    different = np.count_nonzero(counts)
+    noise = _JPEG_NOISE if levels.dtype == np.uint8 else 0
+    for _ in range(2):
+        most = int(counts.argmax())
+        counts[max(0, most - noise) : most + noise + 1] = 0
+    if different > 1 and (different <= _FEW or counts.sum() < _REST * levels.size):
         raise ScanError(
-            f"expected a CT, found black and white with {gray:.2%} grey pixels in {path}, which "
-            "looks like a mask: give the CT"
+            f"expected a CT, found hardly any grey levels in {path}, which looks like a mask: "
+            "give the CT"
         )
 
 

@@ -105,5 +105,5 @@ def load_checkpoint(
 
 
 def _shown(value: object) -> object:
-    """What is not set has no text of its own."""
+    """The value as a message says it: none where there is none."""
     return "none" if value in (None, "") else value
