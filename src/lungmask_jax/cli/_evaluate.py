@@ -27,8 +27,8 @@ Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
-    writable(options.out)
     others, jobs = read_rows(options.against, options.target), _jobs(options)
+    writable(options.out)
     rows: list[Row] = []
     pictures: list[Picture] = []
     failed = 0
