@@ -8,6 +8,7 @@ import pytest
 
 from lungmask_jax import calibration, inference, io, metrics, models, preprocess, weights
 from lungmask_jax.errors import ScanError, SpecError, UnknownNameError
+from lungmask_jax.inference import _network
 from lungmask_jax.models import Model
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import ModelSpec, PostprocessSpec, PreprocessSpec, SegmenterSpec
@@ -98,7 +99,7 @@ def test_scans_of_any_length_share_one_compilation():
 
 
 def compiled():
-    return inference._shares._cache_size(), inference._answers._cache_size()
+    return _network._shares._cache_size(), _network._answers._cache_size()
 
 
 def thin(ct, mm=1.25, thickness_mm=2.5):
@@ -113,13 +114,13 @@ def test_thin_slices_are_seen_together_and_answered_each(monkeypatch):
     ct = np.zeros((401, 32, 32), np.int16)
     ct[80:120, 4:20, 3:12] = -900
     seen = []
-    run = inference._shares
+    run = _network._shares
 
     def counted(params, state, batch, box, **options):
         seen.append(len(batch))
         return run(params, state, batch, box, **options)
 
-    monkeypatch.setattr(inference, "_shares", counted)
+    monkeypatch.setattr(_network, "_shares", counted)
     for mm, count, batches in (
         (1.25, 2, 51),
         (0.8, 3, 34),
@@ -211,8 +212,8 @@ class Small:
 def test_a_device_with_little_memory_gets_smaller_batches(monkeypatch, memory, tried):
     ct = Volume(np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16))
     expected = inference.labels(ct, threshold_bundle())
-    device = Small(memory, inference._shares)
-    monkeypatch.setattr(inference, "_shares", device)
+    device = Small(memory, _network._shares)
+    monkeypatch.setattr(_network, "_shares", device)
     found = inference.labels(ct, threshold_bundle())
     np.testing.assert_array_equal(found.array, expected.array)
     assert device.batches == tried
@@ -223,7 +224,7 @@ def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, 
     noise = np.random.default_rng(0).integers(-600, -400, (200, 32, 32)).astype(np.int16)
     volume, bundle = thin(noise)
     expected = inference.probabilities(volume, bundle)
-    run, calls = inference._answers, []
+    run, calls = _network._answers, []
 
     def short(*arguments, **options):
         calls.append(None)
@@ -231,21 +232,21 @@ def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, 
             raise OUT_OF_MEMORY
         return run(*arguments, **options)
 
-    monkeypatch.setattr(inference, "_answers", short)
+    monkeypatch.setattr(_network, "_answers", short)
     np.testing.assert_array_equal(inference.probabilities(volume, bundle), expected)
 
 
 def test_neighbors_are_the_same_in_smaller_batches(monkeypatch):
     ct = Volume(np.random.default_rng(0).integers(-1000, 0, (5, 32, 32)).astype(np.int16))
     expected = inference.probabilities(ct, Neighborly.bundle(2, 3))
-    monkeypatch.setattr(inference, "_shares", Small(4, inference._shares))
+    monkeypatch.setattr(_network, "_shares", Small(4, _network._shares))
     found = inference.probabilities(ct, Neighborly.bundle(2, 3))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("bundle", [threshold_bundle(), Neighborly.bundle(3)], ids=str)
 def test_a_device_too_small_for_the_least_batch_says_so(monkeypatch, bundle):
-    monkeypatch.setattr(inference, "_shares", Small(0, inference._shares))
+    monkeypatch.setattr(_network, "_shares", Small(0, _network._shares))
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
         inference.labels(Volume(np.zeros((5, 32, 32), np.int16)), bundle)
 
@@ -437,13 +438,13 @@ def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
     ct[16:20, 4:20, 3:12] = -900
     lungs, infection = threshold_bundle(hu=-500.0), threshold_bundle("infection", hu=-500.0)
     looked = []
-    run = inference._shares
+    run = _network._shares
 
     def counted(params, state, batch, box, **options):
         looked.append(options["spec"].target)
         return run(params, state, batch, box, **options)
 
-    monkeypatch.setattr(inference, "_shares", counted)
+    monkeypatch.setattr(_network, "_shares", counted)
     result = inference.segment(Volume(ct), weights=[lungs, infection])
     assert (looked.count("lungs"), looked.count("infection")) == (10, 1)
     np.testing.assert_array_equal(result.infection.array > 0, ct == -900)

@@ -61,7 +61,7 @@ def with_aerated(mask: Volume, ct: Volume) -> Volume:
 
     Tissue of -960 to -600 HU over 1.5 mm is lung, or the rim of gas, which is thin. So what is some
     7 mm wide and three pixels, lung in the mask included, joins it: parts of 0.1 ml or more, where
-    the mask adjoins a quarter of their surface, and the darker edge around them, up to -500 HU.
+    the mask adjoins a quarter of their surface, and the denser edge around them, up to -500 HU.
     Gas does not join. As in `without_gas`, a scan that has been through a window stays as it is.
 
     Args:
