@@ -11,6 +11,7 @@ import pytest
 
 from lungmask_jax import cli, errors, inference, io, metrics, training, trees, weights
 from lungmask_jax.cli import _recipe, _settings
+from lungmask_jax.cli._options import parser
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import (
     PRESETS,
@@ -735,7 +736,7 @@ def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
         'window = [-1000, 200.5]\n[option]\ndeep_supervision = true\nnorm = "batch"\n'
     )
     words = ["train", "--data", "a.csv", "-o", "b.npz", "--steps", "9", "--recipe", str(recipe)]
-    options = cli._parser().parse_args(_recipe.with_recipe(words, recipe))
+    options = parser().parse_args(_recipe.with_recipe(words, recipe))
     assert (options.model, options.steps, options.batch_size) == ("unet_3d", 9, 3)
     assert (options.learning_rate, options.window) == (1e-3, [-1000.0, 200.5])
     spec, _ = _settings.settings(options)
@@ -743,7 +744,7 @@ def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
 
 
 def test_every_key_of_a_recipe_is_an_option_of_train():
-    taken = vars(cli._parser().parse_args(["train", "--data", "a", "-o", "b"]))
+    taken = vars(parser().parse_args(["train", "--data", "a", "-o", "b"]))
     assert {key.replace("-", "_") for key in _recipe.KEYS} <= set(taken)
 
 
@@ -765,7 +766,7 @@ def train_options(words, text, folder):
     path = folder / "recipe.toml"
     path.write_text(text)
     words = ["train", "--data", "a.csv", "-o", "b.npz", *words, "--recipe", str(path)]
-    return cli._parser().parse_args(_recipe.with_recipe(words, path))
+    return parser().parse_args(_recipe.with_recipe(words, path))
 
 
 def shipped(name):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import lungmask_jax
-from lungmask_jax import cli
+from lungmask_jax.cli._options import parser
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs/api/index.md"]
@@ -66,7 +66,7 @@ def test_commands_parse(page):
     for line in words:
         if "lungmask-jax" in line:  # variables or a loop may stand before it, and & behind
             arguments = line[line.index("lungmask-jax") + 1 :]
-            cli._parser().parse_args([word for word in arguments if word not in ("&", "done")])
+            parser().parse_args([word for word in arguments if word not in ("&", "done")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -1,8 +1,6 @@
 """``lungmask-jax train``: labelled scans in, a weights bundle, a log and its curve out."""
 
 import argparse
-import functools
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from rich.progress import Progress
 
-from lungmask_jax import __version__, calibration, data, inference, training, viz, weights
+from lungmask_jax import calibration, data, training, viz, weights
+from lungmask_jax.cli._prepare import cases, samples
 from lungmask_jax.cli._progress import bar, counted
 from lungmask_jax.cli._settings import settings
 from lungmask_jax.data import Case
@@ -39,25 +38,25 @@ def run(options: argparse.Namespace) -> int:
         )
     segmenter, spec = settings(options)
     _check(options, segmenter, spec)
-    train, held_out = data.split(_cases(options), options.validation, seed=options.seed)
+    train, held_out = data.split(cases(options), options.validation, seed=options.seed)
     for folder in filter(None, (options.out.parent, options.cache)):
         writable(folder)
     with bar() as progress:
-        samples = Samples.joined(_samples(train, segmenter, options, progress, "reading"))
-        apart = _samples(held_out, segmenter, options, progress, "reading, held out")
+        learned = Samples.joined(samples(train, segmenter, options, progress, "reading"))
+        apart = samples(held_out, segmenter, options, progress, "reading, held out")
         count = sum(len(scan.images) for scan in apart)
         progress.console.print(
             f"{options.target}: {counted(len(train), 'scan')} with "
-            f"{counted(len(samples.images), 'slice')} to learn from, held out "
+            f"{counted(len(learned.images), 'slice')} to learn from, held out "
             f"{counted(len(held_out), 'scan')} of other patients with {counted(count, 'slice')}"
         )
-        _doubt(samples, segmenter, progress)
+        _doubt(learned, segmenter, progress)
         start = weights.load(options.start) if options.start else None
         card = _card(options, train, held_out, segmenter, spec, start)
         if options.overwrite:  # or --resume would go on from the run before
             _checkpoint(options.out).unlink(missing_ok=True)
         _learn(
-            Run(options.out, replace(segmenter, card=card), spec, samples, apart, start),
+            Run(options.out, replace(segmenter, card=card), spec, learned, apart, start),
             options,
             progress,
         )
@@ -213,72 +212,6 @@ def _line(epoch: Epoch) -> dict[str, float]:
 
 def _lines(log: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-
-
-def _samples(
-    cases: Sequence[Case],
-    segmenter: SegmenterSpec,
-    options: argparse.Namespace,
-    progress: Progress,
-    title: str,
-) -> list[Samples]:
-    by_lungs = segmenter.preprocess.region == "lungs"
-    lung_model = weights.load(options.lungs) if by_lungs else None
-    parts = []
-    for case in progress.track(cases, description=title):
-        make = functools.partial(_prepared, case, segmenter, options, lung_model)
-        if options.cache:
-            name = _cache_name(case, segmenter, options, lung_model)
-            parts.append(Samples.cached(options.cache / name, make))
-        else:
-            parts.append(make())
-    return parts
-
-
-def _prepared(
-    case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
-) -> Samples:
-    window = tuple(options.window) if options.window else None
-    model = weights.create_model(segmenter.model)
-    ct, masks = data.load_case(case, window=window, by_type=model.num_classes > 1)
-    lungs = None
-    if lung_model is not None:
-        lungs = inference.segment(ct, weights=[lung_model]).lungs
-    return Samples.of_scan(
-        ct, masks[options.target], segmenter.preprocess, lungs=lungs, model=model
-    )
-
-
-def _cache_name(
-    case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
-) -> str:
-    """A file name that changes with anything the prepared slices depend on."""
-    mask = case.lungs if options.target == "lungs" else case.infection
-    files = [file for path in (case.image, mask) if path is not None for file in _files(path)]
-    model = weights.create_model(segmenter.model)
-    facts = [
-        __version__,
-        to_json(segmenter.preprocess),
-        [*slab(model), model.ndim, model.num_classes],
-        options.target,
-        options.window,
-        lung_model and [lung_model.checksum, to_json(lung_model.spec)],
-        [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
-    ]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return f"{case.name}-{digest[:16]}.npz"
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(path.iterdir()) if path.is_dir() else [path]
-
-
-def _cases(options: argparse.Namespace) -> list[Case]:
-    if options.data:
-        return data.read_metadata(options.data, masks=[options.target])
-    if not options.masks:
-        raise SpecError("expected --masks with --images, found none: name the folder of masks")
-    return data.pair_folders(options.images, options.masks, target=options.target)
 
 
 def _card(

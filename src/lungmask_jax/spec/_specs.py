@@ -1,33 +1,21 @@
-"""Settings as frozen dataclasses of JSON types: what is stored beside weights, and nothing else.
+"""The specs, with their ranges and presets."""
 
-A spec is checked when it is made, compares by value, can be a static argument of ``jax.jit`` and
-goes through JSON unchanged.
-"""
-
-import dataclasses
-import json
-import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_type_hints
 
-from lungmask_jax.errors import SpecError, nearest
+from lungmask_jax.errors import SpecError
+from lungmask_jax.spec._json import VERSION, coerced, same_version
 
 __all__ = [
     "PRESETS",
-    "VERSION",
     "ModelSpec",
     "PostprocessSpec",
     "PreprocessSpec",
     "SegmenterSpec",
     "TrainSpec",
-    "from_json",
-    "to_json",
 ]
-
-VERSION: Final = 1
-T = TypeVar("T")
 
 
 class _Checked:
@@ -35,7 +23,7 @@ class _Checked:
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
-            value = _coerced(getattr(self, name), kind, f"{type(self).__name__}.{name}")
+            value = coerced(getattr(self, name), kind, f"{type(self).__name__}.{name}")
             object.__setattr__(self, name, value)
         self._check()
 
@@ -178,7 +166,7 @@ class SegmenterSpec(_Checked):
     version: int = VERSION
 
     def _check(self) -> None:
-        _same_version(self.version)
+        same_version(self.version)
         _at_least("shift", self.shift, 0)
         if self.target == "lungs" and self.preprocess.region == "lungs":
             raise SpecError(
@@ -253,100 +241,6 @@ class TrainSpec(_Checked):
         for name in ("warmup", "ema_decay", "opacities", "gas"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SpecError(f"expected {name} in [0, 1], found {getattr(self, name)}")
-
-
-def to_json(spec: object) -> str:
-    """A spec as JSON text, keys in the order of the fields.
-
-    Args:
-        spec: One of the specs of this module.
-
-    Returns:
-        JSON that `from_json` turns into an equal spec.
-
-    Example:
-        >>> to_json(ModelSpec(name="unet", options={"channels": [16, 32]}))
-        '{"name": "unet", "options": {"channels": [16, 32]}, "members": 1}'
-    """
-    return json.dumps(_plain(spec))
-
-
-def from_json(text: str, kind: type[T]) -> T:
-    """A spec from JSON text.
-
-    Args:
-        text: What `to_json` wrote, or the same by hand; missing keys have their defaults.
-        kind: The spec's class.
-
-    Returns:
-        The spec.
-
-    Raises:
-        SpecError: The text is not JSON, a key is unknown, or a value does not fit.
-
-    Example:
-        >>> from_json('{"wndow": [-1000, 400]}', PreprocessSpec)
-        Traceback (most recent call last):
-        ...
-        lungmask_jax.errors.SpecError: unknown key 'wndow' in PreprocessSpec: did you mean 'window'?
-    """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SpecError(f"expected a {kind.__name__} as JSON, found {text[:40]!r}") from error
-    if isinstance(values, Mapping) and "version" in values:
-        _same_version(values["version"])  # before its new keys are called unknown
-    return _coerced(values, kind, kind.__name__)  # type: ignore[no-any-return]
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _coerced(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`, where JSON's types stand for ours; anything else is an error."""
-    origin, parameters = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        return _built(value, kind, where)
-    if origin is Literal and value in parameters:
-        return value
-    if origin is tuple and isinstance(value, list | tuple) and len(value) == len(parameters):
-        return tuple(_coerced(v, k, where) for v, k in zip(value, parameters, strict=True))
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        if isinstance(value, Mapping):
-            return {key: _plain(item) for key, item in value.items()}
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    elif type(value) is kind:
-        return value
-    expected = getattr(kind, "__name__", kind) if origin is None else kind
-    raise SpecError(f"expected {expected} for {where}, found {value!r}")
-
-
-def _built(values: Mapping[str, Any], kind: Any, where: str) -> Any:
-    known = {f.name for f in dataclasses.fields(kind)}
-    for key in values:
-        if key not in known:
-            raise SpecError(f"unknown key {key!r} in {where}: {nearest(key, known)}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise SpecError(f"incomplete {where}: {error}") from error
-
-
-def _same_version(version: int) -> None:
-    if version != VERSION:
-        raise SpecError(
-            f"expected a spec of version {VERSION}, found {version!r}: "
-            "another lungmask_jax wrote it, upgrade to read it"
-        )
 
 
 def _at_least(name: str, value: float, smallest: float) -> None:

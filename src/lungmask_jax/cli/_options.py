@@ -1,0 +1,210 @@
+"""What the command line understands; nothing here is heavy to import."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lungmask_jax import __version__
+from lungmask_jax.spec import TrainSpec
+
+__all__ = ["parser"]
+
+_DISCLAIMER = "Research use only. Not a medical device."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; ``command`` and ``recipe`` are always among what it finds."""
+    whole = argparse.ArgumentParser(
+        prog="lungmask-jax",
+        description="Lungs and COVID-19 infection in chest CT, segmented and measured.",
+        epilog=_DISCLAIMER,
+    )
+    whole.set_defaults(recipe=None)
+    whole.add_argument("--version", action="version", version=f"lungmask-jax {__version__}")
+    commands = whole.add_subparsers(
+        title="commands", dest="command", required=True, metavar="COMMAND"
+    )
+    _add_segment(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_demo(commands)
+    _add_discovery(commands)
+    return whole
+
+
+def _add_segment(commands: Any) -> None:
+    segment = commands.add_parser(
+        "segment",
+        help="segment scans and measure them",
+        description="Writes masks, a picture, a JSON file and a CSV row for every scan.",
+        epilog=_DISCLAIMER,
+    )
+    segment.add_argument(
+        "scans",
+        nargs="+",
+        type=Path,
+        metavar="SCAN",
+        help="NIfTI file, image, DICOM file, or a folder of one of these",
+    )
+    segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    _add_weights(segment)
+    segment.add_argument(
+        "--uncertainty", action="store_true", help="also write how unsure the infection model is"
+    )
+    segment.add_argument("--profile", action="store_true", help="print where the time went")
+    _add_window(segment)
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a model on your own scans",
+        description="Trains a model, patient-wise validated, and writes a weights bundle.",
+        epilog=_DISCLAIMER,
+    )
+    data = train.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, help="metadata.csv in the covid19-ct-scans layout")
+    data.add_argument("--images", type=Path, help="folder of scans, with --masks")
+    train.add_argument("--masks", type=Path, help="folder of masks with the names of the scans")
+    train.add_argument("--target", choices=["lungs", "infection"], default="infection")
+    train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
+    train.add_argument("--recipe", type=Path, help="TOML file of options; those typed here win")
+    train.add_argument("--lungs", default="lungs", help="lung model that finds the region")
+    train.add_argument("--model", help="architecture (default: unet)")
+    train.add_argument("--start", help="bundle whose network and weights to go on from")
+    train.add_argument("--channels", nargs="+", type=int, help="features of the network's levels")
+    train.add_argument(
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further ones of the architecture: in_channels=3 deep_supervision=true",
+    )
+    train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
+    train.add_argument(
+        "--preprocess",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other values than the preset's: size=[128,128] denoise=median",
+    )
+    train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
+    train.add_argument(
+        "--loss", help="name of a loss (default: bce_dice; nested_bce_dice for several classes)"
+    )
+    for name, kind, what in (
+        ("steps", int, "optimizer steps"),
+        ("batch_size", int, "slices a step"),
+        ("learning_rate", float, "the peak of the schedule"),
+        ("steps_per_epoch", int, "from one line of the log to the next"),
+        ("accumulate", int, "parts of a batch, to need less memory"),
+    ):
+        default = getattr(TrainSpec, name)
+        option = f"--{name.replace('_', '-')}"
+        train.add_argument(option, type=kind, help=f"{what} (default: {default})")
+    train.add_argument(
+        "--setting",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further ones of TrainSpec: schedule=poly opacities=0.25",
+    )
+    train.add_argument(
+        "--devices",
+        type=int,
+        help="GPUs, TPU cores or, without them, processor cores that share each batch",
+    )
+    train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
+    kept = train.add_mutually_exclusive_group()
+    kept.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    kept.add_argument("--overwrite", action="store_true", help="replace what is in --out")
+    train.add_argument("--seed", type=int, default=0)
+    _add_window(train)
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score masks against the truth",
+        description="Writes the scores of every case and a summary; compares two models.",
+        epilog=_DISCLAIMER,
+    )
+    evaluate.add_argument("--pred", type=Path, help="folder of predicted masks, with --true")
+    evaluate.add_argument("--true", type=Path, help="folder of true masks with the same names")
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        help="metadata.csv of scans to segment and score, or the folder of a protocol",
+    )
+    evaluate.add_argument(
+        "--protocol",
+        choices=["covid19-ct-seg", "covid-semiseg"],
+        help="a published benchmark: prints its table with our row; --data is its folder",
+    )
+    evaluate.add_argument(
+        "--by-type",
+        action="store_true",
+        help="infection masks are 1 (ground glass) and 2 (consolidation): score each, too",
+    )
+    evaluate.add_argument("--scans", type=Path, help="folder of the scans of --pred, for pictures")
+    evaluate.add_argument(
+        "--worst", type=int, default=3, help="how many of the worst cases to draw (default: 3)"
+    )
+    evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
+    evaluate.add_argument("--target", choices=["lungs", "infection"], default="infection")
+    _add_weights(evaluate)
+    evaluate.add_argument("--tolerance", type=float, help="mm, of the surface Dice")
+    evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    _add_window(evaluate)
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="segment a synthetic scan and compare with its truth",
+        description="Makes a synthetic chest CT, segments it and prints Dice against its truth.",
+        epilog=_DISCLAIMER,
+    )
+    demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
+    demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
+    demo.add_argument("--seed", type=int, default=0, help="another patient")
+
+
+def _add_discovery(commands: Any) -> None:
+    for name, what in (
+        ("models", "list architectures and their options"),
+        ("weights", "list trained models"),
+        ("doctor", "show versions and devices, and find broken plugins"),
+    ):
+        parser = commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        if name == "weights":
+            parser.add_argument(
+                "--recipe",
+                dest="recipe_of",
+                metavar="NAME",
+                help="print how this one was trained, as a file for train --recipe",
+            )
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=["lungs", "infection"],
+        metavar="NAME",
+        help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
+        "several of one target answer together (default: lungs infection)",
+    )
+
+
+def _add_window(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="HU of the darkest and brightest grey level, for images and windowed scans",
+    )

@@ -1,0 +1,88 @@
+"""Scans and masks as they were named on the command line, prepared to learn from."""
+
+import argparse
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.progress import Progress
+
+from lungmask_jax import __version__, data, inference, weights
+from lungmask_jax.data import Case
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models import slab
+from lungmask_jax.spec import SegmenterSpec, to_json
+from lungmask_jax.training import Samples
+from lungmask_jax.weights import Bundle
+
+__all__ = ["cases", "samples"]
+
+
+def cases(options: argparse.Namespace) -> list[Case]:
+    """The scans and masks that were named."""
+    if options.data:
+        return data.read_metadata(options.data, masks=[options.target])
+    if not options.masks:
+        raise SpecError("expected --masks with --images, found none: name the folder of masks")
+    return data.pair_folders(options.images, options.masks, target=options.target)
+
+
+def samples(
+    scans: Sequence[Case],
+    segmenter: SegmenterSpec,
+    options: argparse.Namespace,
+    progress: Progress,
+    title: str,
+) -> list[Samples]:
+    """What a network learns from, or is validated on, of each scan."""
+    by_lungs = segmenter.preprocess.region == "lungs"
+    lung_model = weights.load(options.lungs) if by_lungs else None
+    parts = []
+    for case in progress.track(scans, description=title):
+        make = functools.partial(_prepared, case, segmenter, options, lung_model)
+        if options.cache:
+            name = _cache_name(case, segmenter, options, lung_model)
+            parts.append(Samples.cached(options.cache / name, make))
+        else:
+            parts.append(make())
+    return parts
+
+
+def _prepared(
+    case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
+) -> Samples:
+    window = tuple(options.window) if options.window else None
+    model = weights.create_model(segmenter.model)
+    ct, masks = data.load_case(case, window=window, by_type=model.num_classes > 1)
+    lungs = None
+    if lung_model is not None:
+        lungs = inference.segment(ct, weights=[lung_model]).lungs
+    return Samples.of_scan(
+        ct, masks[options.target], segmenter.preprocess, lungs=lungs, model=model
+    )
+
+
+def _cache_name(
+    case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
+) -> str:
+    """A file name that changes with anything the prepared slices depend on."""
+    mask = case.lungs if options.target == "lungs" else case.infection
+    files = [file for path in (case.image, mask) if path is not None for file in _files(path)]
+    model = weights.create_model(segmenter.model)
+    facts = [
+        __version__,
+        to_json(segmenter.preprocess),
+        [*slab(model), model.ndim, model.num_classes],
+        options.target,
+        options.window,
+        lung_model and [lung_model.checksum, to_json(lung_model.spec)],
+        [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+    ]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return f"{case.name}-{digest[:16]}.npz"
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.iterdir()) if path.is_dir() else [path]

@@ -1,0 +1,27 @@
+"""Settings as frozen dataclasses of JSON types: what is stored beside weights, and nothing else.
+
+A spec is checked when it is made, compares by value, can be a static argument of ``jax.jit`` and
+goes through JSON unchanged.
+"""
+
+from lungmask_jax.spec._json import VERSION, from_json, to_json
+from lungmask_jax.spec._specs import (
+    PRESETS,
+    ModelSpec,
+    PostprocessSpec,
+    PreprocessSpec,
+    SegmenterSpec,
+    TrainSpec,
+)
+
+__all__ = [
+    "PRESETS",
+    "VERSION",
+    "ModelSpec",
+    "PostprocessSpec",
+    "PreprocessSpec",
+    "SegmenterSpec",
+    "TrainSpec",
+    "from_json",
+    "to_json",
+]
