@@ -1,10 +1,10 @@
-"""On a GPU: our U-Net beside PyTorch's, slices and steps a second, and a whole volume.
+"""On a GPU: our networks beside PyTorch's U-Net, in slices a second, and a whole volume.
 
     python benchmarks/gpu.py
 
-(`torch_unet.py`); PyTorch has channels_last, autocast to bfloat16, torch.compile. Medians of
-(`torch_unet.py`); PyTorch has channels_last, autocast to bfloat16 and torch.compile. Medians of
-several rounds after a warm-up. ``--small`` makes all of it small, to see on a CPU that it runs.
+Both U-Nets have the same layers (`torch_unet.py`); PyTorch has channels_last, autocast to
+bfloat16 and torch.compile. Medians of several rounds after a warm-up. ``--small`` makes all of it
+small, to see on a CPU that it runs.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -19,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import inference, training, weights
-from lungmask_jax.models import make_predict, unet
+from lungmask_jax.models import create, make_predict
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import TrainSpec
 
 ROUNDS = 7
-GFLOP_A_SLICE = 5.2  # of the U-Net with joined features, as drawn in its paper
+# of 256 x 256, the U-Net as drawn in its paper
+GFLOP_A_SLICE = {"unet": 5.2, "efficient_unet": 1.9}
 
 
 def main() -> None:
@@ -38,9 +40,9 @@ def main() -> None:
     print(f"{jax.devices()[0].device_kind}: {peak / 1e3:.1f} TFLOP/s in bfloat16 matrix products")
     print("| What | ms | slices a second | share of the matrix rate |")
     print("| --- | --- | --- | --- |")
-    scale = (size / 256) ** 2 * GFLOP_A_SLICE
-    for name, seconds, passes in (*ours(batch, size), *peers(batch, size, options.small)):
-        share = passes * scale * batch / seconds / peak
+    scale = (size / 256) ** 2 * batch
+    for name, seconds, operations in (*ours(batch, size), *peers(batch, size, options.small)):
+        share = operations * scale / seconds / peak
         print(f"| {name} | {1e3 * seconds:.2f} | {batch / seconds:.0f} | {share:.1%} |", flush=True)
     volume((16, 128, 128) if options.small else (300, 512, 512))
 
@@ -62,20 +64,24 @@ def matmul_rate(side: int) -> float:
     return 2 * side**3 / seconds / 1e9
 
 
-def ours(batch: int, size: int) -> Iterator[tuple[str, float, int]]:
-    """Name, seconds, and passes through the network that a training step counts as."""
+def ours(batch: int, size: int) -> Iterator[tuple[str, float, float]]:
+    """Name, seconds, and GFLOP a slice; a training step counts as three passes."""
     images = jax.random.uniform(jax.random.key(0), (batch, size, size, 1))
     masks = (images > 0.7).astype(jnp.float32)
-    for dtype in ("float32", "bfloat16"):
-        model = unet(dtype=dtype)
+    for (network, operations), dtype in itertools.product(
+        GFLOP_A_SLICE.items(), ("float32", "bfloat16")
+    ):
+        model = create(network, dtype=dtype)
         params, state = model.init(jax.random.key(0))
         predict = make_predict(model)
 
         def run(predict: Any = predict, params: Any = params, state: Any = state) -> Any:
             return predict(params, state, images)
 
-        yield f"lungmask_jax, inference, {dtype}", median(run, jax.block_until_ready), 1
-        yield f"lungmask_jax, training step, {dtype}", _step(model, images, masks), 3
+        seconds = median(run, jax.block_until_ready)
+        yield f"`{network}`, inference, {dtype}", seconds, operations
+        seconds = _step(model, images, masks)
+        yield f"`{network}`, training step, {dtype}", seconds, 3 * operations
 
 
 def _step(model: Any, images: jax.Array, masks: jax.Array) -> float:
@@ -90,8 +96,8 @@ def _step(model: Any, images: jax.Array, masks: jax.Array) -> float:
     return median(run, jax.block_until_ready)
 
 
-def peers(batch: int, size: int, small: bool) -> Iterator[tuple[str, float, int]]:
-    """The same with PyTorch, if it is here."""
+def peers(batch: int, size: int, small: bool) -> Iterator[tuple[str, float, float]]:
+    """The same for the U-Net with PyTorch, if it is here."""
     try:
         import torch
         import torch_unet
@@ -119,8 +125,9 @@ def peers(batch: int, size: int, small: bool) -> Iterator[tuple[str, float, int]
         torch_unet.loss(logits.float(), masks).backward()
         optimizer.step()
 
-    yield "PyTorch, inference, bfloat16, compiled", median(predict, wait), 1
-    yield "PyTorch, training step, bfloat16, compiled", median(step, wait), 3
+    operations = GFLOP_A_SLICE["unet"]
+    yield "PyTorch, inference, bfloat16, compiled", median(predict, wait), operations
+    yield "PyTorch, training step, bfloat16, compiled", median(step, wait), 3 * operations
 
 
 def volume(shape: tuple[int, int, int]) -> None:
@@ -139,15 +146,11 @@ def volume(shape: tuple[int, int, int]) -> None:
     bundle = weights.load("lungs")
     images = jnp.asarray(np.clip((ct.array[:16, :, :, None] + 1100) / 1350, 0, 1), jnp.float32)
     images = jax.image.resize(images, (len(images), 256, 256, 1), "linear")
-    found = [
-        np.asarray(
-            make_predict(unet(channels=(16, 32, 64, 128), dtype=dtype))(
-                bundle.params, bundle.state, images
-            )
-        )
-        > 0.5
-        for dtype in ("float32", "bfloat16")
-    ]
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        spec = replace(bundle.spec.model, options={**bundle.spec.model.options, "dtype": dtype})
+        predict = make_predict(weights.create_model(spec))
+        found.append(np.asarray(predict(bundle.params, bundle.state, images)) > 0.5)
     both = 2 * (found[0] & found[1]).sum() / max(found[0].sum() + found[1].sum(), 1)
     print(f"  Dice of float32 and bfloat16 masks: {both:.5f}")
 

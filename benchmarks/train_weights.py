@@ -64,11 +64,14 @@ NEIGHBOURS = ("2 81 97 114 131", "152 153 165 168", "372 375 376 379 380")
 
 SPECS = {
     "lungs": TrainSpec(steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6),
-    "infection": TrainSpec(steps=1200, batch_size=4, learning_rate=1e-3),
+    "infection": TrainSpec(steps=1500, batch_size=4, learning_rate=1e-3),
 }
 STUDENT = replace(SPECS["infection"], steps=500, learning_rate=5e-4)
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
-MODELS = {target: ModelSpec(name="efficient_unet") for target in SPECS}
+MODELS = {
+    "lungs": ModelSpec(name="efficient_unet"),
+    "infection": ModelSpec(name="efficient_unet", options={"width": 1.1, "depth": 1.2}),  # Lite2
+}
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
     "lungs": PostprocessSpec(min_component_ml=5.0, fill_holes=True),

@@ -8,7 +8,6 @@ import pytest
 from lungmask_jax import models, trees
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models._depthwise import depthwise
-from lungmask_jax.models._efficient_unet import STAGES
 from lungmask_jax.testing import check_model
 
 TINY = {"channels": [4, 4, 4, 4], "width": 0.1}
@@ -52,21 +51,24 @@ def test_it_keeps_what_a_network_promises():
     check_model(lambda: models.efficient_unet(**TINY, in_channels=3, num_classes=2, dropout=0.5))
 
 
-def test_the_encoder_is_as_large_as_published():
-    params, state = jax.eval_shape(models.efficient_unet().init, jax.random.key(0))
-    found = sum(leaf.size for leaf in jax.tree.leaves((params["encoder"], state)))
-    widths = [32]
-    inputs = 32
-    for stage in STAGES:
-        for _ in range(stage.blocks):
-            wide = inputs * stage.expand
-            widths += [wide] * (2 if stage.expand > 1 else 1) + [stage.channels]
-            inputs = stage.channels
-    # EfficientNet-Lite0 has 4,652,008 numbers (Google's table: 4.7 million); without its last
-    # convolution and classifier, one number a channel for a norm's two, and a stem of one color
-    # and 4x4 instead of three and 3x3
-    last = 320 * 1280 + 2 * 1280 + 1280 * 1000 + 1000
-    assert found == 4_652_008 - last - sum(widths) - 3 * 3 * 3 * 32 + 4 * 4 * 32
+@pytest.mark.parametrize(
+    ("options", "published", "top"),
+    [
+        ({}, 4_652_008, 320),
+        ({"depth": 1.1}, 5_416_680, 320),
+        ({"width": 1.1, "depth": 1.2}, 6_092_072, 352),
+    ],
+    ids=["Lite0", "Lite1", "Lite2"],
+)
+def test_the_encoder_is_as_large_as_published(options, published, top):
+    params, state = jax.eval_shape(models.efficient_unet(**options).init, jax.random.key(0))
+    found = trees.leaves((params["encoder"], state))
+    biases = sum(leaf.size for name, leaf in found.items() if name.endswith("bias"))
+    # Google's tables say 4.7, 5.4 and 6.1 million; without the last convolution and classifier, one
+    # number a channel for a norm's two, and a stem of one color and 4x4 instead of three and 3x3
+    last = top * 1280 + 2 * 1280 + 1280 * 1000 + 1000
+    stem = 3 * 3 * 3 * 32 - 4 * 4 * 32
+    assert sum(leaf.size for leaf in found.values()) == published - last - biases - stem
 
 
 def test_gradients_reach_every_parameter_and_depthwise_kernels_are_none():
@@ -121,6 +123,7 @@ def test_in_bfloat16_parameters_are_still_float32():
     [
         ({"channels": [8, 8]}, r"channels of 4 levels, found \(8, 8\)"),
         ({"width": 0}, "a width above 0, found 0"),
+        ({"depth": -1}, "a depth above 0, found -1"),
         ({"norm": "layer"}, "norm 'group', 'batch' or 'none', found 'layer'"),
     ],
 )

@@ -31,6 +31,11 @@ class Stage(NamedTuple):
     expand: int
     kernel: int
 
+    def scaled(self, width: float, depth: float) -> "Stage":
+        """The stage in a network of other width and depth; first and last keep their one block."""
+        blocks = self.blocks if self.blocks == 1 else math.ceil(depth * self.blocks)
+        return self._replace(channels=_scaled(self.channels, width), blocks=blocks)
+
 
 STAGES = (
     Stage(level=0, blocks=1, channels=16, expand=1, kernel=3),
@@ -50,12 +55,13 @@ def efficient_unet(
     num_classes: int = 1,
     channels: Sequence[int] = (24, 32, 64, 96),
     width: float = 1.0,
+    depth: float = 1.0,
     norm: Norm = "group",
     dropout: float = 0.0,
     deep_supervision: bool = False,
     dtype: Dtype = "float32",
 ) -> Model:
-    """A U-Net whose encoder is EfficientNet-Lite0, made to go on from weights that know pictures.
+    """A U-Net whose encoder is EfficientNet-Lite, made to go on from weights that know pictures.
 
     The encoder has five levels of inverted bottlenecks, ReLU6, and neither squeeze-and-excitation
     nor norms: those of pretraining are folded into its weights. Its depthwise kernels do not learn;
@@ -67,7 +73,9 @@ def efficient_unet(
         in_channels: As in `unet`.
         num_classes: As in `unet`.
         channels: Features of the four levels of the decoder, the finest first.
-        width: Factor of all the encoder's channels, rounded to multiples of 8; 1 is Lite0.
+        width: Factor of all the encoder's channels, rounded to multiples of 8.
+        depth: Factor of the blocks of each of its stages but the first and last, rounded up. With
+            the width, 1 and 1 are Lite0, 1 and 1.1 are Lite1, 1.1 and 1.2 are Lite2.
         norm: As in `unet`; of the decoder.
         dropout: As in `unet`.
         deep_supervision: As in `unet`.
@@ -93,8 +101,9 @@ def efficient_unet(
     """
     if len(channels) != STAGES[-1].level:
         raise SpecError(f"expected channels of {STAGES[-1].level} levels, found {tuple(channels)}")
-    if not width > 0:
-        raise SpecError(f"expected a width above 0, found {width}")
+    for name, factor in (("width", width), ("depth", depth)):
+        if not factor > 0:
+            raise SpecError(f"expected a {name} above 0, found {factor}")
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
@@ -105,22 +114,23 @@ def efficient_unet(
         deep_supervision=deep_supervision,
         dtype=dtype,
     )
-    return plan.model(lambda rngs: _efficient_unet(plan, width, rngs))
+    stages = [stage.scaled(width, depth) for stage in STAGES]
+    return plan.model(lambda rngs: _efficient_unet(plan, stages, rngs))
 
 
-def _efficient_unet(plan: Plan, width: float, rngs: nnx.Rngs) -> Network:
+def _efficient_unet(plan: Plan, stages: Sequence[Stage], rngs: nnx.Rngs) -> Network:
     style, pixels = plan.styles[0], plan.in_channels * plan.stem**2
     levels: list[list[nnx.Module]] = [[] for _ in plan.channels]
     levels[0].append(Stem(pixels, _STEM, style, rngs))
     inputs = _STEM
     skips: list[int] = []
-    for stage in STAGES:
-        outputs, level = _scaled(stage.channels, width), levels[stage.level]
+    for stage in stages:
+        level = levels[stage.level]
         for _ in range(stage.blocks):
             stride = 1 if level else 2
-            level.append(Inverted(inputs, outputs, stage, stride, style, rngs))
-            inputs = outputs
-        skips = [*skips[: stage.level], outputs]
+            level.append(Inverted(inputs, stage, stride, style, rngs))
+            inputs = stage.channels
+        skips = [*skips[: stage.level], stage.channels]
     skips[0] += pixels
     *decoded, _ = plan.channels
     sizes = zip(plan.channels[1:], skips, decoded, strict=False)
@@ -167,13 +177,12 @@ class Inverted(nnx.Module):
     def __init__(
         self,
         inputs: int,
-        outputs: int,
         stage: Stage,
         stride: int,
         style: Style,
         rngs: nnx.Rngs,
     ) -> None:
-        wide = inputs * stage.expand
+        wide, outputs = inputs * stage.expand, stage.channels
         self.expand = _linear(inputs, wide, 1.0, style, rngs) if wide > inputs else None
         self.depthwise = Depthwise(wide, stage.kernel, stride, rngs)
         self.project = _linear(wide, outputs, 2.0, style, rngs)
