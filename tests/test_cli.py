@@ -743,6 +743,11 @@ def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
     assert spec.model.options == {"deep_supervision": True, "norm": "batch"}
 
 
+def test_every_command_is_run():
+    actions = [action for action in parser()._actions if action.dest == "command"]
+    assert set(actions[0].choices) == set(cli._COMMANDS)
+
+
 def test_every_key_of_a_recipe_is_an_option_of_train():
     taken = vars(parser().parse_args(["train", "--data", "a", "-o", "b"]))
     assert {key.replace("-", "_") for key in _recipe.KEYS} <= set(taken)

@@ -123,7 +123,7 @@ def test_in_bfloat16_parameters_are_still_float32():
     [
         ({"channels": [8, 8]}, r"channels of 4 levels, found \(8, 8\)"),
         ({"width": 0}, "a width above 0, found 0"),
-        ({"depth": -1}, "a depth above 0, found -1"),
+        ({"depth": float("inf")}, "a depth above 0, found inf"),
         ({"norm": "layer"}, "norm 'group', 'batch' or 'none', found 'layer'"),
     ],
 )

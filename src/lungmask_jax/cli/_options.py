@@ -179,9 +179,9 @@ def _add_discovery(commands: Any) -> None:
         ("weights", "list trained models"),
         ("doctor", "show versions and devices, and find broken plugins"),
     ):
-        parser = commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        command = commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
         if name == "weights":
-            parser.add_argument(
+            command.add_argument(
                 "--recipe",
                 dest="recipe_of",
                 metavar="NAME",
@@ -189,8 +189,8 @@ def _add_discovery(commands: Any) -> None:
             )
 
 
-def _add_weights(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_weights(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--weights",
         nargs="+",
         default=["lungs", "infection"],
@@ -200,8 +200,8 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_window(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_window(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--window",
         nargs=2,
         type=float,

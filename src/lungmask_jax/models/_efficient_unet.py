@@ -32,7 +32,7 @@ class Stage(NamedTuple):
     kernel: int
 
     def scaled(self, width: float, depth: float) -> "Stage":
-        """The stage in a network of other width and depth; first and last keep their one block."""
+        """The stage in a network of other width and depth; those of one block keep one."""
         blocks = self.blocks if self.blocks == 1 else math.ceil(depth * self.blocks)
         return self._replace(channels=_scaled(self.channels, width), blocks=blocks)
 
@@ -67,7 +67,7 @@ def efficient_unet(
     nor norms: those of pretraining are folded into its weights. Its depthwise kernels do not learn;
     with their gradient a training step takes half as long again on a CPU, and what looks for edges
     and spots need not learn it again. The finest skip holds the pixels, too. Fresh weights are
-    random: the shipped infection model is what to start from.
+    random: start from the lung model that ships (Lite0), or from the infection model (Lite2).
 
     Args:
         in_channels: As in `unet`.
@@ -102,7 +102,7 @@ def efficient_unet(
     if len(channels) != STAGES[-1].level:
         raise SpecError(f"expected channels of {STAGES[-1].level} levels, found {tuple(channels)}")
     for name, factor in (("width", width), ("depth", depth)):
-        if not factor > 0:
+        if not 0 < factor < math.inf:
             raise SpecError(f"expected a {name} above 0, found {factor}")
     plan = Plan(
         in_channels=in_channels,

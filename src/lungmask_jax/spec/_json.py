@@ -18,12 +18,13 @@ def to_json(spec: object) -> str:
     """A spec as JSON text, keys in the order of the fields.
 
     Args:
-        spec: One of the specs of this module.
+        spec: One of the specs of `lungmask_jax.spec`.
 
     Returns:
         JSON that `from_json` turns into an equal spec.
 
     Example:
+        >>> from lungmask_jax.spec import ModelSpec
         >>> to_json(ModelSpec(name="unet", options={"channels": [16, 32]}))
         '{"name": "unet", "options": {"channels": [16, 32]}, "members": 1}'
     """
@@ -44,6 +45,7 @@ def from_json(text: str, kind: type[T]) -> T:
         SpecError: The text is not JSON, a key is unknown, or a value does not fit.
 
     Example:
+        >>> from lungmask_jax.spec import PreprocessSpec
         >>> from_json('{"wndow": [-1000, 400]}', PreprocessSpec)
         Traceback (most recent call last):
         ...

@@ -261,6 +261,3 @@ PRESETS: Final[Mapping[str, PreprocessSpec]] = types.MappingProxyType(
         ),
     }
 )
-"""Named preprocessing. ``"forerunner"`` is the recipe of the notebook this library grew out of
-(min-max to 8 bit, CLAHE with clip limit 5, crop to the lungs, resize), with its crop taken from
-predicted lungs instead of the true ones."""
