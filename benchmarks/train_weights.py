@@ -6,15 +6,16 @@ r"""Trains the weights that ship, and cross-validates their recipes on patients 
         --out lungs.json
     python benchmarks/train_weights.py card lungs --scores lungs.json --out lungs.npz
 
-and the same with ``infection``, which needs the lung model of the library, too. DIR holds
-``covid_semiseg``, ``lungsegdb``, ``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards
-describe them. With ``--start`` training goes on from a bundle, in a cross-validation from that of
-each fold, where the name says so, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled``
-that bundle also labels slices without labels, and they are learned from too. ``judge`` scores the
-bundles of a cross-validation again, after a change of post-processing; ``calibrate`` tells
-what calibration and a threshold would do to each fold of a cross-validation that were chosen on
-the others; ``--start`` names the bundles. ``card`` puts the scores of a cross-validation, and
-preprocessing and post-processing as they are here, into a bundle.
+and the same with ``infection``, which starts from ``pretrained.py infection --lite 2`` and needs
+the lung model of the library, too. DIR holds ``covid_semiseg``, ``lungsegdb``,
+``ct_lowres_volumes`` and ``ct_dicom_slices``, as the model cards describe them. With ``--start``
+training goes on from a bundle, in a cross-validation from that of each fold, where the name says
+so, as in ``--start infection_fold{fold}.npz``. With ``--unlabelled`` that bundle also labels slices
+without labels, and they are learned from too. ``judge`` scores the bundles of a cross-validation
+again, after a change of post-processing; ``calibrate`` tells what calibration and a threshold
+would do to each fold of a cross-validation that were chosen on the others; ``--start`` names the
+bundles. ``card`` puts the scores of a cross-validation, and preprocessing and post-processing as
+they are here, into a bundle.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 import cv2
 import jax
 import numpy as np
+import pretrained
 from scipy import ndimage
 
 from lungmask_jax import (
@@ -70,7 +72,7 @@ STUDENT = replace(SPECS["infection"], steps=500, learning_rate=5e-4)
 UNLABELLED_SHARE = 0.6  # beside 1 for all the labelled items
 MODELS = {
     "lungs": ModelSpec(name="efficient_unet"),
-    "infection": ModelSpec(name="efficient_unet", options={"width": 1.1, "depth": 1.2}),  # Lite2
+    "infection": ModelSpec(name="efficient_unet", options=pretrained.OPTIONS[2]),
 }
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
@@ -145,6 +147,10 @@ def main() -> None:
     learns = options.action in ("train", "cross-validate")
     if learns and MODELS[options.target].name == "efficient_unet" and not options.start:
         parser.error("efficient_unet needs a --start, as benchmarks/pretrained.py makes it")
+    if learns and options.start:
+        refuse_other_networks(
+            options.start, options.folds or range(FOLDS[options.target]), options.target
+        )
     spec = STUDENT if options.unlabelled else SPECS[options.target]
     spec = replace(spec, steps=options.steps or spec.steps)
     spec = replace(spec, batch_size=options.batch_size or spec.batch_size)
@@ -181,6 +187,14 @@ def main() -> None:
         scores = dict(found)
         options.out.write_text(json.dumps(scores, indent=1) + "\n")
         print(json.dumps(summary(scores), indent=1))
+
+
+def refuse_other_networks(start: str, folds: Iterable[int], target: str) -> None:
+    """Raises, before anything is learned, for a bundle to start from that has another network."""
+    for path in sorted({start.format(fold=fold) for fold in folds}):
+        found, expected = weights.load(Path(path)).spec.model, MODELS[target]
+        if found != expected:
+            raise SystemExit(f"expected {expected} in {path}, found {found}")
 
 
 def saved(
@@ -580,12 +594,13 @@ CARDS: dict[str, dict[str, Any]] = {
     "infection": {
         "data": "50 labelled slices of COVID-SemiSeg (MedSeg set 1); as healthy examples 3 "
         "low-resolution chest CTs and 14 slices of lung-cancer patients; 8 synthetic volumes; the "
-        "encoder before that from ImageNet (EfficientNet-Lite0)",
+        "encoder before that from ImageNet (EfficientNet-Lite2)",
         "license": _LICENSE,
         "judged": "5-fold cross-validation, the network alone on slices cut out around the lungs; "
         + _IN_SIGHT,
-        "recipe": "python benchmarks/pretrained.py infection --out start.npz; python benchmarks/"
-        "train_weights.py train infection --start start.npz --data DIR --out infection.npz",
+        "recipe": "python benchmarks/pretrained.py infection --lite 2 --out start.npz; python "
+        "benchmarks/train_weights.py train infection --start start.npz --data DIR "
+        "--out infection.npz",
         "known_failures": "other diseases that look alike (tumour, oedema, other pneumonia, "
         "atelectasis) are called infection; vessels at the hilum; motion at the heart",
     },
