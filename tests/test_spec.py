@@ -24,7 +24,7 @@ counts = st.integers(1, 10**6)
 json_values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -37,7 +37,7 @@ preprocessing = st.builds(
     window=st.tuples(st.floats(-2000, 0), st.floats(1, 3000)),
     normalize=st.sampled_from(["window", "minmax"]),
     region=st.sampled_from(["full", "body", "lungs"]),
-    margin_mm=sizes,
+    margin_mm=st.floats(0, 1e4),
     size=st.tuples(st.integers(8, 512), st.integers(8, 512)),
     denoise=st.sampled_from(["none", "median", "bilateral"]),
     clahe_clip_limit=sizes,
@@ -62,7 +62,7 @@ segmenters = st.builds(
 training = st.builds(
     TrainSpec,
     steps=counts,
-    batch_size=counts,
+    batch_size=st.integers(1, 2**16),
     learning_rate=positive,
     warmup=shares,
     weight_decay=sizes,
