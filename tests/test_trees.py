@@ -92,7 +92,7 @@ TREE = {"a": np.arange(200, dtype=np.float32), "b/c": np.zeros((3, 2), np.float1
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A file of `TREE`; the first half of its bytes are stored, the others compressed."""
+    """A file of `TREE`."""
     path = tmp_path_factory.mktemp("trees") / "good.npz"
     trees.write(path, TREE, {"note": "hi"}, compress=True)
     return path
