@@ -846,7 +846,7 @@ def test_a_typed_setting_leaves_the_others_of_the_recipe(tmp_path):
         ("--setting=opacity=1", "did you mean 'opacities'"),
         ("--preprocess=sise=[64,64]", "did you mean 'size'"),
         ("--setting=cycles", "expected --setting NAME=VALUE"),
-        ("--setting=cycles=0", "cycles of at least 1"),
+        ("--setting=cycles=0", "cycles from 1 to 1,000, found 0"),
         ("--setting=seed=5", "expected --seed VALUE, found --setting seed=5"),
         ("--setting=batch_size=5", "expected --batch-size VALUE"),
         ("--option=channels=[8,16]", "expected --channels VALUE"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungmask_jax import errors
-from lungmask_jax.errors import LungmaskError, nearest
+from lungmask_jax.errors import LungmaskError, nearest, shown
 
 KINDS = {
     errors.ScanError: ValueError,
@@ -66,3 +66,34 @@ def test_nearest_suggests_only_what_is_known(name, known):
         assert said in {f"did you mean {choice!r}?" for choice in known}
     else:
         assert all(repr(choice) in said for choice in known)
+
+
+def test_nearest_of_a_long_name_is_quick():
+    assert nearest("unet" + "x" * 10**7, ["unet", "linear"]).startswith("known")
+
+
+def nested(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+HUGE = {
+    "digits": lambda: 10**5000,
+    "digits in a list": lambda: [10**5000],
+    "text": lambda: "a" * 10**7,
+    "list": lambda: [0] * 10**6,
+    "table": lambda: dict.fromkeys(range(10**5)),
+    "levels": lambda: nested(10**4),
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_whatever_is_shown_is_short(kind):
+    assert len(shown(HUGE[kind]())) < 1000
+
+
+@pytest.mark.parametrize("value", [0, -1.5, "text", None, [1, 2], (3, 4), {"a": [1]}])
+def test_what_is_short_is_shown_as_it_is(value):
+    assert shown(value) == repr(value)

@@ -123,7 +123,9 @@ def test_in_bfloat16_parameters_are_still_float32():
     [
         ({"channels": [8, 8]}, r"channels of 4 levels, found \(8, 8\)"),
         ({"width": 0}, "a width above 0, found 0"),
-        ({"depth": float("inf")}, "a depth above 0, found inf"),
+        ({"depth": float("inf")}, r"depth in \[0, 16\), found inf"),
+        ({"width": "wide"}, r"width in \[0, 16\), found 'wide'"),
+        ({"channels": 8}, "channels of at least one level .* found 8"),
         ({"norm": "layer"}, "norm 'group', 'batch' or 'none', found 'layer'"),
     ],
 )

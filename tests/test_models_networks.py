@@ -252,10 +252,23 @@ def test_sides_that_are_no_multiple_of_the_stride_are_refused(name, axis):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"in_channels": 0}, "in_channels and num_classes of at least 1, found 0 and 1"),
-        ({"num_classes": 0}, "in_channels and num_classes of at least 1, found 1 and 0"),
-        ({"channels": []}, r"channels of at least one level, found \(\)"),
-        ({"channels": [8, 0]}, r"channels of at least one level, found \(8, 0\)"),
+        ({"in_channels": 0}, "in_channels from 1 to 65,536 in whole numbers, found 0"),
+        ({"in_channels": 1.0}, "in_channels from 1 .* found 1.0"),
+        ({"num_classes": 0}, "num_classes from 1 .* found 0"),
+        ({"num_classes": True}, "num_classes from 1 .* found True"),
+        ({"channels": []}, r"channels of at least one level and at most 12, found \[\]"),
+        ({"channels": [2] * 10**5}, "at most 12, found .2, 2"),
+        ({"channels": "abc"}, "channels of at least one level .* found 'abc'"),
+        ({"channels": 8}, "channels of at least one level .* found 8"),
+        ({"channels": [8, 0]}, "channels from 1 .* found 0"),
+        ({"channels": [8, -1]}, "channels from 1 .* found -1"),
+        ({"channels": [8.0, 8]}, "channels from 1 .* found 8.0"),
+        ({"channels": [1e9]}, "channels from 1 .* found 1000000000.0"),
+        ({"channels": [10**9]}, "channels from 1 .* found 1000000000"),
+        ({"stem": "two"}, "stem from 1 .* found 'two'"),
+        ({"dropout": "much"}, r"dropout in \[0, 1\), found 'much'"),
+        ({"dropout": float("nan")}, r"dropout in \[0, 1\), found nan"),
+        ({"deep_supervision": "no"}, "deep_supervision true or false, found 'no'"),
         ({"stem": 3}, "a stem of 1, 2 or 4, found 3"),
         ({"norm": "layer"}, "norm 'group', 'batch' or 'none', found 'layer'"),
         ({"dropout": 1.0}, r"dropout in \[0, 1\), found 1.0"),
@@ -275,10 +288,12 @@ def test_options_out_of_range_are_refused(name, options, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("residual_unet", {"blocks": 0}, "blocks of at least 1, found 0"),
+        ("residual_unet", {"blocks": 0}, "blocks from 1 to 100 in whole numbers, found 0"),
+        ("residual_unet", {"blocks": 10**9}, "blocks from 1 to 100 .* found 1000000000"),
+        ("residual_unet", {"blocks": [1]}, r"blocks from 1 .* found \[1\]"),
         ("multires_unet", {"channels": [5, 12]}, r"channels of at least 6, found \(5, 12\)"),
-        ("unet_3d", {"flat_levels": 5}, "0 to 4 flat_levels, found 5"),
-        ("unet_3d", {"flat_levels": -1}, "0 to 4 flat_levels, found -1"),
+        ("unet_3d", {"flat_levels": 5}, "flat_levels from 0 to 4 .* found 5"),
+        ("unet_3d", {"flat_levels": -1}, "flat_levels from 0 to 4 .* found -1"),
     ],
 )
 def test_options_of_their_own_out_of_range_are_refused(name, options, message):

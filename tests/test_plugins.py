@@ -1,4 +1,5 @@
 import importlib
+import re
 import sys
 
 import jax
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from lungmask_jax import cli, losses, models, weights
-from lungmask_jax.errors import PluginError, SpecError, UnknownNameError
+from lungmask_jax.cli import _probe
+from lungmask_jax.errors import PluginError, SpecError, UnknownNameError, WeightsError
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec, SegmenterSpec, TrainSpec
 from lungmask_jax.training import Samples, train
@@ -73,8 +75,8 @@ def test_listing_and_asking_import_nothing(registry, install):
 
 
 def test_looking_up_imports_that_package_alone_and_once(registry, install):
-    one = install("one-net", {"one": "one_net:build"}, "build = object()")
-    other = install("other-net", {"other": "other_net:build"}, "build = object()")
+    one = install("one-net", {"one": "one_net:build"}, "def build(): ...")
+    other = install("other-net", {"other": "other_net:build"}, "def build(): ...")
     assert registry["one"] is registry["one"] is sys.modules[one].build
     assert other not in sys.modules
 
@@ -101,6 +103,10 @@ def test_two_claimants_are_both_named(registry, install):
         ("1 / 0", "ZeroDivisionError"),
         ("", "AttributeError.*build"),
         ("build = (", "SyntaxError"),
+        ("import sys; sys.exit('enough')", "SystemExit: enough"),
+        ("class End(BaseException): ...\nraise End('over')", "End: over"),
+        ("raise RecursionError", "RecursionError"),
+        ("raise RuntimeError('a' * 10**6)", "RuntimeError: a{200,300}$"),
     ],
 )
 def test_a_broken_plugin_is_named_and_leaves_the_others_alone(registry, install, source, message):
@@ -109,6 +115,44 @@ def test_a_broken_plugin_is_named_and_leaves_the_others_alone(registry, install,
         registry["broken"]
     assert caught.value.__cause__ is not None
     assert callable(registry["join"])
+
+
+@pytest.mark.parametrize("value", ["5", "None", "'a text'"])
+def test_a_name_for_something_else_than_a_function_is_named(registry, install, value):
+    install("five-net", {"five": "five_net:build"}, f"build = {value}")
+    with pytest.raises(PluginError, match=rf"a function for 'five' .*five-net.* found {value}"):
+        registry["five"]
+
+
+def test_ctrl_c_passes_and_says_where_it_was(registry, install):
+    install("slow-net", {"slow": "slow_net:build"}, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        registry["slow"]
+    assert "slow-net" in " ".join(caught.value.__notes__)
+
+
+def test_a_package_without_a_name_is_told_by_its_place(registry, install, tmp_path):
+    install("no-name", {"net": "no_name:build"}, "def build(): ...")
+    (tmp_path / "no_name-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\n")
+    assert registry["net"]() is None
+    assert str(tmp_path) in registry.owner("net")
+
+
+def test_a_package_whose_entry_points_cannot_be_read_leaves_the_others_alone(
+    registry, install, tmp_path
+):
+    install("good-net", {"good": "good_net:build"}, "def build(): ...")
+    install("garbled", {"bad": "garbled:build"})
+    (tmp_path / "garbled-1.0.dist-info" / "entry_points.txt").write_text(f"[{GROUP}]\nnonsense\n")
+    assert list(registry) == ["good", "join"]
+    assert callable(registry["good"])
+    assert [problem for problem in registry.in_vain() if "garbled" in problem]
+
+
+def test_a_name_that_shadows_a_builtin_is_told(registry, install):
+    install("thief", {"join": "thief:join"})
+    (problem,) = registry.in_vain()
+    assert "thief claims 'join' in 'lungmask_jax.models'" in problem
 
 
 def test_an_unknown_name_suggests_the_nearest(registry, install):
@@ -125,13 +169,15 @@ def test_entry_points_of_other_groups_do_not_count(registry, install):
 
 def test_a_name_registered_here_can_be_replaced_but_takes_no_other(registry, install):
     install("lung-net", {"lung_net": "lung_net:build"})
-    registry.register("mine", 1)
-    registry.register("mine", 2)
-    assert registry["mine"] == 2
+    registry.register("mine", len)
+    registry.register("mine", sum)
+    assert registry["mine"] is sum
     assert list(registry) == ["join", "lung_net", "mine"]
     for taken in ("join", "lung_net"):
         with pytest.raises(PluginError, match=f"'{taken}' is taken"):
-            registry.register(taken, 3)
+            registry.register(taken, max)
+    with pytest.raises(PluginError, match=r"expected a function for 'five' .* found 5"):
+        registry.register("five", 5)
 
 
 def test_an_architecture_of_a_plugin_is_created_and_trained(install):
@@ -180,6 +226,72 @@ def test_weights_of_a_plugin_are_loaded_by_name(install, tmp_path):
     assert weights.load("mine").spec == spec
 
 
+FAULTS = {
+    "None": "return None",
+    "5": "return 5",
+    "TypeError: no": "raise TypeError('no')",
+    "SystemExit: 1": "raise SystemExit(1)",
+    "ZeroDivisionError": "return 1 / 0",
+}
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_an_architecture_that_fails_is_named_with_its_options(install, said):
+    name = f"odd{list(FAULTS).index(said)}"
+    install(name, {name: f"{name}:build"}, f"def build(*, width=8):\n    {FAULTS[said]}")
+    with pytest.raises(PluginError, match=rf"'{name}'.* {name}.* {said}") as caught:
+        models.create(name, width=4)
+    assert "Model" in str(caught.value) or "{'width': 4}" in str(caught.value)
+
+
+def test_an_unknown_option_suggests_the_nearest(install):
+    install("line-net", {"line": "line_net:build"}, NETWORK)
+    with pytest.raises(SpecError, match=r"'scales': 2.*'line'.*did you mean 'scale'"):
+        models.create("line", scales=2)
+
+
+def test_an_init_that_fails_is_named_before_anything_is_made(install):
+    source = "from lungmask_jax.models import Model\ndef build(): return Model(init=5, apply=5)"
+    install("no-init", {"no_init": "no_init:build"}, source)
+    with pytest.raises(
+        PluginError, match=r"'no_init' .* makes no parameters, from no-init: TypeErr"
+    ):
+        weights.create_model(ModelSpec(name="no_init"))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return None", "TypeError"),
+        ("return 5", "TypeError"),
+        ("raise OSError('no disk')", "OSError: no disk"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_weights_of_a_plugin_without_a_path_are_named(install, body, said):
+    name = f"path{len(body)}"
+    source = f"def f():\n    {body}"
+    install(name, {name: f"{name}:f"}, source, group="lungmask_jax.weights")
+    with pytest.raises(PluginError, match=f"'{name}' .* gives no path .* {name}: {said}"):
+        weights.load(name)
+
+
+def test_a_bundle_of_a_network_that_is_gone_names_file_network_and_package(install, tmp_path):
+    module = install("line-net", {"line": "line_net:build"}, NETWORK)
+    spec = SegmenterSpec(target="lungs", model=ModelSpec(name="line", options={"scale": 3.5}))
+    path = tmp_path / "mine.npz"
+    weights.save(path, spec, *weights.create_model(spec.model).init(KEY))
+    assert weights.load(path).spec == spec
+    (tmp_path / f"{module}-1.0.dist-info" / "entry_points.txt").unlink()
+    importlib.invalidate_caches()
+    other = ModelSpec(name="line", options={"scale": 4.5})  # the first is in memory
+    with pytest.raises(UnknownNameError):
+        weights.create_model(other)
+    weights._bundle._created.cache_clear()
+    with pytest.raises(WeightsError, match=r"'line' of .*mine\.npz is not .* 'line-net 1\.0'"):
+        weights.load(path)
+
+
 def test_options_that_an_architecture_does_not_take_are_refused():
     with pytest.raises(SpecError, match=r"'depth': 3.*'unet'.*depth"):
         models.create("unet", depth=3)
@@ -213,6 +325,33 @@ def test_the_doctor_names_what_is_broken_and_shows_the_rest(install, capsys):
     printed = capsys.readouterr().out
     assert "no such [b]device[/b]" in printed
     assert "unet_3d" in printed
+
+
+def test_a_package_that_hangs_is_given_up(install, monkeypatch):
+    monkeypatch.setattr(_probe, "_PATIENCE_S", 3)
+    install("hangs", {"hangs": "hangs:build"}, "import time\nwhile True: time.sleep(1)")
+    with pytest.raises(PluginError, match=r"'hangs' .* hangs gave no answer in 3 seconds"):
+        _probe.cells("models", "hangs")
+
+
+def test_the_doctor_goes_on_whatever_a_package_does(install, capsys):
+    install("five", {"five": "five:build"}, "build = 5")
+    install("thief", {"unet": "thief:build"})
+    install("crash", {"crash": "crash:build"}, "import os; os._exit(3)")
+    install("gone", {"gone": "a_module_that_is_gone:build"})
+    install("none", {"none": "none:build"}, "def build(): return None")
+    assert cli.main(["doctor"]) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WRONG")]
+    for said in (
+        "'five' .* found 5",
+        "thief claims 'unet'",
+        "'crash' .* ended the process",
+        "'gone' .* No module named",
+        "'none' .* found None",
+    ):
+        assert [line for line in wrong if re.search(said, line)], said
+    assert len(wrong) == 5
+    assert not {"five", "thief", "none"} & sys.modules.keys()
 
 
 def test_a_name_says_who_brings_it(registry, install):

@@ -1,5 +1,7 @@
+import contextlib
 import dataclasses
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -24,7 +26,7 @@ counts = st.integers(1, 10**6)
 json_values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -37,7 +39,7 @@ preprocessing = st.builds(
     window=st.tuples(st.floats(-2000, 0), st.floats(1, 3000)),
     normalize=st.sampled_from(["window", "minmax"]),
     region=st.sampled_from(["full", "body", "lungs"]),
-    margin_mm=sizes,
+    margin_mm=st.floats(0, 1e4),
     size=st.tuples(st.integers(8, 512), st.integers(8, 512)),
     denoise=st.sampled_from(["none", "median", "bilateral"]),
     clahe_clip_limit=sizes,
@@ -62,7 +64,7 @@ segmenters = st.builds(
 training = st.builds(
     TrainSpec,
     steps=counts,
-    batch_size=counts,
+    batch_size=st.integers(1, 2**16),
     learning_rate=positive,
     warmup=shares,
     weight_decay=sizes,
@@ -162,6 +164,64 @@ def test_text_that_is_no_such_spec_is_explained(text, kind, message):
         from_json(text, kind)
 
 
+TOO_MUCH = {
+    "500 levels": '{"card": ' + "[" * 500 + "]" * 500 + "}",
+    "100,000 levels": '{"card": {"x": ' + "[" * 10**5 + "]" * 10**5 + "}}",
+    "100,000 tables": '{"card": ' + '{"x": ' * 10**5 + "1" + "}" * 10**6,
+    "33 levels": '{"target": "lungs", "card": ' + '{"x": ' * 34 + "1" + "}" * 35,
+    "5,000 digits": '{"shift": ' + "9" * 5000 + "}",
+    "4,000 digits": '{"target": "lungs", "shift": ' + "9" * 4000 + "}",
+    "4,000 digits for a float": '{"target": "lungs", "postprocess": {"rim_mm": '
+    + "9" * 4000
+    + "}}",
+    "4,000 digits in a card": '{"target": "lungs", "card": {"x": ' + "9" * 4000 + "}}",
+    "NaN": '{"target": "lungs", "postprocess": {"threshold": NaN}}',
+    "-Infinity in a card": '{"target": "lungs", "card": {"x": [-Infinity]}}',
+    "1e999 in a card": '{"target": "lungs", "card": {"x": [1e999]}}',
+    "a key twice": '{"target": "lungs", "target": "lungs"}',
+    "a key twice, inside": '{"target": "lungs", "card": {"x": {"a": 1, "a": 1}}}',
+    "a long text": '{"target": "' + "a" * 10**7 + '"}',
+    "a long value": '{"target": "' + "a" * 10**6 + '"}',
+    "a long key": '{"' + "a" * 10**6 + '": 1}',
+    "a side of 10^6": '{"target": "lungs", "preprocess": {"size": [1000000, 1000000]}}',
+    "a side of 10^9": '{"target": "lungs", "preprocess": {"size": [1000000000, 8]}}',
+    "half a pixel": '{"target": "lungs", "preprocess": {"size": [64.5, 64]}}',
+    "true pixels": '{"target": "lungs", "preprocess": {"size": [true, true]}}',
+    "10^9 tiles": '{"target": "lungs", "preprocess": {"clahe_tiles": [1000000000, 8]}}',
+    "10^9 members": '{"target": "lungs", "model": {"members": 1000000000}}',
+    "another version": '{"target": "lungs", "version": [[1]]}',
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_too_much_is_refused_at_once_in_few_words(kind):
+    begun = time.monotonic()
+    with pytest.raises(SpecError) as caught:
+        from_json(TOO_MUCH[kind], SegmenterSpec)
+    assert len(str(caught.value)) < 1000
+    assert time.monotonic() - begun < 5  # 0.1 s where nothing else runs
+
+
+@given(st.text(alphabet='{}[]":,0123456789.-eE truefalsnNaIity', max_size=60))
+def test_any_text_is_a_spec_or_an_error(text):
+    for kind in (SegmenterSpec, TrainSpec, ModelSpec):
+        with contextlib.suppress(SpecError):
+            from_json(text, kind)
+
+
+@given(st.recursive(st.integers() | st.floats() | st.text() | st.none(), st.lists))
+def test_any_value_of_an_option_is_refused_or_goes_through_json(value):
+    with contextlib.suppress(SpecError):
+        spec = ModelSpec(options={"x": value})
+        assert from_json(to_json(spec), ModelSpec) == spec
+
+
+@pytest.mark.parametrize("value", [{1: 2}, {1, 2}, b"a", object(), 1j, float("nan"), 2**63])
+def test_an_option_that_json_cannot_hold_is_refused(value):
+    with pytest.raises(SpecError, match=r"expected texts, .* in ModelSpec\.options, found"):
+        ModelSpec(options={"x": value})
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
@@ -210,6 +270,15 @@ def test_values_of_the_wrong_type_are_refused(kind, values, message):
         (TrainSpec, {"ema_decay": -0.1}),
         (TrainSpec, {"opacities": 2}),
         (TrainSpec, {"gas": -0.5}),
+        (TrainSpec, {"steps": 10**10}),
+        (TrainSpec, {"batch_size": 10**6}),
+        (TrainSpec, {"cycles": 10**6}),
+        (TrainSpec, {"seed": 2**63}),
+        (TrainSpec, {"learning_rate": 1e300}),
+        (PreprocessSpec, {"window": (-1e300, 1e300)}),
+        (PreprocessSpec, {"margin_mm": 1e9}),
+        (PostprocessSpec, {"calibration": (1e300, 0)}),
+        (PostprocessSpec, {"rim_mm": 10**400}),
     ],
 )
 def test_values_out_of_range_are_refused(kind, values):

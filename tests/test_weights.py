@@ -2,6 +2,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 import zipfile
 
 import jax
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungmask_jax import weights
-from lungmask_jax.errors import UnknownNameError, WeightsError
+from lungmask_jax import models, trees, weights
+from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError
 from lungmask_jax.spec import ModelSpec, PreprocessSpec, SegmenterSpec
 
 NETWORK = ModelSpec(options={"channels": [2], "stem": 1, "norm": "batch"})
@@ -197,6 +198,116 @@ def test_arrays_that_do_not_fit_the_network_are_all_named(tmp_path, numbers):
         "params/head/kernel is (5, 1), not (2, 1)",
     ):
         assert difference in str(caught.value)
+
+
+def changed(good, path, **members):
+    """The good bundle with other members and a checksum that is right."""
+    arrays = contents(good) | members
+    numbers = {name: array for name, array in arrays.items() if not name.startswith("__")}
+    arrays["__checksum__"] = np.array(trees.checksum(numbers))
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(1, np.nan, np.float32),
+        np.full(1, np.inf, np.float16),
+        np.full(1, -np.inf),
+        np.full(1, 1e300),
+        np.full(1, "1.5"),
+        np.full(1, b"1.5"),
+        np.full(1, 1 + 2j),
+        np.full(1, 1),
+        np.full(1, True),
+        np.full(1, "2020-01-01", "datetime64[D]"),
+        np.zeros(1, [("a", "f4")]),
+    ],
+    ids=lambda values: f"{values.dtype} {values[0]}",
+)
+def test_only_finite_real_numbers_are_loaded_whatever_the_checksum(good, tmp_path, values):
+    if values.dtype.kind == "V":  # which has no checksum
+        path = tmp_path / "odd.npz"
+        np.savez(path, **contents(good) | {"params/head/bias": values})
+    else:
+        path = changed(good, tmp_path / "odd.npz", **{"params/head/bias": values})
+    with pytest.raises(WeightsError, match=r"odd\.npz.*params/head/bias|params/head/bias.*odd"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize(
+    "turn", [np.asfortranarray, lambda one: one.astype(one.dtype.newbyteorder(">"))]
+)
+def test_numbers_in_another_order_are_the_same_numbers(good, tmp_path, turn):
+    kernel = contents(good)["params/encoder/0/convolutions/1/kernel"]
+    members = {"params/encoder/0/convolutions/1/kernel": turn(kernel)}
+    bundle = weights.load(changed(good, tmp_path / "turned.npz", **members))
+    for mine, theirs in zip(leaves(bundle.params), leaves(weights.load(good).params), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"threshold": 0.5', '"threshold": NaN'),
+        ('"calibration": [1.0, 0.0]', '"calibration": [NaN, 0.0]'),
+        ('"window": [-1100.0, 250.0]', '"window": [-1e999, 250.0]'),
+        ('"size": [64, 64]', '"size": [1000000, 1000000]'),
+        ('"members": 1', '"members": 1000000000'),
+        ('"channels": [2]', '"channels": [30000, 30000, 30000]'),
+        ('"channels": [2]', '"channels": "abc"'),
+        ('"channels": [2]', '"channels": [2], "depht": 3'),
+        ('"by": "us"', f'"by": {"[" * 500}{"]" * 500}'),
+        ('"by": "us"', f'"by": {"[" * 100_000}{"]" * 100_000}'),
+        ('"by": "us"', f'"by": {"9" * 5000}'),
+        ('"by": "us"', '"by": 1, "by": 2'),
+        ('"name": "unet"', '"name": "unett"'),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_spec_that_cannot_be_used_is_refused_with_the_file(good, tmp_path, old, new):
+    text = str(contents(good)["__spec__"])
+    assert old in text
+    path = changed(good, tmp_path / "odd.npz", __spec__=np.array(text.replace(old, new)))
+    with pytest.raises(WeightsError, match=r"odd\.npz") as caught:
+        weights.load(path)
+    assert len(str(caught.value)) < 1500
+
+
+def test_integers_of_a_state_stay_integers(tmp_path):
+    params, state = {"w": np.float32([1.5])}, {"count": np.int32([100_003]), "on": np.array(True)}
+    models.register("counting", lambda: models.Model(lambda key: (params, state), lambda *_: None))
+    spec = SegmenterSpec(target="lungs", model=ModelSpec(name="counting"))
+    weights.save(tmp_path / "mine.npz", spec, params, state)
+    found = weights.load(tmp_path / "mine.npz").state
+    assert (found["count"].item(), found["count"].dtype) == (100_003, np.int32)
+    assert found["on"].dtype == np.bool_
+    with pytest.raises(WeightsError, match="params/w has complex64"):
+        weights.save(tmp_path / "mine.npz", spec, {"w": np.complex64([1])}, state)
+
+
+def test_too_large_a_network_is_refused_before_it_is_made():
+    for spec in (
+        ModelSpec(options={"channels": [20_000] * 3}),
+        ModelSpec(name="efficient_unet", members=100, options={"width": 8.0}),
+    ):
+        with pytest.raises(SpecError, match="at most 1,000,000,000 parameters, found"):
+            weights.create_model(spec)
+
+
+def test_options_of_other_types_are_another_network():
+    with pytest.raises(SpecError, match=r"found 2\.0"):
+        weights.create_model(ModelSpec(options={"channels": [2.0, 4]}))
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_equal_bundles_are_equal_to_the_byte(tmp_path, numbers, half, monkeypatch):
+    weights.save(tmp_path / "one.npz", SPEC, *numbers, half=half)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    weights.save(tmp_path / "other.npz", SPEC, *numbers, half=half)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
 
 
 def test_only_npz_is_written(tmp_path, numbers):

@@ -18,7 +18,9 @@ message says what was expected, what came, and what to do.
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Final
 
 __all__ = [
     "ConformanceError",
@@ -31,7 +33,15 @@ __all__ = [
     "UnknownNameError",
     "WeightsError",
     "nearest",
+    "shown",
 ]
+
+_LONGEST_NAME: Final = 100
+"""Characters of a name that are compared with the known ones."""
+
+_BRIEF: Final = reprlib.Repr()
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 12
+_BRIEF.maxstring = _BRIEF.maxother = 120
 
 
 class LungmaskError(Exception):
@@ -91,7 +101,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
         "known: 'linear', 'unet'"
     """
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1)
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], choices, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     return "known: " + (", ".join(repr(choice) for choice in choices) or "none")
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: its ``repr``, cut where it is long or deep.
+
+    Args:
+        value: Anything, of any size.
+
+    Returns:
+        A few hundred characters at most.
+
+    Example:
+        >>> shown([1] * 10**5), shown("a" * 10**6)[:5]
+        ('[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ...]', "'aaaa")
+        >>> shown(10**5000)
+        'an int too long to show'
+    """
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # Python does not write integers of thousands of digits
+        return f"an {type(value).__name__} too long to show"

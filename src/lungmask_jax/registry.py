@@ -5,14 +5,19 @@ names are entry points like any other, except that nobody can take them.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from contextlib import contextmanager
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from typing import Final, Generic, TypeVar
 
-from lungmask_jax.errors import PluginError, UnknownNameError, nearest
+from lungmask_jax.errors import LungmaskError, PluginError, UnknownNameError, nearest, shown
 
 __all__ = ["Registry"]
 
 T = TypeVar("T")
+
+_OURS: Final = "lungmask-jax"
+_WORDS: Final = 300
+"""Characters of somebody else's error that ours repeats."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -46,11 +51,12 @@ class Registry(Mapping[str, T], Generic[T]):
             value: What the name stands for.
 
         Raises:
-            PluginError: A built-in or an installed package has the name already.
+            PluginError: A built-in or an installed package has the name already, or the value is
+                no function.
         """
         if name in self._builtins or any(point.name == name for point in self._installed()):
             raise PluginError(f"expected a new name for {self._group!r}, {name!r} is taken")
-        self._registered[name] = value
+        self._registered[name] = _callable(name, self._group, value)
 
     def owner(self, name: str) -> str:
         """Who brings a name; nothing is imported.
@@ -70,6 +76,53 @@ class Registry(Mapping[str, T], Generic[T]):
             'lungmask-jax'
         """
         return "this process" if name in self._registered else _owner(self._point(name))
+
+    @contextmanager
+    def blamed(self, name: str, what: str) -> Iterator[None]:
+        """Around a call of what a name stands for: whatever goes wrong is its error, and named.
+
+        Errors of this library pass, as do Ctrl-C and a lack of memory. A call of ``sys.exit`` does
+        not.
+
+        Args:
+            name: One of the names.
+            what: What went wrong then: ``"cannot be made"``.
+
+        Raises:
+            PluginError: Anything else was raised.
+
+        Example:
+            >>> registry = Registry("my.functions", {"join": "os.path:join"})
+            >>> with registry.blamed("join", "cannot be called"):
+            ...     registry["join"](5)
+            Traceback (most recent call last):
+            ...
+            lungmask_jax.errors.PluginError: 'join' in 'my.functions' cannot be called, from
+            lungmask-jax: TypeError: expected str, bytes or os.PathLike object, not int
+        """
+        with _blamed(f"{shown(name)} in {self._group!r} {what}, from {self.owner(name)}"):
+            yield
+
+    def in_vain(self) -> Iterator[str]:
+        """What installed packages claim in vain; nothing is imported.
+
+        Yields:
+            A sentence for each name that is a built-in one, and for each package whose entry
+            points cannot be read.
+
+        Example:
+            >>> list(Registry("my.functions", {"join": "os.path:join"}).in_vain())
+            []
+        """
+        points, unreadable = _points(self._group)
+        for point in points:
+            if point.name in self._builtins:
+                yield (
+                    f"{_owner(point)} claims {point.name!r} in {self._group!r}, which is built in "
+                    "and cannot be replaced: ask its authors to rename it"
+                )
+        for package in unreadable:
+            yield f"the entry points of {package} cannot be read: install it again, or remove it"
 
     def __getitem__(self, name: str) -> T:
         if name in self._registered:
@@ -92,12 +145,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return {*self._builtins, *self._registered, *installed}
 
     def _installed(self) -> list[EntryPoint]:
-        """What other packages provide; our own entry points are the built-ins."""
-        return [
-            point
-            for point in entry_points(group=self._group)
-            if not (point.dist and point.dist.name == "lungmask-jax")
-        ]
+        return _points(self._group)[0]
 
     def _point(self, name: str) -> EntryPoint:
         if name in self._builtins:
@@ -105,7 +153,7 @@ class Registry(Mapping[str, T], Generic[T]):
         claims = [point for point in self._installed() if point.name == name]
         if not claims:
             kind = self._group.rpartition(".")[2]
-            raise UnknownNameError(f"no {name!r} among the {kind}: {nearest(name, self)}")
+            raise UnknownNameError(f"no {shown(name)} among the {kind}: {nearest(name, self)}")
         if len({point.value for point in claims}) > 1:
             owners = ", ".join(sorted(f"{_owner(point)} ({point.value})" for point in claims))
             raise PluginError(
@@ -115,15 +163,59 @@ class Registry(Mapping[str, T], Generic[T]):
         return claims[0]
 
     def _load(self, point: EntryPoint) -> T:
-        try:
+        where = f"{_owner(point)} ({point.value})"
+        with _blamed(f"{point.name!r} in {self._group!r} cannot be loaded from {where}"):
             value: T = point.load()
-        except Exception as error:
-            raise PluginError(
-                f"{point.name!r} in {self._group!r} cannot be loaded from {_owner(point)} "
-                f"({point.value}): {type(error).__name__}: {error}"
-            ) from error
-        return value
+        return _callable(point.name, f"{self._group}, from {where}", value)
+
+
+def _points(group: str) -> tuple[list[EntryPoint], list[str]]:
+    """What other packages provide, and those whose lists cannot be read.
+
+    Our own entry points are the built-ins. One list that is no list makes the standard library
+    give up on all of them; then each package is asked by itself.
+    """
+    unreadable: list[str] = []
+    try:
+        points = [*entry_points(group=group)]
+    except (TypeError, ValueError):
+        points = []
+        for package in distributions():
+            try:
+                points += package.entry_points.select(group=group)
+            except (TypeError, ValueError):
+                unreadable.append(_name(package))
+    return [
+        point for point in points if not (point.dist and _name(point.dist) == _OURS)
+    ], unreadable
+
+
+@contextmanager
+def _blamed(message: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(f"it was stopped in the code of another package: {message}")
+        raise
+    except (LungmaskError, MemoryError):
+        raise
+    except BaseException as error:  # also SystemExit, which ends no program of others
+        said = f"{type(error).__name__}: {error}"[:_WORDS]
+        raise PluginError(f"{message}: {said}") from error
+
+
+def _callable(name: str, where: str, value: T) -> T:
+    if not callable(value):
+        raise PluginError(
+            f"expected a function for {name!r} in {where}, found {shown(value)}: "
+            "let the name stand for a function"
+        )
+    return value
 
 
 def _owner(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "lungmask-jax"
+    return _name(point.dist) if point.dist else _OURS
+
+
+def _name(package: Distribution) -> str:
+    return package.name or f"a package without a name in {package.locate_file('')}"

@@ -1,24 +1,21 @@
 """``lungmask-jax models``, ``weights`` and ``doctor``: what is here, and what is wrong with it."""
 
 import argparse
-import inspect
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jax
 from rich.table import Table
 from rich.text import Text
 
-from lungmask_jax import losses, weights
-from lungmask_jax import models as networks
+from lungmask_jax import weights
+from lungmask_jax.cli._probe import REGISTRIES, cells
 from lungmask_jax.cli._progress import console
 from lungmask_jax.cli._recipe import recipe
 from lungmask_jax.errors import LungmaskError
-from lungmask_jax.registry import Registry
 
 __all__ = ["doctor", "list_models", "list_weights"]
 
@@ -27,7 +24,7 @@ _PACKAGES = ("lungmask-jax", "jax", "jaxlib", "flax", "optax", "numpy", "nibabel
 
 def list_models(_options: argparse.Namespace) -> int:
     """Names of architectures, who brings them, and their options; a broken one is named."""
-    return _listed(networks.registry, ("options",), lambda name: [_options_of(name)])
+    return _listed("models", ("options",))
 
 
 def list_weights(options: argparse.Namespace) -> int:
@@ -35,34 +32,20 @@ def list_weights(options: argparse.Namespace) -> int:
     if options.recipe_of:
         print(recipe(weights.load(options.recipe_of).spec))
         return 0
-    return _listed(weights.registry, ("segments", "network", "MB", "licence"), _bundle)
+    return _listed("weights", ("segments", "network", "MB", "licence"))
 
 
-def _listed(
-    registry: Registry[Any], columns: Sequence[str], cells: Callable[[str], list[str]]
-) -> int:
+def _listed(kind: str, columns: Sequence[str]) -> int:
     """A table of the names; 1 if one cannot be loaded, whose row says why."""
-    table, failed = Table("name", "from", *columns), 0
+    table, failed, registry = Table("name", "from", *columns), 0, REGISTRIES[kind]
     for name in registry:
         try:
-            row = [registry.owner(name), *cells(name)]
+            row = [registry.owner(name), *cells(kind, name)]
         except LungmaskError as error:
             failed, row = 1, ["", str(error)]
         table.add_row(*map(Text, [name, *row]))
     console().print(table)
     return failed
-
-
-def _options_of(name: str) -> str:
-    options = inspect.signature(networks.registry[name]).parameters.values()
-    return ", ".join(f"{option.name}={option.default!r}" for option in options)
-
-
-def _bundle(name: str) -> list[str]:
-    spec = weights.load(name).spec
-    megabytes = Path(weights.registry[name]()).stat().st_size / 1e6
-    licence = str(spec.card.get("license", "not stated"))
-    return [spec.target, spec.model.name, f"{megabytes:.1f}", licence]
 
 
 def doctor(_options: argparse.Namespace) -> int:
@@ -84,15 +67,11 @@ def doctor(_options: argparse.Namespace) -> int:
 
 
 def _problems() -> Iterator[str]:
-    """What cannot be loaded, and why."""
-    look_up: list[tuple[Iterable[str], Callable[[str], Any]]] = [
-        (networks.registry, networks.registry.__getitem__),
-        (losses.registry, losses.registry.__getitem__),
-        (weights.registry, weights.load),
-    ]
-    for names, load in look_up:
-        for name in names:
+    """What cannot be loaded, or is claimed in vain, and why."""
+    for kind, registry in REGISTRIES.items():
+        yield from registry.in_vain()
+        for name in registry:
             try:
-                load(name)
+                cells(kind, name)
             except LungmaskError as error:
                 yield str(error)

@@ -5,10 +5,10 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from lungmask_jax.errors import SpecError, UnknownNameError, nearest
-from lungmask_jax.spec import SegmenterSpec, TrainSpec, from_json, to_json
+from lungmask_jax.errors import SpecError, UnknownNameError, nearest, shown
+from lungmask_jax.spec import ModelSpec, SegmenterSpec, TrainSpec, from_json, to_json
 
 __all__ = ["KEYS", "recipe", "with_recipe"]
 
@@ -35,6 +35,12 @@ KEYS = (
 """How to train; where the data are and what is written stay on the command line."""
 _TABLES = ("option", "preprocess", "setting")
 
+_BYTES: Final = 32_000
+"""Of a recipe: those of our weights have 2,000."""
+
+_DOTS: Final = 100
+"""In a line that is no comment: tables in tables take the time of their number squared."""
+
 
 def with_recipe(words: Sequence[str], path: Path) -> list[str]:
     r"""The words of a command with those of a recipe before them, so that what is typed wins.
@@ -47,7 +53,7 @@ def with_recipe(words: Sequence[str], path: Path) -> list[str]:
         Words for the parser.
 
     Raises:
-        SpecError: It is no TOML, or the value of a key cannot be an option.
+        SpecError: It is no TOML, too long, or the value of a key cannot be an option.
         UnknownNameError: It has another key.
 
     Example:
@@ -58,29 +64,42 @@ def with_recipe(words: Sequence[str], path: Path) -> list[str]:
         ...     with_recipe(["train", "--steps", "5"], path)
         ['train', '--steps', '100', '--channels', '8', '16', '--steps', '5']
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise SpecError(f"expected a recipe in TOML, found {path}: {error}") from error
+    table = _table(path)
     added: list[str] = []
     for key, value in table.items():
         if key not in KEYS:
-            raise UnknownNameError(f"no key {key!r} in a recipe, {path}: {nearest(key, KEYS)}")
+            raise UnknownNameError(f"no key {shown(key)} in a recipe, {path}: {nearest(key, KEYS)}")
         added += [f"--{key}", *_values(key, value, path)]
     command, *rest = words
     return [command, *added, *rest]
 
 
+def _table(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(_BYTES + 1)
+    if len(data) > _BYTES:
+        raise SpecError(f"expected a recipe of at most {_BYTES} bytes, found more in {path}")
+    try:
+        text = data.decode()
+        if any(line.count(".") > _DOTS for line in text.splitlines() if line[:1] != "#"):
+            raise ValueError(f"a line has more than {_DOTS} dots")
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
+        raise SpecError(f"expected a recipe in TOML, found {path}: {error}") from error
+
+
 def _values(key: str, value: Any, path: Path) -> Iterator[str]:
     if (key in _TABLES) != isinstance(value, dict):
         expected = f"a table, as in [{key}]" if key in _TABLES else "a value or a list"
-        raise SpecError(f"expected {expected}, found {key} = {value!r} in {path}")
+        raise SpecError(f"expected {expected}, found {key} = {shown(value)} in {path}")
     if isinstance(value, dict):
-        yield from (f"{name}={json.dumps(one)}" for name, one in value.items())
-    elif isinstance(value, list):
-        yield from map(str, value)
-    else:
-        yield str(value)
+        options = ModelSpec(options=value).options  # as JSON has them, or an error that says so
+        yield from (f"{name}={json.dumps(one)}" for name, one in options.items())
+        return
+    for word in map(str, value if isinstance(value, list) else [value]):
+        if word.startswith("--"):  # it would be taken for an option of its own
+            raise SpecError(f"expected a value for {key}, found {shown(word)} in {path}")
+        yield word
 
 
 def recipe(spec: SegmenterSpec) -> str:

@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from lungmask_jax import weights
-from lungmask_jax.errors import SpecError, UnknownNameError, nearest
-from lungmask_jax.models import Model
+from lungmask_jax.errors import SpecError, UnknownNameError, nearest, shown
+from lungmask_jax.models import Model, slab
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
@@ -16,12 +17,17 @@ from lungmask_jax.spec import (
     SegmenterSpec,
     TrainSpec,
     from_json,
+    json_value,
     to_json,
 )
 
 __all__ = ["settings"]
 
 _GIVEN = ("steps", "steps_per_epoch", "batch_size", "accumulate", "learning_rate", "loss", "seed")
+
+_NUMBERS: Final = 2**30
+"""Of a batch of images, 4 GB: what a network makes of them has a hundred times as many."""
+
 _Spec = TypeVar("_Spec", PreprocessSpec, TrainSpec)
 
 
@@ -33,7 +39,9 @@ def settings(options: argparse.Namespace) -> tuple[SegmenterSpec, TrainSpec]:
         model = _model_spec(options)
         preset = _preset(options.preset or options.target)
         preprocess = _changed(preset, _values("preprocess", options.preprocess))
-    spec = _train_spec(options, weights.create_model(model))
+    network = weights.create_model(model)
+    spec = _train_spec(options, network)
+    _check_batch(network, spec, preprocess)
     segmenter = SegmenterSpec(
         target=options.target,
         model=model,
@@ -58,7 +66,7 @@ def _begun(options: argparse.Namespace) -> tuple[ModelSpec, PreprocessSpec]:
 
 def _preset(name: str) -> PreprocessSpec:
     if name not in PRESETS:
-        raise UnknownNameError(f"no preset {name!r}: {nearest(name, PRESETS)}")
+        raise UnknownNameError(f"no preset {shown(name)}: {nearest(name, PRESETS)}")
     return PRESETS[name]
 
 
@@ -76,6 +84,17 @@ def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
     return _changed(TrainSpec(opacities=rate, gas=rate), values)
 
 
+def _check_batch(model: Model, spec: TrainSpec, preprocess: PreprocessSpec) -> None:
+    inner, around = slab(model)
+    depth = inner + 2 * around if model.ndim == 3 else 1
+    count = spec.batch_size * depth * math.prod(preprocess.size) * model.in_channels
+    if count > _NUMBERS:
+        raise SpecError(
+            f"expected at most {_NUMBERS:,} numbers in a batch, found {count:,} in "
+            f"{spec.batch_size} images of {preprocess.size}: lower --batch-size or the size"
+        )
+
+
 def _values(name: str, texts: Sequence[str], elsewhere: Sequence[str] = ()) -> dict[str, Any]:
     """``NAME=VALUE`` as a mapping; values are JSON, or else words, as in norm=batch.
 
@@ -85,12 +104,16 @@ def _values(name: str, texts: Sequence[str], elsewhere: Sequence[str] = ()) -> d
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise SpecError(f"expected --{name} NAME=VALUE, found {text!r}")
+            raise SpecError(f"expected --{name} NAME=VALUE, found {shown(text)}")
         if key in elsewhere:
-            raise SpecError(f"expected --{key.replace('_', '-')} VALUE, found --{name} {text}")
+            raise SpecError(
+                f"expected --{key.replace('_', '-')} VALUE, found --{name} {text[:100]}"
+            )
         try:
-            values[key] = json.loads(value)
-        except json.JSONDecodeError:
+            values[key] = json_value(value, f"a value of --{name} {key[:100]}")
+        except SpecError as error:
+            if not isinstance(error.__cause__, json.JSONDecodeError):
+                raise
             values[key] = value
     return values
 

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lungmask_jax.errors import SpecError
+from lungmask_jax.errors import PluginError, SpecError, nearest, shown
 from lungmask_jax.models._attention_unet import attention_unet
 from lungmask_jax.models._efficient_unet import efficient_unet
 from lungmask_jax.models._ensemble import ensemble
@@ -71,17 +71,31 @@ def create(name: str, **options: Any) -> Model:
     Raises:
         UnknownNameError: No architecture has that name.
         SpecError: The architecture does not take one of the options.
+        PluginError: A package brings the architecture, and it cannot be imported, fails, or makes
+            something else.
 
     Example:
         >>> create("unet", channels=(8, 16), stem=1).stride
         2
     """
     build = registry[name]
+    with registry.blamed(name, "has no options that can be read"):
+        signature = inspect.signature(build)
     try:
-        inspect.signature(build).bind(**options)
+        signature.bind(**options)
     except TypeError as error:
-        raise SpecError(f"the options {options} do not fit the model {name!r}: {error}") from error
-    return build(**options)
+        unknown = [option for option in options if option not in signature.parameters]
+        known = nearest(unknown[0], signature.parameters) if unknown else "give them by name"
+        raise SpecError(
+            f"the options {shown(options)} do not fit the model {name!r}: {error}, {known}"
+        ) from error
+    with registry.blamed(name, f"cannot be made with the options {shown(options)}"):
+        model = build(**options)
+    if not isinstance(model, Model):
+        raise PluginError(
+            f"expected a Model from {name!r} of {registry.owner(name)}, found {shown(model)}"
+        )
+    return model
 
 
 def names() -> list[str]:

@@ -11,7 +11,7 @@ from lungmask_jax.models._blocks import Norm, Style, double, linear
 from lungmask_jax.models._grid import Factors, interpolated, space_to_depth
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
-from lungmask_jax.models._plan import Dtype, Plan
+from lungmask_jax.models._plan import Dtype, Plan, levels
 
 __all__ = ["attention_unet"]
 
@@ -64,7 +64,7 @@ def attention_unet(
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        channels=tuple(channels),
+        channels=levels(channels),
         stem=stem,
         norm=norm,
         dropout=dropout,

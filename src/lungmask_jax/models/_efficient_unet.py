@@ -14,12 +14,14 @@ from lungmask_jax.models._depthwise import depthwise
 from lungmask_jax.models._grid import Factors
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network
-from lungmask_jax.models._plan import Dtype, Plan
+from lungmask_jax.models._plan import Dtype, Plan, levels, number
 
 __all__ = ["efficient_unet"]
 
 _STEM = 32
 _STEM_FOLD = 2
+_FACTOR = 16
+"""Widths and depths are below: EfficientNet-L2, the largest, has 4.3 and 5.3."""
 
 
 class Stage(NamedTuple):
@@ -99,10 +101,12 @@ def efficient_unet(
         >>> logits.shape, model.stride
         ((1, 32, 32, 1), 32)
     """
+    channels = levels(channels)
     if len(channels) != STAGES[-1].level:
-        raise SpecError(f"expected channels of {STAGES[-1].level} levels, found {tuple(channels)}")
+        raise SpecError(f"expected channels of {STAGES[-1].level} levels, found {channels}")
     for name, factor in (("width", width), ("depth", depth)):
-        if not 0 < factor < math.inf:
+        number(name, factor, 0, _FACTOR)
+        if factor == 0:
             raise SpecError(f"expected a {name} above 0, found {factor}")
     plan = Plan(
         in_channels=in_channels,

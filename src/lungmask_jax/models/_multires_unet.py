@@ -10,7 +10,7 @@ from lungmask_jax.errors import SpecError
 from lungmask_jax.models._blocks import ConvBlock, Norm, Pointwise, Residual, Style
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
-from lungmask_jax.models._plan import Dtype, Plan
+from lungmask_jax.models._plan import Dtype, Plan, levels
 
 __all__ = ["multires_unet"]
 
@@ -62,15 +62,15 @@ def multires_unet(
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        channels=tuple(channels),
+        channels=levels(channels),
         stem=stem,
         norm=norm,
         dropout=dropout,
         deep_supervision=deep_supervision,
         dtype=dtype,
     )
-    if min(channels) < 6:
-        raise SpecError(f"expected channels of at least 6, found {tuple(channels)}")
+    if min(plan.channels) < 6:
+        raise SpecError(f"expected channels of at least 6, found {plan.channels}")
 
     def build(rngs: nnx.Rngs) -> Network:
         finer = range(len(plan.poolings))

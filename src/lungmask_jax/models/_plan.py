@@ -1,19 +1,26 @@
 """The options that all built-in networks share, checked, and the measures that follow from them."""
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import jax.numpy as jnp
 from flax import nnx
 
-from lungmask_jax.errors import SpecError
+from lungmask_jax.errors import SpecError, shown
 from lungmask_jax.models._blocks import Norm, Style
 from lungmask_jax.models._grid import Factors
 from lungmask_jax.models._model import Model, from_nnx
 
 Dtype = Literal["float32", "bfloat16"]
+
+_CHANNELS: Final = 65_536
+"""Of a level or an image: the widest networks in print have a quarter."""
+
+_LEVELS: Final = 12
+"""Each halves the image; after twelve a side of 2,048 pixels is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ class Plan:
     flat_levels: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", levels(self.channels))
         _check_sizes(self)
         _check_choices(self)
 
@@ -97,29 +105,56 @@ class Plan:
         )
 
 
-def _check_sizes(plan: Plan) -> None:
-    if min(plan.in_channels, plan.num_classes) < 1:
+def levels(channels: Any) -> tuple[int, ...]:
+    """Features of each level, checked: a list or tuple of whole numbers."""
+    if not isinstance(channels, list | tuple) or not 1 <= len(channels) <= _LEVELS:
         raise SpecError(
-            f"expected in_channels and num_classes of at least 1, found {plan.in_channels} and "
-            f"{plan.num_classes}"
+            f"expected channels of at least one level and at most {_LEVELS}, found "
+            f"{shown(channels)}: give a list of whole numbers"
         )
-    levels = len(plan.channels)
-    if not levels or min(plan.channels) < 1:
-        raise SpecError(f"expected channels of at least one level, found {plan.channels}")
-    if plan.deep_supervision and levels < 3:
+    for one in channels:
+        whole("channels", one, 1, _CHANNELS)
+    return tuple(channels)
+
+
+def whole(name: str, value: Any, least: int, most: int) -> None:
+    """Raises if an option is no whole number, or too small or large."""
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or not least <= value <= most:
+        raise SpecError(
+            f"expected {name} from {least} to {most:,} in whole numbers, found {shown(value)}"
+        )
+
+
+def number(name: str, value: Any, least: float, below: float) -> None:
+    """Raises if an option is no number, or too small or large."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not least <= value < below:
+        raise SpecError(f"expected {name} in [{least:g}, {below:g}), found {shown(value)}")
+
+
+def _check_sizes(plan: Plan) -> None:
+    whole("in_channels", plan.in_channels, 1, _CHANNELS)
+    whole("num_classes", plan.num_classes, 1, _CHANNELS)
+    count = len(plan.channels)
+    if plan.deep_supervision and count < 3:
         raise SpecError(
             f"expected three or more levels for deep_supervision, found channels {plan.channels}"
         )
-    if plan.flat_levels is not None and not 0 <= plan.flat_levels <= levels:
-        raise SpecError(f"expected 0 to {levels} flat_levels, found {plan.flat_levels}")
+    if plan.flat_levels is not None:
+        whole("flat_levels", plan.flat_levels, 0, count)
 
 
 def _check_choices(plan: Plan) -> None:
-    if plan.stem not in (1, 2, 4):
-        raise SpecError(f"expected a stem of 1, 2 or 4, found {plan.stem}")
+    whole("stem", plan.stem, 1, 4)
+    if plan.stem == 3:
+        raise SpecError("expected a stem of 1, 2 or 4, found 3")
     if plan.norm not in ("group", "batch", "none"):
-        raise SpecError(f"expected norm 'group', 'batch' or 'none', found {plan.norm!r}")
-    if not 0 <= plan.dropout < 1:
-        raise SpecError(f"expected dropout in [0, 1), found {plan.dropout}")
+        raise SpecError(f"expected norm 'group', 'batch' or 'none', found {shown(plan.norm)}")
+    number("dropout", plan.dropout, 0, 1)
+    if not isinstance(plan.deep_supervision, bool):
+        raise SpecError(
+            f"expected deep_supervision true or false, found {shown(plan.deep_supervision)}"
+        )
     if plan.dtype not in ("float32", "bfloat16"):
-        raise SpecError(f"expected dtype 'float32' or 'bfloat16', found {plan.dtype!r}")
+        raise SpecError(f"expected dtype 'float32' or 'bfloat16', found {shown(plan.dtype)}")

@@ -1,16 +1,19 @@
 """A U-Net of residual blocks (Zhang et al., 2018, arXiv:1711.10684)."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from flax import nnx
 
-from lungmask_jax.errors import SpecError
 from lungmask_jax.models._blocks import Norm, Style, residual
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
-from lungmask_jax.models._plan import Dtype, Plan
+from lungmask_jax.models._plan import Dtype, Plan, levels, whole
 
 __all__ = ["residual_unet"]
+
+_BLOCKS: Final = 100
+"""Of a level: the deepest ResNets have 36."""
 
 
 def residual_unet(
@@ -59,12 +62,11 @@ def residual_unet(
         >>> model.apply(params, state, jnp.zeros((1, 32, 32, 1)))[0].shape
         (1, 32, 32, 1)
     """
-    if blocks < 1:
-        raise SpecError(f"expected blocks of at least 1, found {blocks}")
+    whole("blocks", blocks, 1, _BLOCKS)
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        channels=tuple(channels),
+        channels=levels(channels),
         stem=stem,
         norm=norm,
         dropout=dropout,

@@ -7,7 +7,7 @@ from flax import nnx
 from lungmask_jax.models._blocks import Norm, double
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
-from lungmask_jax.models._plan import Dtype, Plan
+from lungmask_jax.models._plan import Dtype, Plan, levels
 
 __all__ = ["unet", "unet_3d"]
 
@@ -58,7 +58,7 @@ def unet(
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        channels=tuple(channels),
+        channels=levels(channels),
         stem=stem,
         norm=norm,
         dropout=dropout,
@@ -120,7 +120,7 @@ def unet_3d(
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        channels=tuple(channels),
+        channels=levels(channels),
         stem=stem,
         norm=norm,
         dropout=dropout,

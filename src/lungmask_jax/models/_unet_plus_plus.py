@@ -11,7 +11,7 @@ from lungmask_jax.models._blocks import Norm, double
 from lungmask_jax.models._grid import Factors, Joined
 from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, encoder_of
-from lungmask_jax.models._plan import Dtype, Plan
+from lungmask_jax.models._plan import Dtype, Plan, levels
 
 __all__ = ["unet_plus_plus"]
 
@@ -65,7 +65,7 @@ def unet_plus_plus(
     plan = Plan(
         in_channels=in_channels,
         num_classes=num_classes,
-        channels=tuple(channels),
+        channels=levels(channels),
         stem=stem,
         norm=norm,
         dropout=dropout,

@@ -4,7 +4,7 @@ A spec is checked when it is made, compares by value, can be a static argument o
 goes through JSON unchanged.
 """
 
-from lungmask_jax.spec._json import VERSION, from_json, to_json
+from lungmask_jax.spec._json import VERSION, from_json, json_value, to_json
 from lungmask_jax.spec._specs import (
     PRESETS,
     ModelSpec,
@@ -23,5 +23,6 @@ __all__ = [
     "SegmenterSpec",
     "TrainSpec",
     "from_json",
+    "json_value",
     "to_json",
 ]

@@ -3,14 +3,26 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
-from lungmask_jax.errors import SpecError, nearest
+from lungmask_jax.errors import SpecError, nearest, shown
 
-__all__ = ["VERSION", "coerced", "from_json", "same_version", "to_json"]
+__all__ = ["VERSION", "coerced", "from_json", "json_value", "same_version", "to_json"]
 
 VERSION: Final = 1
+
+CHARACTERS: Final = 4_000_000
+"""Of the longest text: a card that names ten thousand scans has a tenth of them."""
+
+DEPTH: Final = 32
+"""Of lists and tables in each other: cards have four levels, and Python ends at a thousand."""
+
+INTEGER: Final = 2**63
+"""What integers stay below: what all other programs can read, too."""
+
 T = TypeVar("T")
 
 
@@ -42,7 +54,8 @@ def from_json(text: str, kind: type[T]) -> T:
         The spec.
 
     Raises:
-        SpecError: The text is not JSON, a key is unknown, or a value does not fit.
+        SpecError: The text is not JSON, too long or too deep; a key is unknown or there twice, or
+            a value does not fit.
 
     Example:
         >>> from lungmask_jax.spec import PreprocessSpec
@@ -51,13 +64,54 @@ def from_json(text: str, kind: type[T]) -> T:
         ...
         lungmask_jax.errors.SpecError: unknown key 'wndow' in PreprocessSpec: did you mean 'window'?
     """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SpecError(f"expected a {kind.__name__} as JSON, found {text[:40]!r}") from error
+    values = json_value(text, f"a {kind.__name__}")
     if isinstance(values, Mapping) and "version" in values:
         same_version(values["version"])  # before its new keys are called unknown
     return coerced(values, kind, kind.__name__)  # type: ignore[no-any-return]
+
+
+def json_value(text: str, what: str) -> Any:
+    """A value from JSON text, which may be of anybody's making.
+
+    Args:
+        text: At most `CHARACTERS` of JSON, without NaN and Infinity, each key once.
+        what: What it should be, for the error: ``"a TrainSpec"``.
+
+    Returns:
+        The value.
+
+    Raises:
+        SpecError: The text is something else; if it is no JSON at all, its cause is a
+            ``json.JSONDecodeError``.
+
+    Example:
+        >>> json_value("[16, 32]", "channels")
+        [16, 32]
+    """
+    if len(text) > CHARACTERS:
+        raise SpecError(
+            f"expected {what} in at most {CHARACTERS} characters of JSON, found {len(text)}"
+        )
+    try:
+        return json.loads(text, object_pairs_hook=_table, parse_constant=_no_number)
+    except SpecError as error:
+        raise SpecError(f"expected {what} as JSON, {error}") from error
+    except json.JSONDecodeError as error:
+        raise SpecError(f"expected {what} as JSON, found {text[:40]!r}") from error
+    except (RecursionError, ValueError) as error:  # lists in lists in lists, or 5,000 digits
+        raise SpecError(f"expected {what} as JSON, {text[:40]!r} is too much: {error}") from error
+
+
+def _table(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise SpecError(f"found the key {shown(twice)} twice: leave one")
+    return table
+
+
+def _no_number(text: str) -> Any:
+    raise SpecError(f"found {text}, which is no number: give a finite one")
 
 
 def _plain(value: Any) -> Any:
@@ -81,21 +135,40 @@ def coerced(value: Any, kind: Any, where: str) -> Any:
         return tuple(coerced(v, k, where) for v, k in zip(value, parameters, strict=True))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         if isinstance(value, Mapping):
-            return {key: _plain(item) for key, item in value.items()}
+            return _json(value, where)
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
+        if abs(value) <= sys.float_info.max:
             return float(value)
     elif type(value) is kind:
         return value
     expected = getattr(kind, "__name__", kind) if origin is None else kind
-    raise SpecError(f"expected {expected} for {where}, found {value!r}")
+    raise SpecError(f"expected {expected} for {where}, found {shown(value)}")
+
+
+def _json(value: Any, where: str, depth: int = 0) -> Any:
+    """The value as JSON has it: tables by text, lists, texts, finite numbers, true, false, null."""
+    if depth > DEPTH:
+        raise SpecError(f"expected at most {DEPTH} levels in {where}, found more: make it flatter")
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _json(item, where, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item, where, depth + 1) for item in value]
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int) and abs(value) < INTEGER:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise SpecError(
+        f"expected texts, finite numbers, lists and tables in {where}, found {shown(value)}"
+    )
 
 
 def _built(values: Mapping[str, Any], kind: Any, where: str) -> Any:
     known = {f.name for f in dataclasses.fields(kind)}
     for key in values:
         if key not in known:
-            raise SpecError(f"unknown key {key!r} in {where}: {nearest(key, known)}")
+            raise SpecError(f"unknown key {shown(key)} in {where}: {nearest(key, known)}")
     try:
         return kind(**values)
     except TypeError as error:
@@ -106,6 +179,6 @@ def same_version(version: int) -> None:
     """Raises for a spec of another layout."""
     if version != VERSION:
         raise SpecError(
-            f"expected a spec of version {VERSION}, found {version!r}: "
+            f"expected a spec of version {VERSION}, found {shown(version)}: "
             "another lungmask_jax wrote it, upgrade to read it"
         )

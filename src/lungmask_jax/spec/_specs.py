@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_type_hints
 
-from lungmask_jax.errors import SpecError
+from lungmask_jax.errors import SpecError, shown
 from lungmask_jax.spec._json import VERSION, coerced, same_version
 
 __all__ = [
@@ -16,6 +16,33 @@ __all__ = [
     "SegmenterSpec",
     "TrainSpec",
 ]
+
+_MOST: Final = 1e9
+"""Where nothing else ends a number: beyond, no setting means anything."""
+
+_HU: Final = 1e6
+"""CT numbers are below, also of metal on an extended scale."""
+
+_SIDE: Final = 2048
+"""Pixels of the finest matrix that a CT scanner has."""
+
+_MILLIMETRES: Final = 10_000.0
+"""No scanner's table is longer."""
+
+_TILES: Final = 256
+"""Of CLAHE: more are smaller than 8 pixels in the largest image."""
+
+_MEMBERS: Final = 100
+"""Networks of an ensemble: beyond ten another one changes next to nothing."""
+
+_BATCH: Final = 65_536
+"""Slices of a step: more than any that taught a network in print."""
+
+_CYCLES: Final = 1_000
+"""Each is a schedule of its own."""
+
+_SEED: Final = 2**63 - 1
+"""What JAX takes."""
 
 
 class _Checked:
@@ -71,11 +98,12 @@ class PreprocessSpec(_Checked):
     def _check(self) -> None:
         if not self.window[0] < self.window[1]:
             raise SpecError(f"expected a window of low < high HU, found {self.window}")
-        _at_least("size", min(self.size), 8)
-        _at_least("margin_mm", self.margin_mm, 0)
-        _at_least("thickness_mm", self.thickness_mm, 0)
-        _at_least("clahe_clip_limit", self.clahe_clip_limit, 0)
-        _at_least("clahe_tiles", min(self.clahe_tiles), 1)
+        _within("window", self.window, -_HU, _HU)
+        _within("size", self.size, 8, _SIDE)
+        _within("margin_mm", self.margin_mm, 0, _MILLIMETRES)
+        _within("thickness_mm", self.thickness_mm, 0, _MILLIMETRES)
+        _within("clahe_clip_limit", self.clahe_clip_limit, 0, _MOST)
+        _within("clahe_tiles", self.clahe_tiles, 1, _TILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +125,7 @@ class ModelSpec(_Checked):
     members: int = 1
 
     def _check(self) -> None:
-        _at_least("members", self.members, 1)
+        _within("members", self.members, 1, _MEMBERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +160,9 @@ class PostprocessSpec(_Checked):
             raise SpecError(
                 f"expected a calibration with a slope above 0, found {self.calibration}"
             )
-        _at_least("min_component_ml", self.min_component_ml, 0)
-        _at_least("rim_mm", self.rim_mm, 0)
+        _within("calibration", self.calibration, -_MOST, _MOST)
+        _within("min_component_ml", self.min_component_ml, 0, _MOST)
+        _within("rim_mm", self.rim_mm, 0, _MILLIMETRES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +196,7 @@ class SegmenterSpec(_Checked):
 
     def _check(self) -> None:
         same_version(self.version)
-        _at_least("shift", self.shift, 0)
+        _within("shift", self.shift, 0, _SIDE)
         if self.target == "lungs" and self.preprocess.region == "lungs":
             raise SpecError(
                 "expected the region 'body' or 'full' for a lung model, found 'lungs', which only "
@@ -226,26 +255,30 @@ class TrainSpec(_Checked):
     seed: int = 0
 
     def _check(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "cycles", "steps_per_epoch"):
-            _at_least(name, getattr(self, name), 1)
+        for name in ("steps", "steps_per_epoch"):
+            _within(name, getattr(self, name), 1, _MOST)
+        _within("batch_size", self.batch_size, 1, _BATCH)
+        _within("accumulate", self.accumulate, 1, _BATCH)
+        _within("cycles", self.cycles, 1, _CYCLES)
+        _within("seed", self.seed, 0, _SEED)
         if self.batch_size % self.accumulate:
             raise SpecError(
                 f"expected a batch_size that is a multiple of accumulate, found {self.batch_size} "
                 f"and {self.accumulate}"
             )
-        for name in ("weight_decay", "augment", "seed"):
-            _at_least(name, getattr(self, name), 0)
+        for name in ("weight_decay", "augment", "learning_rate", "clip_norm"):
+            _within(name, getattr(self, name), 0, _MOST)
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"expected {name} above 0, found {getattr(self, name)}")
         for name in ("warmup", "ema_decay", "opacities", "gas"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SpecError(f"expected {name} in [0, 1], found {getattr(self, name)}")
+            _within(name, getattr(self, name), 0, 1)
 
 
-def _at_least(name: str, value: float, smallest: float) -> None:
-    if not value >= smallest:
-        raise SpecError(f"expected {name} of at least {smallest}, found {value}")
+def _within(name: str, value: float | tuple[float, ...], least: float, most: float) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    if not all(least <= one <= most for one in values):
+        raise SpecError(f"expected {name} from {least:,.10g} to {most:,.10g}, found {shown(value)}")
 
 
 PRESETS: Final[Mapping[str, PreprocessSpec]] = types.MappingProxyType(

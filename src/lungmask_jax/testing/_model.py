@@ -233,9 +233,10 @@ def _check_bundle(params: Any, state: Any) -> None:
     def stored() -> Any:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "bundle.npz")
+            tree = {"params": params, "state": state}
             weights.save(path, SegmenterSpec(target="infection"), params, state, half=False)
-            arrays = trees.read(path, "a weights bundle").arrays
-            return trees.fill({"params": params, "state": state}, arrays, path)
+            arrays = trees.read(path, "a weights bundle", shapes=lambda _: tree).arrays
+            return trees.fill(tree, arrays, path)
 
     found = tried("params and state that a weights bundle can hold", advice, stored)
     same = jax.tree.map(np.array_equal, found, {"params": params, "state": state})

@@ -2,14 +2,16 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from lungmask_jax import trees
 from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.models import Model
-from lungmask_jax.spec import TrainSpec, to_json
+from lungmask_jax.spec import TrainSpec, json_value, to_json
 from lungmask_jax.training._step import TrainState, create_state
 
 _WHAT = "a training checkpoint"
@@ -83,12 +85,25 @@ def load_checkpoint(
         ...
         lungmask_jax.errors.WeightsError: expected a training checkpoint, found no file nowhere.npz
     """
-    stored = trees.read(Path(path), _WHAT)
-    if "train" not in stored.texts:
+    template = jax.eval_shape(lambda: create_state(model, spec))
+
+    def shapes(texts: Mapping[str, str]) -> Any:
+        _check_same_run(texts, spec, {"data": data, "start": start}, path)
+        return template
+
+    stored = trees.read(Path(path), _WHAT, shapes=shapes)
+    restored: TrainState = jax.device_put(trees.fill(template, stored.arrays, Path(path)))
+    return restored
+
+
+def _check_same_run(
+    texts: Mapping[str, str], spec: TrainSpec, identity: Mapping[str, str], path: Any
+) -> None:
+    theirs = json_value(texts["train"], "settings") if "train" in texts else None
+    if not isinstance(theirs, dict):
         raise WeightsError(f"expected {_WHAT}, {path} is something else, a bundle for instance")
-    theirs = json.loads(stored.texts["train"])
-    theirs |= {name: stored.texts.get(name, "")[:12] for name in ("data", "start")}
-    ours = {**json.loads(to_json(spec)), "data": data[:12], "start": start[:12]}
+    theirs |= {name: texts.get(name, "")[:12] for name in identity}
+    ours = json.loads(to_json(spec)) | {name: value[:12] for name, value in identity.items()}
     differences = [
         f"{name} was {_shown(theirs.get(name))}, is {_shown(value)}"
         for name, value in ours.items()
@@ -99,9 +114,6 @@ def load_checkpoint(
             f"expected the settings of the run in {path}, found others: {', '.join(differences)}; "
             "go on with the same, or start a new run, from its weights with train --start"
         )
-    template = jax.eval_shape(lambda: create_state(model, spec))
-    restored: TrainState = jax.device_put(trees.fill(template, stored.arrays, Path(path)))
-    return restored
 
 
 def _shown(value: object) -> object:

@@ -1,20 +1,32 @@
 """Bundles in memory and in files."""
 
 import functools
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import models, trees
-from lungmask_jax.errors import SpecError, WeightsError
+from lungmask_jax.errors import (
+    LungmaskError,
+    SpecError,
+    UnknownNameError,
+    WeightsError,
+    shown,
+)
 from lungmask_jax.models import Model
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec, SegmenterSpec, from_json, to_json
+
+_PARAMETERS: Final = 10**9
+"""Of the largest network that is made, 4 GB: the largest nnU-Nets have a tenth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,20 +106,64 @@ def load(name: str | os.PathLike[str]) -> Bundle:
 
     Raises:
         UnknownNameError: There is neither such a name nor such a file.
-        WeightsError: The file is damaged, or its arrays do not fit its network.
+        WeightsError: The file is damaged, its spec cannot be used, its network is not installed,
+            or its arrays are no finite numbers that fit the network.
+        PluginError: A package brings the name, and gives no path.
 
     Example:
         >>> load("lungs").spec.target
         'lungs'
     """
-    is_file = isinstance(name, os.PathLike) or name.endswith(".npz") or os.sep in name
-    path = Path(name) if is_file else Path(registry[str(name)]())
-    stored = trees.read(path, "a weights bundle")
+    path = _path(name)
+
+    def shapes(texts: Mapping[str, str]) -> Any:
+        return _shapes(_model(_spec(texts, path), texts, path))
+
+    stored = trees.read(path, "a weights bundle", shapes=shapes)
     spec = _spec(stored.texts, path)
-    model = create_model(spec.model)
-    params, state = jax.eval_shape(model.init, jax.random.key(0))
-    filled = trees.fill({"params": params, "state": state}, stored.arrays, path)
+    filled = trees.fill(shapes(stored.texts), stored.arrays, path)
+    for leaf, array in trees.leaves(filled).items():
+        if not np.isfinite(array).all():
+            raise WeightsError(f"expected finite numbers in {path}, {leaf} has others: train again")
     return Bundle(path.stem, spec, filled["params"], filled["state"], stored.checksum)
+
+
+def _path(name: str | os.PathLike[str]) -> Path:
+    if isinstance(name, os.PathLike) or name.endswith(".npz") or os.sep in name:
+        return Path(name)
+    with registry.blamed(name, "gives no path of a bundle"):
+        return Path(registry[name]())
+
+
+def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
+    if "spec" not in texts:
+        raise WeightsError(f"expected a weights bundle, {path} has no __spec__: get it again")
+    try:
+        return from_json(texts["spec"], SegmenterSpec)
+    except SpecError as error:
+        raise WeightsError(f"the spec of {path} cannot be read: {error}") from error
+
+
+def _model(spec: SegmenterSpec, texts: Mapping[str, str], path: Path) -> Model:
+    """The network; where it is missing, the error names the package that had brought it."""
+    name = spec.model.name
+    try:
+        return create_model(spec.model)
+    except UnknownNameError as error:
+        package = texts.get("plugin", "a package that brings it; who made the file knows which")
+        raise WeightsError(
+            f"the network {shown(name)} of {path} is not installed ({error}): install "
+            f"{package[:200]!r}"
+        ) from error
+    except LungmaskError as error:
+        raise WeightsError(
+            f"the network {shown(name)} of {path} cannot be used: {error}"
+        ) from error
+
+
+def _shapes(model: Model) -> dict[str, Any]:
+    params, state = jax.eval_shape(model.init, jax.random.key(0))
+    return {"params": params, "state": state}
 
 
 def save(
@@ -125,10 +181,13 @@ def save(
         spec: How to use the network.
         params: Its parameters, a nested mapping of arrays.
         state: Its state, likewise.
-        half: Whether to store float16, half the size; loading gives float32 either way.
+        half: Whether to store float16, half the size; loading gives float32 either way. Integers
+            and booleans stay as they are.
 
     Raises:
-        WeightsError: The path does not end in ``.npz``, or a value does not fit into float16.
+        WeightsError: The path does not end in ``.npz``, or a value is no number or does not fit
+            into float16.
+        UnknownNameError: No architecture has the name of the spec's network.
 
     Example:
         >>> import tempfile
@@ -141,17 +200,34 @@ def save(
     """
     kind = np.float16 if half else np.float32
     leaves = trees.leaves({"params": params, "state": state})
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is named below
-        arrays = {name: np.asarray(leaf, kind) for name, leaf in leaves.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise WeightsError(
-                f"expected finite numbers that fit {kind.__name__}, {name} has others"
-            )
-    trees.write(Path(path), arrays, {"spec": to_json(spec)}, compress=True)
+    arrays = {name: _stored(name, leaf, kind) for name, leaf in leaves.items()}
+    texts = {"spec": to_json(spec), **_plugin(spec.model.name)}
+    trees.write(Path(path), arrays, texts, compress=True)
 
 
-@functools.cache
+def _stored(name: str, leaf: Any, kind: type[np.floating[Any]]) -> np.ndarray:
+    array = np.asarray(leaf)
+    if jnp.issubdtype(array.dtype, np.floating):
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite
+            array = array.astype(kind)
+    if array.dtype.kind not in "fiub":
+        raise WeightsError(f"expected numbers for a weights bundle, {name} has {array.dtype}")
+    if not np.isfinite(array).all():
+        raise WeightsError(f"expected finite numbers that fit {kind.__name__}, {name} has others")
+    return array
+
+
+def _plugin(name: str) -> dict[str, str]:
+    """The package that brings an architecture, and its version: what a reader has to install."""
+    owner = models.registry.owner(name)
+    if owner in ("lungmask-jax", "this process"):
+        return {}
+    try:
+        return {"plugin": f"{owner} {version(owner)}"}
+    except PackageNotFoundError:  # it does not say its name
+        return {"plugin": owner}
+
+
 def create_model(spec: ModelSpec) -> Model:
     """The network of a spec; equal specs give the same object, so jit compiles it once.
 
@@ -161,18 +237,29 @@ def create_model(spec: ModelSpec) -> Model:
     Returns:
         The model.
 
+    Raises:
+        UnknownNameError: No architecture has that name.
+        SpecError: An option is unknown or out of range, or the network has more than 10^9
+            parameters; it is counted before any memory is taken.
+        PluginError: A package brings the architecture, and it fails.
+
     Example:
         >>> create_model(ModelSpec(name="unet")) is create_model(ModelSpec(name="unet"))
         True
     """
-    model = models.create(spec.name, **spec.options)
-    return model if spec.members == 1 else models.ensemble(model, spec.members)
+    return _created(spec.name, json.dumps(dict(spec.options), sort_keys=True), spec.members)
 
 
-def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
-    if "spec" not in texts:
-        raise WeightsError(f"expected a weights bundle, {path} has no __spec__: get it again")
-    try:
-        return from_json(texts["spec"], SegmenterSpec)
-    except SpecError as error:
-        raise WeightsError(f"the spec of {path} cannot be read: {error}") from error
+@functools.cache
+def _created(name: str, options: str, members: int) -> Model:
+    """By text, in which true, 1 and 1.0 differ."""
+    model = models.create(name, **json.loads(options))
+    with models.registry.blamed(name, "makes no parameters"):
+        one = _shapes(model)
+    count = members * sum(leaf.size for leaf in jax.tree.leaves(one))
+    if count > _PARAMETERS:
+        raise SpecError(
+            f"expected a network of at most {_PARAMETERS:,} parameters, found {count:,} in "
+            f"{name!r} with {options[:200]}: give fewer channels, levels or members"
+        )
+    return model if members == 1 else models.ensemble(model, members)

@@ -1,0 +1,11 @@
+"""Pytrees of arrays as one ``.npz``: leaves under ``/``-joined names, texts, and a checksum.
+
+Readable without this library by ``numpy.load``; nothing in a file is executed. Written under a
+temporary name first, and equal content gives equal bytes. A file of anybody's making is safe to
+read: what its members say they hold is compared with what is expected before they are unpacked.
+"""
+
+from lungmask_jax.trees._file import Stored, read, write
+from lungmask_jax.trees._tree import checksum, fill, leaves
+
+__all__ = ["Stored", "checksum", "fill", "leaves", "read", "write"]
