@@ -200,7 +200,9 @@ def test_a_doubtful_header_is_read_and_told(tmp_path, image, fields, message):
     assert all("doubtful.nii" in one for one in said)
     assert {one.filename for one in caught} == {__file__}
     assert min(ct.spacing) > 0
-    np.testing.assert_array_equal(np.sort(ct.array, None), np.sort(np.clip(chest(), -1024, None), None))
+    np.testing.assert_array_equal(
+        np.sort(ct.array, None), np.sort(np.clip(chest(), -1024, None), None)
+    )
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.io._stream import GZIP, LARGEST_FILE, opened
+from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unpacked
 
 Kind = Literal["nifti", "dicom", "image", "other"]
 
@@ -33,10 +33,8 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
         lungmask_jax.errors.ScanError: expected a scan, found nothing at nowhere.nii.gz: check ...
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _folder_files(path)
-    if not path.exists():
-        raise ScanError(f"expected a scan, found nothing at {path}: check the path")
     kind = _kind(path)
     if kind == "other":
         raise ScanError(
@@ -116,13 +114,10 @@ def _kind(path: Path) -> Kind:
 def _head(path: Path) -> bytes:
     """The first 540 bytes, unpacked if they are compressed; fewer if the file is cut short."""
     with opened(path) as file:
-        head = file.read(4096)
-    if not head.startswith(GZIP):
-        return head[:540]
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, 540)
-    except zlib.error:
-        return b""
+        try:
+            return unpacked(file, piece=4096).read(540)
+        except (EOFError, zlib.error):
+            return b""
 
 
 def _finding(path: Path) -> str:

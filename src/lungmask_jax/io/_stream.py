@@ -25,6 +25,23 @@ DEFLATE: Final = 1032
 _PIECE: Final = 2**20
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is that of a folder.
+
+    Args:
+        path: A folder, or anything else that is there.
+
+    Raises:
+        ScanError: Nothing is there, or it cannot be told.
+    """
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # or no name at all
+        raise ScanError(f"expected a scan, found nothing at {path}: check the path") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """A file to read from.
@@ -55,18 +72,19 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         raise unreadable(path, error) from error
 
 
-def unpacked(file: io.BufferedReader) -> io.BufferedReader:
+def unpacked(file: io.BufferedReader, *, piece: int = _PIECE) -> io.BufferedReader:
     """The bytes of a file, unpacked if it is a gzip file, as far as they are read.
 
     Args:
         file: At its start.
+        piece: How many bytes are read or unpacked at once.
 
     Returns:
         A stream. It ends with the last gzip member: what lies behind that is not looked at.
     """
     if file.peek(2)[:2] != GZIP:
         return file
-    return io.BufferedReader(_Unpacked(file), _PIECE)
+    return io.BufferedReader(_Unpacked(file, piece), piece)
 
 
 def unreadable(path: Path, error: OSError) -> ScanError:
@@ -87,8 +105,9 @@ class _Unpacked(io.RawIOBase):
     That of `gzip` takes what follows the last member for damage, and an unfinished one for the end.
     """
 
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file, self._packed, self._member = file, b"", zlib.decompressobj(wbits=31)
+    def __init__(self, file: io.BufferedReader, piece: int) -> None:
+        self._file, self._piece = file, piece
+        self._packed, self._member = b"", zlib.decompressobj(wbits=31)
 
     def readable(self) -> bool:
         return True
@@ -97,7 +116,7 @@ class _Unpacked(io.RawIOBase):
         while True:
             if self._member.eof and not self._next_member():
                 return 0
-            self._packed = self._packed or self._file.read(_PIECE)
+            self._packed = self._packed or self._file.read(self._piece)
             if not self._packed:
                 raise EOFError("the compressed data end before their end")
             piece = self._member.decompress(self._packed, len(buffer))
@@ -109,7 +128,7 @@ class _Unpacked(io.RawIOBase):
     def _next_member(self) -> bool:
         """Whether another member follows; zeros between members are padding."""
         while not self._packed.strip(b"\0"):
-            self._packed = self._file.read(_PIECE)
+            self._packed = self._file.read(self._piece)
             if not self._packed:
                 return False
         self._packed = self._packed.lstrip(b"\0")
