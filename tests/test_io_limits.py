@@ -94,9 +94,7 @@ def test_members_are_one_file_and_garbage_behind_them_is_left_alone(tmp_path, be
 def test_a_packed_file_is_read_as_the_plain_one(tmp_path_factory, cuts, size, zeros):
     data = np.random.default_rng(size).bytes(772)
     ends = [0, *sorted(cuts), len(data)]
-    packed = b"".join(
-        gzip.compress(data[a:b]) + bytes(zeros) for a, b in itertools.pairwise(ends)
-    )
+    packed = b"".join(gzip.compress(data[a:b]) + bytes(zeros) for a, b in itertools.pairwise(ends))
     path = put(tmp_path_factory.mktemp("gz"), packed)
     with _stream.opened(path) as file:
         stream = _stream.unpacked(file)

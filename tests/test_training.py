@@ -397,7 +397,8 @@ def test_labels_stay_apart():
 )
 def test_every_kind_of_network_learns_from_a_scan(model):
     _, mask = scan()
-    ct = mask.with_array(np.where(mask.array > 0, -100, -900).astype(np.int16))
+    hu = np.where(mask.array > 0, -100, -900)
+    ct = mask.with_array(hu.astype(np.int16)).as_checked()
     samples = Samples.of_scan(ct, mask, PreprocessSpec(region="full", size=(24, 16)), model=model)
     loss = "bce_dice" if model.num_classes == 1 else "dice_cross_entropy"
     spec = TrainSpec(steps=20, learning_rate=0.02, loss=loss, steps_per_epoch=10, augment=0)

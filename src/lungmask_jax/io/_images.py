@@ -37,9 +37,11 @@ def read_images(files: list[Path]) -> np.ndarray:
             first.
     """
     pages: list[tuple[Path, np.ndarray]] = []
+    room = LARGEST_STACK
     for file in files:
-        room = LARGEST_STACK - sum(page.size for _, page in pages)
-        pages += [(file, page) for page in _pages(file, room)]
+        found = _pages(file, room)
+        room -= sum(page.size for page in found)
+        pages += [(file, page) for page in found]
     first_file, first = pages[0]
     for file, page in pages[1:]:
         if (page.shape, page.dtype) != (first.shape, first.dtype):

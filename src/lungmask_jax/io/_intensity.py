@@ -53,7 +53,7 @@ def hounsfield(
         array([-1024, -1000,    40,  3071], dtype=int16)
     """
     values = _numbers(array, source)
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     if low == high:
         raise ScanError(f"expected a CT, found {low:g} in every voxel of {source}: export it again")
     sample = _sample(values)
@@ -197,4 +197,6 @@ def _is_whole(values: np.ndarray) -> bool:
     if values.dtype.kind != "f":
         return True
     sample = _sample(values)
-    return bool((sample == np.rint(sample)).all()) and bool((values == np.rint(values)).all())
+    if (sample != np.rint(sample)).any():
+        return False
+    return all(bool((part == np.rint(part)).all()) for part in values)  # without a second array

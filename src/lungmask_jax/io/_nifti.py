@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError, ImageDataError
 from lungmask_jax.errors import ScanError
 from lungmask_jax.io._header import affine_mm, parsed
 from lungmask_jax.io._orientation import canonical
-from lungmask_jax.io._stream import DEFLATE, LARGEST_VOXELS, opened, unpacked
+from lungmask_jax.io._stream import DEFLATE, LARGEST_VOXELS, PIECE, opened, unpacked
 from lungmask_jax.io._warn import warn
 from lungmask_jax.volume import Volume
 
@@ -35,7 +35,7 @@ DAMAGED: Final = (
 
 _HEADER: Final = {b"n+1": 348, b"n+2": 540}
 _LARGEST_OFFSET: Final = 2**26
-_IGNORED: Final = 2**20
+_BEHIND: Final = 2**20
 
 
 def read_nifti(path: Path) -> Volume:
@@ -177,7 +177,7 @@ def _voxels(stream: io.BufferedReader, header: Any, size: int, path: Path) -> np
     flat = memoryview(array.reshape(-1).view(np.uint8).data)
     done = 0
     while done < len(flat):
-        count = stream.readinto(flat[done : done + _IGNORED])
+        count = stream.readinto(flat[done : done + PIECE])
         if not count:
             raise ScanError(_short(len(flat), done, shape, path))
         done += count
@@ -219,7 +219,7 @@ def _short(needed: int, found: int, shape: tuple[int, ...], path: Path) -> str:
 
 def _check_end(stream: io.BufferedReader, path: Path) -> None:
     """Reads on to the checksum behind compressed values; what is far longer is left alone."""
-    more = len(stream.read(_IGNORED))
+    more = len(stream.read(_BEHIND))
     if more:
         warn(
             f"{path} goes on behind its last voxel, by {more} bytes or more: left them out; if "

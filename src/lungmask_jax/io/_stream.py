@@ -22,7 +22,8 @@ LARGEST_FILE: Final = 2**30
 DEFLATE: Final = 1032
 """No gzip file unpacks to more times its size."""
 
-_PIECE: Final = 2**20
+PIECE: Final = 2**18
+"""Bytes that are read or unpacked at once."""
 
 
 def is_folder(path: Path) -> bool:
@@ -72,7 +73,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         raise unreadable(path, error) from error
 
 
-def unpacked(file: io.BufferedReader, *, piece: int = _PIECE) -> io.BufferedReader:
+def unpacked(file: io.BufferedReader, *, piece: int = PIECE) -> io.BufferedReader:
     """The bytes of a file, unpacked if it is a gzip file, as far as they are read.
 
     Args:

@@ -1,6 +1,5 @@
 """Warnings that point to the line of whoever called the library."""
 
-import itertools
 import sys
 import warnings
 
@@ -16,8 +15,7 @@ def warn(message: str) -> None:
     Warns:
         ScanWarning: With that message, at the first caller outside of this package.
     """
-    for depth in itertools.count(1):
-        name = sys._getframe(depth).f_globals.get("__name__", "")
-        if name.partition(".")[0] != "lungmask_jax":
-            break
-    warnings.warn(message, ScanWarning, stacklevel=depth + 1)
+    depth, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "lungmask_jax":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, ScanWarning, stacklevel=depth)
