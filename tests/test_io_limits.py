@@ -274,6 +274,22 @@ def test_many_large_images_are_not_all_decoded(tmp_path, monkeypatch):
         load(tmp_path, window=(-1000, 0))
 
 
+def test_a_part_of_a_png_that_claims_to_be_longer_than_the_file_is_damage(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecodemulti", lambda *_: pytest.fail("decoded"))
+    data = png(16, 16, zlib.compress(bytes(16 * 17)))
+    at = data.index(b"IDAT") - 4
+    data = data[:at] + struct.pack(">I", 2**31 - 1) + data[at + 4 :]
+    with pytest.raises(ScanError, match=r"a\.png damaged \(a part of it is longer than the file"):
+        load(put(tmp_path, data, "a.png"), window=(-1000, 0))
+
+
+def test_frames_of_an_animated_png_are_counted():
+    frame = struct.pack(">I4s26xI", 26, b"fcTL", 0)
+    data = png(16, 16)
+    at = data.index(b"IDAT") - 4
+    assert list(_image_size.page_sizes(data[:at] + 3 * frame + data[at:])) == 3 * [(16, 16)]
+
+
 def test_pages_in_a_circle_are_damage(tmp_path):
     data = bytearray(tiff([(16, 16)] * 2))
     data[-4:] = struct.pack("<I", 8)

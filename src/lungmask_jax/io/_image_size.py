@@ -29,19 +29,35 @@ def page_sizes(data: bytes) -> Iterator[tuple[int, int]]:
 
     Example:
         >>> head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 512, 384)
-        >>> list(page_sizes(head))
+        >>> list(page_sizes(head + bytes(9)))
         [(384, 512)]
     """
     try:
         if data.startswith(b"\x89PNG"):
-            columns, rows = struct.unpack_from(">II", data, 16)
-            yield from [(rows, columns)] * max(data.count(b"fcTL"), 1)  # frames, if it is animated
+            yield from _png_sizes(data)
         elif data.startswith(b"\xff\xd8"):
             yield _jpeg_size(data)
         else:
             yield from _tiff_sizes(data)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise ValueError("its header is cut short") from error
+
+
+def _png_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """That of the image, and again for each frame after the first of an animated one."""
+    columns, rows = struct.unpack_from(">II", data, 16)
+    yield rows, columns
+    place, frames = 8, 0
+    while place < len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        place += 12 + length  # with a checksum; a decoder allocates the length that is claimed
+        if place > len(data):
+            raise ValueError("a part of it is longer than the file")
+        frames += name == b"fcTL"
+        if name == b"fcTL" and frames > 1:
+            yield rows, columns
+        if name == b"IEND":
+            return
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -13,9 +13,12 @@ RADIOGRAPH_SIDE: Final = 1024
 
 FINEST_MM: Final = 0.1
 WIDEST_PIXEL_MM: Final = 25.0
-WIDEST_STEP_MM: Final = 100.0
 LONGEST_MM: Final = 2500.0
 """Nobody is longer."""
+
+WIDEST_STEP_MM: Final = 100.0
+LONG_MM: Final = 1000.0
+"""A few slices of a chest may lie far apart, but not those of more than a metre."""
 
 _ALONG: Final = 0.3
 """Cosine, less than that of an axis turned by 70 degrees."""
@@ -74,9 +77,10 @@ def note_size(volume: Volume, source: object) -> None:
             f"the voxels of {source} are exactly 1 x 1 x 1 mm, as where the size is not known: "
             "unless it was resampled to that, ml and distances are not real"
         )
-    small = min(volume.spacing) < FINEST_MM
-    large = step > WIDEST_STEP_MM or max(pixel) > WIDEST_PIXEL_MM
-    if small or large or max(np.multiply(volume.spacing, volume.shape)) > LONGEST_MM:
+    lengths = np.multiply(volume.spacing, volume.shape)
+    large = max(pixel) > WIDEST_PIXEL_MM or max(lengths) > LONGEST_MM
+    sparse = step > WIDEST_STEP_MM and lengths[0] > LONG_MM
+    if large or sparse or min(volume.spacing) < FINEST_MM:
         warn(
             f"the voxels of {source} are {sizes} mm (slices, rows, columns), and there are "
             f"{' x '.join(map(str, volume.shape))}, which no patient has: ml and distances are "
