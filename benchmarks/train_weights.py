@@ -482,7 +482,7 @@ def unlabelled(data: Path) -> Iterator[Volume]:
             wide = "coronacases" in name
             ct = io.load(paths[index], window=CORONACASES_WINDOW if wide else WINDOW)
             turned = np.rot90(ct.array[0]) if wide else ct.array[0].T
-            yield Volume(np.ascontiguousarray(turned)[None])
+            yield Volume(np.ascontiguousarray(turned)[None]).as_checked()
 
 
 def semiseg(data: Path) -> Iterator[Item]:
@@ -491,9 +491,13 @@ def semiseg(data: Path) -> Iterator[Item]:
     for path in sorted((folder / "images").iterdir(), key=lambda path: int(path.stem)):
         ct = io.load(path, window=WINDOW)
         mask = lesions(folder / "lesion_types" / f"{path.stem}.png")
-        turned = [Volume(np.ascontiguousarray(v.array.transpose(0, 2, 1))) for v in (ct, mask)]
+        ct, mask = (Volume(np.ascontiguousarray(v.array.transpose(0, 2, 1))) for v in (ct, mask))
         yield Item(
-            f"semiseg/{path.stem}", f"semiseg {_group(path.stem, LOOKALIKES)}", "semiseg", *turned
+            f"semiseg/{path.stem}",
+            f"semiseg {_group(path.stem, LOOKALIKES)}",
+            "semiseg",
+            ct.as_checked(),
+            mask,
         )
 
 

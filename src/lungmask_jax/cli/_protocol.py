@@ -129,7 +129,7 @@ def _slice(image: Path, mask: Path, bundle: Bundle, window: Any) -> dict[str, di
 
 def _upright(volume: Volume) -> Volume:
     """The public files lie on their side: rows and columns exchanged."""
-    return Volume(np.ascontiguousarray(volume.array.transpose(0, 2, 1)))
+    return Volume(np.ascontiguousarray(volume.array.transpose(0, 2, 1))).as_checked()
 
 
 def _toolbox(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:

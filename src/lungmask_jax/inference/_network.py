@@ -10,15 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import entr, logit
 
-from lungmask_jax import preprocess
-from lungmask_jax.errors import ScanError
+from lungmask_jax import io, preprocess
 from lungmask_jax.models import Model, arranged, make_predict, slab
 from lungmask_jax.preprocess import Box
 from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-__all__ = ["Found", "Progress", "checked", "find", "labels", "probabilities"]
+__all__ = ["Found", "Progress", "find", "labels", "probabilities"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,13 +29,13 @@ _DTYPES: Final[Mapping[_Give, tuple[type, ...]]] = {
 }
 
 
-def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> np.ndarray:
+def probabilities(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> np.ndarray:
     """How likely each voxel is the target, on the grid of the scan, before any threshold.
 
     The network's answer, calibrated as the bundle says; of several labels the sum.
 
     Args:
-        ct: A CT in HU.
+        ct: A CT in HU, or what else `lungmask_jax.io.as_volume` takes.
         bundle: The model.
         lungs: Lungs of the same scan, for a model whose region is the lungs.
 
@@ -45,7 +44,7 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
 
     Raises:
         SpecError: The model wants the lungs and none are given.
-        ScanError: The scan has voxels that are no numbers, or lies otherwise.
+        ScanError: The scan is not a CT in HU, or lies otherwise.
 
     Example:
         >>> from lungmask_jax.phantoms import phantom
@@ -53,15 +52,16 @@ def probabilities(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) ->
         >>> probabilities(phantom((1, 96, 96)).ct, load("lungs")).shape
         (1, 96, 96)
     """
-    box = preprocess.region(checked(ct), bundle.spec.preprocess, lungs)
+    ct = io.as_volume(ct)
+    box = preprocess.region(ct, bundle.spec.preprocess, lungs)
     return _in_batches(bundle, ct, box, None, lungs=lungs, give="probabilities")[0]
 
 
-def labels(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> Volume:
+def labels(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> Volume:
     """What a network makes of each voxel, before anything is cleaned up.
 
     Args:
-        ct: A CT in HU.
+        ct: A CT in HU, or what else `lungmask_jax.io.as_volume` takes.
         bundle: The model.
         lungs: Lungs of the same scan, for a model whose region is the lungs.
 
@@ -71,7 +71,7 @@ def labels(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> Volume
 
     Raises:
         SpecError: The model wants the lungs and none are given.
-        ScanError: The scan has voxels that are no numbers, or lies otherwise.
+        ScanError: The scan is not a CT in HU, or lies otherwise.
 
     Example:
         >>> from lungmask_jax.phantoms import phantom
@@ -79,24 +79,7 @@ def labels(ct: Volume, bundle: Bundle, *, lungs: Volume | None = None) -> Volume
         >>> labels(phantom((1, 96, 96)).ct, load("lungs")).array.max()
         np.uint8(1)
     """
-    return find(checked(ct), bundle, lungs, None).labels
-
-
-def checked(ct: Volume) -> Volume:
-    """The scan, unless its voxels are no numbers or do not lie as a canonical volume's do."""
-    if ct.array.dtype.kind == "f" and not np.isfinite(ct.array).all():
-        share = 1 - np.isfinite(ct.array).mean()
-        raise ScanError(
-            f"expected HU, found NaN or infinity in {share:.2%} of the voxels: make them -1024"
-        )
-    directions = ct.affine[:3, :3] / np.linalg.norm(ct.affine[:3, :3], axis=0)
-    if min(directions[2, 0], -directions[1, 1], -directions[0, 2]) < 0.3:
-        raise ScanError(
-            "expected slices from feet to head, rows from front to back and columns from right to "
-            f"left, found an affine that says otherwise, {ct.affine[:3, :3].tolist()}: read the "
-            "file with lungmask_jax.load, or turn the array"
-        )
-    return ct
+    return find(io.as_volume(ct), bundle, lungs, None).labels
 
 
 class Found(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import writable
-from lungmask_jax.inference._network import Progress, checked, find
+from lungmask_jax.inference._network import Progress, find
 from lungmask_jax.spec import PostprocessSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
@@ -111,8 +111,9 @@ class Segmentation:
 
 
 def segment(
-    scan: Volume | str | os.PathLike[str],
+    scan: object,
     *,
+    spacing: Sequence[float] | None = None,
     weights: Sequence[str | os.PathLike[str] | Bundle] = ("lungs", "infection"),
     window: tuple[float, float] | None = None,
     uncertainty: bool = False,
@@ -122,11 +123,13 @@ def segment(
     """The lungs of a chest CT, and the infection in them.
 
     Args:
-        scan: A CT in HU, or a path that `lungmask_jax.io.load` reads.
+        scan: A path that `lungmask_jax.io.load` reads, a `Volume`, an array ``(slices, rows,
+            columns)``, a nibabel or a SimpleITK image: all that `lungmask_jax.io.as_volume` takes.
+        spacing: Of an array: distance between voxel centers in mm, ``(slices, rows, columns)``.
         weights: A lung model, and an infection model if infection is wanted: names, paths or loaded
             bundles. Several for one target, such as the folds of a cross-validation, answer
             together as an ensemble.
-        window: For images and windowed scans: HU of black and white. Not used with a `Volume`.
+        window: For images and windowed scans: HU of black and white.
         uncertainty: Whether to map how unsure the infection model is.
         progress: Called as ``progress(target, slices_done, slices)``.
         begin: Called with the name of each stage as it begins, ``"read"``, ``"lung network"``,
@@ -138,8 +141,9 @@ def segment(
     Raises:
         ScanError: The scan cannot be read, is not a CT in HU, or a given volume does not lie as
             `lungmask_jax.volume.Volume` says.
-        SpecError: There is no lung model, uncertainty is wanted without an infection model, or
-            models of one target cannot answer together.
+        ShapeError: An array is not 3-D, or has its slices last.
+        SpecError: An array has no spacing, there is no lung model, uncertainty is wanted without an
+            infection model, or models of one target cannot answer together.
         UnknownNameError: No bundle has such a name.
         WeightsError: A bundle is damaged.
 
@@ -154,7 +158,7 @@ def segment(
         raise SpecError("expected an infection model for its uncertainty, found only a lung model")
     begin = begin or _unseen
     begin("read")
-    ct = checked(scan if isinstance(scan, Volume) else io.load(scan, window=window))
+    ct = io.as_volume(scan, spacing=spacing, window=window)
     begin("lung network")
     raw = find(ct, bundles["lungs"], None, progress).labels
     begin("lung masks")

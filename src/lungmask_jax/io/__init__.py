@@ -3,12 +3,14 @@
 `load` and `load_mask` return a `Volume` in the canonical order ``(slices, rows, columns)``; `save`
 undoes the change of order exactly, so a mask lies on its scan voxel for voxel. A CT comes out in
 HU within [-1024, 3071], int16 where the values are whole numbers, else float32; a mask as uint8.
+`as_volume` does the same for scans in any form: paths, arrays, nibabel and SimpleITK images.
 
 What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM
 with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its name.
 """
 
+from lungmask_jax.io._entrance import as_volume
 from lungmask_jax.io._load import load, load_mask
-from lungmask_jax.io._nifti import save
+from lungmask_jax.io._save import save
 
-__all__ = ["load", "load_mask", "save"]
+__all__ = ["as_volume", "load", "load_mask", "save"]

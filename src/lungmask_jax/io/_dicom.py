@@ -57,7 +57,7 @@ def read_series(files: list[Path]) -> Volume:
     _check_rescale(slices)
     step = _step(slices)
     pixels = np.stack([_rescaled(Path(one.filename)) for one in slices])
-    return canonical(pixels.transpose(2, 1, 0), _affine(slices[0], step), (1, 1), files[0])
+    return canonical(pixels.transpose(2, 1, 0), _affine(slices[0], step), files[0])
 
 
 def _dataset(file: Path, *, pixels: bool) -> Any:

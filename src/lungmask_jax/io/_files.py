@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lungmask_jax.errors import ScanError
+from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unpacked
 
 Kind = Literal["nifti", "dicom", "image", "other"]
 
-GZIP: Final = b"\x1f\x8b"
 IMAGES: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -33,10 +33,8 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
         lungmask_jax.errors.ScanError: expected a scan, found nothing at nowhere.nii.gz: check ...
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _folder_files(path)
-    if not path.exists():
-        raise ScanError(f"expected a scan, found nothing at {path}: check the path")
     kind = _kind(path)
     if kind == "other":
         raise ScanError(
@@ -56,12 +54,16 @@ def contents(path: Path) -> bytes:
         Its bytes, as stored.
 
     Raises:
-        ScanError: It cannot be read.
+        ScanError: It cannot be read, is no file, or is larger than any image of a scan.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with opened(path) as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ScanError(
+            f"{path} is larger than the {LARGEST_FILE / 2**30:g} GiB that are read of an image or "
+            "a DICOM file: give one slice a file, or convert the scan to NIfTI"
+        )
+    return data
 
 
 def number_order(path: Path) -> list[tuple[int, str]]:
@@ -111,17 +113,11 @@ def _kind(path: Path) -> Kind:
 
 def _head(path: Path) -> bytes:
     """The first 540 bytes, unpacked if they are compressed; fewer if the file is cut short."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not head.startswith(GZIP):
-        return head[:540]
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, 540)
-    except zlib.error:
-        return b""
+    with opened(path) as file:
+        try:
+            return unpacked(file, piece=4096).read(540)
+        except (EOFError, zlib.error):
+            return b""
 
 
 def _finding(path: Path) -> str:

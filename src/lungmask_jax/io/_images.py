@@ -9,9 +9,16 @@ import numpy as np
 
 from lungmask_jax.errors import ScanError
 from lungmask_jax.io._files import contents
+from lungmask_jax.io._image_size import page_sizes
 
 NOISE: Final = 3
 """Grey levels by which JPEG lets the channels of a grey image differ."""
+
+LARGEST_PAGE: Final = 2**24
+"""Pixels of one slice: 4096 x 4096, 64 times the usual."""
+
+LARGEST_STACK: Final = 2**28
+"""Pixels of all slices of a scan: 1024 of 512 x 512."""
 
 ENDS: Final = {b"\x89PNG": b"IEND", b"\xff\xd8": b"\xff\xd9"}
 
@@ -26,9 +33,15 @@ def read_images(files: list[Path]) -> np.ndarray:
         ``(slices, rows, columns)``, uint8 or uint16.
 
     Raises:
-        ScanError: An image is damaged, colored or of another size or depth than the first.
+        ScanError: An image is damaged, colored, too large, or of another size or depth than the
+            first.
     """
-    pages = [(file, page) for file in files for page in _pages(file)]
+    pages: list[tuple[Path, np.ndarray]] = []
+    room = LARGEST_STACK
+    for file in files:
+        found = _pages(file, room)
+        room -= sum(page.size for page in found)
+        pages += [(file, page) for page in found]
     first_file, first = pages[0]
     for file, page in pages[1:]:
         if (page.shape, page.dtype) != (first.shape, first.dtype):
@@ -78,12 +91,13 @@ def labels_of(levels: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
     return (levels > white // 2).astype(np.uint8)
 
 
-def _pages(file: Path) -> list[np.ndarray]:
+def _pages(file: Path, room: int) -> list[np.ndarray]:
     data = contents(file)
     buffer = np.frombuffer(data, np.uint8)
     for start, end in ENDS.items():
         if data.startswith(start) and end not in data[-1024:]:
             raise ScanError(f"expected a whole image, found {file} cut short: copy it again")
+    _check_sizes(data, file, room)
     try:
         _, pages = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -93,6 +107,29 @@ def _pages(file: Path) -> list[np.ndarray]:
     if not pages:
         raise ScanError(f"expected an image, found {file} damaged: copy it again")
     return [_gray(np.asarray(page), file) for page in pages]
+
+
+def _check_sizes(data: bytes, file: Path, room: int) -> None:
+    """Before a decoder allocates what a header claims."""
+    try:
+        for rows, columns in page_sizes(data):
+            if rows * columns > LARGEST_PAGE:
+                raise ScanError(
+                    f"{file} has {rows} x {columns} pixels, and a CT slice {LARGEST_PAGE} at most: "
+                    "give the slices of a CT"
+                )
+            room -= rows * columns
+            if room < 0:
+                raise ScanError(
+                    f"the images up to {file} have more than {LARGEST_STACK} pixels together, the "
+                    "most that are read: keep one scan a folder, or convert it to NIfTI"
+                )
+    except ValueError as error:
+        if isinstance(error, ScanError):
+            raise
+        raise ScanError(
+            f"expected an image, found {file} damaged ({error}): copy it again"
+        ) from error
 
 
 def _gray(page: np.ndarray, file: Path) -> np.ndarray:

@@ -4,15 +4,12 @@ A scan that cannot be told from a CT passes: a crop inside the lungs has no soft
 abdomen no air. What is refused has values that no CT in HU has.
 """
 
-import os
-import warnings
 from typing import Final
 
 import numpy as np
 
-from lungmask_jax.errors import ScanError, ScanWarning
-
-Source = str | os.PathLike[str]
+from lungmask_jax.errors import ScanError
+from lungmask_jax.io._warn import warn
 
 LOWEST: Final = -1024
 HIGHEST: Final = 3071
@@ -30,7 +27,7 @@ ADVICE: Final = (
 
 
 def hounsfield(
-    array: np.ndarray, source: Source, *, window: tuple[float, float] | None = None
+    array: np.ndarray, source: object, *, window: tuple[float, float] | None = None
 ) -> np.ndarray:
     """HU from the values of a volume.
 
@@ -38,7 +35,7 @@ def hounsfield(
     warning; padding below -1024 and metal above 3071 are clipped without one.
 
     Args:
-        array: Any shape, real numbers.
+        array: Any shape, real numbers; it is not changed.
         source: Where it comes from, for messages.
         window: HU ``(low, high)`` of grey levels 0 and 255 (or 1), if it turns out to hold these.
 
@@ -71,7 +68,7 @@ def hounsfield(
 
 
 def from_gray(
-    levels: np.ndarray, white: float, window: tuple[float, float], source: Source
+    levels: np.ndarray, white: float, window: tuple[float, float], source: object
 ) -> np.ndarray:
     """HU from grey levels.
 
@@ -105,22 +102,21 @@ def from_gray(
     return _compact(levels.astype(np.float32) * np.float32((high - low) / white) + np.float32(low))
 
 
-def _numbers(array: np.ndarray, source: Source) -> np.ndarray:
-    if array.dtype.kind != "f":
+def _numbers(array: np.ndarray, source: object) -> np.ndarray:
+    if array.dtype.kind not in "iufb" or not array.size:
+        raise ScanError(
+            f"expected the HU of a CT, found an array of {array.dtype} and shape {array.shape} in "
+            f"{source}: give real numbers"
+        )
+    if array.dtype.kind != "f" or np.isfinite([array.min(), array.max()]).all():
         return array
     bad = ~np.isfinite(array)
     share = float(bad.mean())
-    if share == 0:
-        return array
     if share >= 0.5:
         raise ScanError(
             f"expected numbers, found NaN or infinity in {share:.0%} of {source}: export it again"
         )
-    warnings.warn(
-        f"took NaN or infinity in {share:.2%} of {source} for padding ({LOWEST} HU)",
-        ScanWarning,
-        stacklevel=4,
-    )
+    warn(f"took NaN or infinity in {share:.2%} of {source} for padding ({LOWEST} HU)")
     return np.where(bad, array.dtype.type(LOWEST), array)
 
 
@@ -130,7 +126,7 @@ def _sample(values: np.ndarray) -> np.ndarray:
 
 
 def _from_gray_volume(
-    values: np.ndarray, sample: np.ndarray, window: tuple[float, float] | None, source: Source
+    values: np.ndarray, sample: np.ndarray, window: tuple[float, float] | None, source: object
 ) -> np.ndarray:
     high = float(values.max())
     if len(np.unique(sample)) <= LABELS < values.size:
@@ -147,14 +143,10 @@ def _from_gray_volume(
     return from_gray(values, white, window, source)
 
 
-def _without_offset(values: np.ndarray, sample: np.ndarray, source: Source) -> np.ndarray:
+def _without_offset(values: np.ndarray, sample: np.ndarray, source: object) -> np.ndarray:
     """Values without air in HU: an offset of 1024 is taken off, soft tissue alone passes."""
     if _is_offset(sample):
-        warnings.warn(
-            f"subtracted {OFFSET} from {source}: its air is near 0, as in CT stored unsigned",
-            ScanWarning,
-            stacklevel=4,
-        )
+        warn(f"subtracted {OFFSET} from {source}: its air is near 0, as in CT stored unsigned")
         return values - OFFSET if values.dtype.kind == "f" else values.astype(np.int32) - OFFSET
     if not _is_soft_tissue(sample):
         raise ScanError(
@@ -178,13 +170,14 @@ def _is_offset(sample: np.ndarray) -> bool:
 
 
 def _is_soft_tissue(sample: np.ndarray) -> bool:
-    """Much within 200 of water, some of it below as fat is, and not cut off at the lower end."""
+    """Much within 200 of water, some below as fat is, no cut at the lower end, and little bone."""
     lowest = sample.min()
     near_water, at_lowest = (np.abs(sample) < 200).mean(), (sample == lowest).mean()
-    return bool(lowest < -30 and near_water > 0.25 and at_lowest < 0.05)
+    bone = (sample > 600).mean()
+    return bool(lowest < -30 and near_water > 0.25 and at_lowest < 0.05 and bone < 0.25)
 
 
-def _refuse_double_offset(sample: np.ndarray, source: Source) -> None:
+def _refuse_double_offset(sample: np.ndarray, source: object) -> None:
     tissue, below = (np.abs(sample) < 300).mean(), (sample < LOWEST - 76).mean()
     if tissue < 0.02 and below > 0.5:
         raise ScanError(
@@ -196,5 +189,14 @@ def _refuse_double_offset(sample: np.ndarray, source: Source) -> None:
 def _compact(values: np.ndarray) -> np.ndarray:
     if values.min() < LOWEST or values.max() > HIGHEST:
         values = np.clip(values, LOWEST, HIGHEST)
-    whole = values.dtype.kind != "f" or np.array_equal(values, np.rint(values))
-    return values.astype(np.int16 if whole else np.float32, copy=False)
+    return values.astype(np.int16 if _is_whole(values) else np.float32, copy=False)
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    """Whether all values are whole numbers; a few tell most scans that are not."""
+    if values.dtype.kind != "f":
+        return True
+    sample = _sample(values)
+    if (sample != np.rint(sample)).any():
+        return False
+    return all(bool((part == np.rint(part)).all()) for part in values)  # without a second array

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,14 @@ from lungmask_jax.io._files import scan_files
 from lungmask_jax.io._images import labels_of, read_images
 from lungmask_jax.io._intensity import from_gray, hounsfield
 from lungmask_jax.io._nifti import read_nifti
+from lungmask_jax.io._place import note_size, refuse_radiograph
 from lungmask_jax.volume import Volume
 
-__all__ = ["load", "load_mask"]
+__all__ = ["checked", "in_memory", "load", "load_mask"]
 
 _FEW = 4  # grey levels of a mask
 _JPEG_NOISE = 15  # grey levels of 256
 _REST = 0.01
-RADIOGRAPH_SIDE = 1024
-"""A single slice larger than this on both sides is no CT."""
 
 
 def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = None) -> Volume:
@@ -52,18 +53,17 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
         >>> from lungmask_jax.io import save
         >>> ramp = np.linspace(-1000, 1000, 24).astype(np.int16).reshape(2, 3, 4)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Volume(ramp), f"{folder}/scan.nii.gz")
+        ...     save(Volume.of(ramp, spacing=(5, 0.7, 0.7)), f"{folder}/scan.nii.gz")
         ...     load(f"{folder}/scan.nii.gz")
-        Volume(shape=(2, 3, 4), dtype=int16, spacing=1 x 1 x 1 mm, axcodes='SPL')
+        Volume(shape=(2, 3, 4), dtype=int16, spacing=5 x 0.7 x 0.7 mm, axcodes='LPS')
     """
-    if window is not None and not -math.inf < window[0] < window[1] < math.inf:
-        raise SpecError(f"expected a window of low < high HU, found {tuple(window)}: swap them")
+    _check_window(window)
     kind, files = scan_files(path)
-    if kind == "image":
-        return _from_images(files, path, window)
-    volume = read_series(files) if kind == "dicom" else read_nifti(files[0])
-    _refuse_radiograph(volume.shape, path)
-    return volume.with_array(hounsfield(volume.array, path, window=window))
+    with in_memory(path):
+        if kind == "image":
+            return _from_images(files, path, window).as_checked()
+        volume = read_series(files) if kind == "dicom" else read_nifti(files[0])
+        return checked(volume, path, window)
 
 
 def load_mask(path: str | os.PathLike[str]) -> Volume:
@@ -90,10 +90,65 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
     kind, files = scan_files(path)
     if kind == "dicom":
         raise ScanError(f"expected a mask as NIfTI or images, found DICOM in {path}: convert it")
-    if kind == "image":
-        return Volume(labels_of(read_images(files), path), axcodes="LPS")
-    volume = read_nifti(files[0])
-    return volume.with_array(_labels(volume.array, path))
+    with in_memory(path):
+        if kind == "image":
+            return Volume(labels_of(read_images(files), path), axcodes="LPS")
+        volume = read_nifti(files[0])
+        return volume.with_array(_labels(volume.array, path))
+
+
+def checked(volume: Volume, source: object, window: tuple[float, float] | None) -> Volume:
+    """A scan whose values are HU, mended where that is safe.
+
+    Args:
+        volume: A scan in canonical order, its values as they were found.
+        source: Where it comes from, for messages.
+        window: As for `load`.
+
+    Returns:
+        The scan, int16 or float32 within [-1024, 3071], marked as checked.
+
+    Raises:
+        ScanError: It is no CT, or its values are not HU.
+        SpecError: `window` is not ``low < high``.
+
+    Warns:
+        ScanWarning: Values were mended, or voxels have a doubtful size.
+    """
+    _check_window(window)
+    refuse_radiograph(volume.shape, source)
+    with in_memory(source):
+        hu = volume.with_array(hounsfield(volume.array, source, window=window))
+    note_size(hu, source)
+    return hu.as_checked()
+
+
+@contextmanager
+def in_memory(source: object) -> Iterator[None]:
+    """Makes what does not fit into memory an error that names the scan.
+
+    Args:
+        source: Where the scan comes from.
+
+    Raises:
+        ScanError: In place of a ``MemoryError``.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ScanError(
+            f"{source} does not fit into memory ({error or 'out of memory'}): free some, or make "
+            "the scan smaller"
+        ) from error
+
+
+def _check_window(window: tuple[float, float] | None) -> None:
+    try:
+        rises = window is None or -math.inf < window[0] < window[1] < math.inf
+    except (TypeError, IndexError) as error:
+        raise SpecError(f"window is {window!r}, not two HU: give window=(-1350, 150)") from error
+    if window is not None and not rises:
+        raise SpecError(f"expected a window of low < high HU, found {tuple(window)}: swap them")
 
 
 def _from_images(
@@ -105,7 +160,7 @@ def _from_images(
             "white are, for example --window -1350 150, or window=(-1350, 150) in Python"
         )
     levels = read_images(files)
-    _refuse_radiograph(levels.shape, path)
+    refuse_radiograph(levels.shape, path)
     _refuse_mask(levels, path)
     return Volume(from_gray(levels, np.iinfo(levels.dtype).max, window, path), axcodes="LPS")
 
@@ -124,15 +179,6 @@ def _refuse_mask(levels: np.ndarray, path: str | os.PathLike[str]) -> None:
         raise ScanError(
             f"expected a CT, found hardly any grey levels in {path}, which looks like a mask: "
             "give the CT"
-        )
-
-
-def _refuse_radiograph(shape: tuple[int, ...], path: str | os.PathLike[str]) -> None:
-    *others, rows, columns = sorted(shape)
-    if max(others) == 1 and min(rows, columns) > RADIOGRAPH_SIDE:
-        raise ScanError(
-            f"expected CT slices, found one image of {rows} x {columns} pixels in {path}, "
-            "which looks like a radiograph: give a CT"
         )
 
 

@@ -1,6 +1,7 @@
-"""NIfTI-1 and NIfTI-2, plain or compressed."""
+"""Reading of NIfTI-1 and NIfTI-2, plain or compressed."""
 
-import gzip
+import io
+import math
 import os
 import struct
 import zlib
@@ -9,26 +10,22 @@ from typing import Any, Final
 
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Image
-from nibabel.nifti2 import Nifti2Image
 from nibabel.spatialimages import HeaderDataError, ImageDataError
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import atomic
-from lungmask_jax.io._files import GZIP, contents
-from lungmask_jax.io._orientation import canonical, stored
+from lungmask_jax.io._header import affine_mm, parsed
+from lungmask_jax.io._orientation import canonical
+from lungmask_jax.io._stream import DEFLATE, LARGEST_VOXELS, PIECE, opened, unpacked
+from lungmask_jax.io._warn import warn
 from lungmask_jax.volume import Volume
-
-COMPRESSION: Final = 4
-"""Of a 512x512x133 mask: level 1 takes .07 s and .86 MB, 4 .13 s and .57 MB, 6 .24 s and .50 MB."""
 
 DAMAGED: Final = (
     OSError,
     EOFError,
     ValueError,
     TypeError,
+    KeyError,
     OverflowError,
-    MemoryError,
     zlib.error,
     struct.error,
     HeaderDataError,
@@ -36,9 +33,16 @@ DAMAGED: Final = (
     ImageFileError,
 )
 
+_HEADER: Final = {b"n+1": 348, b"n+2": 540}
+_LARGEST_OFFSET: Final = 2**26
+_BEHIND: Final = 2**20
+
 
 def read_nifti(path: Path) -> Volume:
     """A volume with the file's values, slope and intercept applied.
+
+    Not more is unpacked than the header asks for, and not more is allocated than
+    `LARGEST_VOXELS` need.
 
     Args:
         path: A NIfTI file. One slice may be 2-D; axes beyond the third must have length 1.
@@ -47,126 +51,177 @@ def read_nifti(path: Path) -> Volume:
         The values in canonical order, of the stored type, or of a float type if they are scaled.
 
     Raises:
-        ScanError: The file is damaged, or is not one 3-D volume of real numbers.
+        ScanError: The file is damaged or too large, or is not one 3-D volume of real numbers.
+
+    Warns:
+        ScanWarning: The header contradicts itself, or does not fit the file.
     """
-    data = _unpacked(path)
     try:
-        image = (Nifti2Image if data[4:7] == b"n+2" else Nifti1Image).from_bytes(data)
-        _check_layout(image, len(data), path)
-        array = _values(image.dataobj)
-        codes = int(image.header["qform_code"]), int(image.header["sform_code"])
+        with opened(path) as file:
+            stream = unpacked(file)
+            header = _header(stream)
+            check_layout(header.get_data_shape(), header.get_data_dtype(), path)
+            array = _voxels(stream, header, os.fstat(file.fileno()).st_size, path)
     except DAMAGED as error:
         if isinstance(error, ScanError):
             raise
         raise ScanError(
-            f"expected a NIfTI file, found {path} damaged ({error}): copy or export it again"
+            f"{path} is cut short or damaged ({error}): copy or export the NIfTI file again"
         ) from error
-    return canonical(array.reshape((*array.shape, 1)[:3]), image.affine, codes, path)
+    volume = canonical(array, affine_mm(header, path), path, block=header.binaryblock)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    return volume.with_array(scaled(volume.array, *check_scaling(slope, intercept, path)))
 
 
-def save(volume: Volume, path: str | os.PathLike[str]) -> None:
-    """Writes a scan or a mask as NIfTI-1 on the grid of the file it came from.
-
-    Order of axes, affine and form codes are the file's own, so a mask lies on its scan voxel for
-    voxel. The file appears whole or not at all.
+def check_layout(shape: tuple[int, ...], kind: np.dtype[Any], source: object) -> None:
+    """Raises for what is not one volume of numbers, or is too large to be a scan.
 
     Args:
-        volume: HU as int16 or float32, or a mask as uint8; other types become the nearest of these.
-        path: Ends in ``.nii`` or ``.nii.gz``; its folder must be there.
+        shape: As stored.
+        kind: Of the stored values.
+        source: Where it comes from, for messages.
 
     Raises:
-        ScanError: The name, the folder or the type of the values does not fit, or writing fails.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Volume(np.zeros((2, 3, 4), np.uint8)), f"{folder}/mask.nii.gz")
-        ...     sorted(os.listdir(folder))
-        ['mask.nii.gz']
+        ScanError: It is a series, in color, empty or too large.
     """
-    path = Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        raise ScanError(f"expected a name in .nii or .nii.gz, found {path}: change the suffix")
-    if not path.parent.is_dir():
-        raise ScanError(
-            f"expected a folder to write {path.name} to, found no {path.parent}: make it"
-        )
-    try:
-        image = _image(volume)
-        packed = path.name.lower().endswith(".gz")
-        with atomic(path) as temporary, temporary.open("wb") as file:
-            if packed:
-                with gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as stream:
-                    image.to_stream(stream)
-            else:
-                image.to_stream(file)
-    except DAMAGED as error:
-        if isinstance(error, ScanError):
-            raise
-        raise ScanError(f"expected to write {path}, found: {error}") from error
-
-
-def _unpacked(path: Path) -> bytes:
-    data = contents(path)
-    if not data.startswith(GZIP):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ScanError(
-            f"expected a whole .nii.gz file, found {path} cut short or damaged ({error}): "
-            "copy it again"
-        ) from error
-
-
-def _check_layout(image: Any, found_bytes: int, path: Path) -> None:
-    shape, kind = image.shape, image.get_data_dtype()
     if len(shape) < 2 or any(length != 1 for length in shape[3:]) or kind.kind not in "iufb":
         raise ScanError(
-            f"expected one 3-D volume of numbers, found shape {shape} of {kind} in {path}: "
+            f"expected one 3-D volume of numbers, found shape {shape} of {kind} in {source}: "
             "save a single volume, not a series or a color image"
         )
     if not all(length > 0 for length in shape):
         raise ScanError(
-            f"expected voxels, found the empty shape {shape} in {path}: export it again"
+            f"expected voxels, found the empty shape {shape} in {source}: export it again"
         )
-    expected = int(image.dataobj.offset) + int(np.prod(shape, dtype=object)) * kind.itemsize
-    if found_bytes < expected:
+    if math.prod(shape) > LARGEST_VOXELS:
         raise ScanError(
-            f"expected {expected} bytes for shape {shape}, found {found_bytes} in {path}, "
-            "which is cut short: copy it again"
+            f"{source} has {math.prod(shape)} voxels (shape {shape}), more than the "
+            f"{LARGEST_VOXELS} that are read: if its header is right, cut it or make it coarser"
         )
 
 
-def _values(proxy: Any) -> np.ndarray:
-    """Scaled values as float32, where nibabel's default would be float64; else the stored ones."""
-    scaled = (proxy.slope, proxy.inter) != (1, 0)
-    kind = np.dtype(np.float32) if scaled else proxy.dtype.newbyteorder("=")
-    return np.asarray(proxy, kind)
+def check_scaling(slope: float, intercept: float, source: object) -> tuple[float, float]:
+    """What the stored values are multiplied by, and what is added.
+
+    Args:
+        slope: As the header says.
+        intercept: As the header says.
+        source: Where it comes from, for messages.
+
+    Returns:
+        ``(slope, intercept)``; ``(1, 0)`` without a slope, as the standard wants it.
+
+    Raises:
+        ScanError: The intercept is no number.
+
+    Warns:
+        ScanWarning: There is no slope, or one below 0.
+    """
+    if slope == 0 or not math.isfinite(slope):
+        warn(
+            f"the slope of the values in {source} is {slope:g} (scl_slope): took them as they are "
+            "stored, without slope and intercept"
+        )
+        return 1.0, 0.0
+    if not math.isfinite(intercept):
+        raise ScanError(
+            f"the intercept of the values in {source} is {intercept:g} (scl_inter): mend its header"
+        )
+    if slope < 0:
+        warn(
+            f"the slope of the values in {source} is {slope:g} (scl_slope), which turns what is "
+            "stored upside down: applied it; if bone comes out dark, it is wrong"
+        )
+    return slope, intercept
 
 
-def _image(volume: Volume) -> Nifti1Image:
-    array, affine = stored(volume)
-    image = Nifti1Image(_storable(array), affine)
-    image.set_qform(affine, 1, update_affine=False)
-    image.set_sform(affine, 1, update_affine=False)
-    image.header.set_xyzt_units("mm")
-    image.header["qform_code"], image.header["sform_code"] = volume.form_codes
-    if not np.allclose(image.header.get_best_affine(), affine, rtol=1e-4, atol=1e-2):
-        image.header["sform_code"] = 1
-    return image
+def scaled(values: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Values with slope and intercept applied.
+
+    Args:
+        values: Any shape.
+        slope: A factor.
+        intercept: Added after it.
+
+    Returns:
+        The values themselves where that changes nothing, else float32, or float64 of float64.
+
+    Example:
+        >>> scaled(np.array([0, 1000], np.int16), 0.5, -1024.0)
+        array([-1024.,  -524.], dtype=float32)
+    """
+    if (slope, intercept) == (1.0, 0.0):
+        return values
+    wide = np.float64 if values.dtype.itemsize >= 4 else np.float32
+    result = values.astype(wide)
+    np.multiply(result, wide(slope), out=result)
+    np.add(result, wide(intercept), out=result)
+    return result
 
 
-def _storable(array: np.ndarray) -> np.ndarray:
-    if array.dtype in (np.uint8, np.int16, np.float32):
-        return array
-    if array.dtype.kind == "f":
-        return array.astype(np.float32)
-    for kind in (np.uint8, np.int16):
-        limits = np.iinfo(kind)
-        fits = array.dtype.kind in "iub" and (array.size == 0 or array.min() >= limits.min)
-        if fits and (array.size == 0 or array.max() <= limits.max):
-            return array.astype(kind)
-    raise ScanError(
-        f"expected labels or HU that fit uint8, int16 or float32, found {array.dtype}: convert them"
+def _header(stream: io.BufferedReader) -> Any:
+    block = stream.read(348)
+    if block[4:7] == b"n+2":
+        block += stream.read(540 - 348)
+    if len(block) not in _HEADER.values():
+        raise EOFError(f"it ends after {len(block)} bytes")
+    return parsed(block)
+
+
+def _voxels(stream: io.BufferedReader, header: Any, size: int, path: Path) -> np.ndarray:
+    """The stored values, ``(x, y, z)``, in the byte order of this machine."""
+    shape, kind = header.get_data_shape(), header.get_data_dtype()
+    skipped = _offset(header) - len(header.binaryblock)
+    array = _empty(shape, kind, _possible(stream, size) - skipped, path)
+    stream.read(skipped)
+    flat = memoryview(array.reshape(-1).view(np.uint8).data)
+    done = 0
+    while done < len(flat):
+        count = stream.readinto(flat[done : done + PIECE])
+        if not count:
+            raise ScanError(_short(len(flat), done, shape, path))
+        done += count
+    _check_end(stream, path)
+    if not kind.isnative:
+        array = array.byteswap(inplace=True).view(kind.newbyteorder("="))
+    return array.T.reshape((*shape, 1)[:3])
+
+
+def _offset(header: Any) -> int:
+    """Where the values begin; 0 stands for right behind the header."""
+    first = len(header.binaryblock) + 4
+    offset = float(header["vox_offset"])
+    if not (offset == 0 or first <= offset <= _LARGEST_OFFSET):
+        raise ValueError(f"its values begin at byte {offset:g}")
+    return int(offset) or first
+
+
+def _possible(stream: io.BufferedReader, size: int) -> int:
+    """How many bytes there can be behind the header."""
+    packed = not isinstance(stream.raw, io.FileIO)
+    return size * DEFLATE if packed else size - stream.tell()
+
+
+def _empty(shape: tuple[int, ...], kind: np.dtype[Any], possible: int, path: Path) -> np.ndarray:
+    """Room for the values, once it is known that the file can fill it."""
+    needed = math.prod(shape) * kind.itemsize
+    if needed > possible:
+        raise ScanError(_short(needed, max(possible, 0), shape, path))
+    return np.empty(shape[::-1], kind)
+
+
+def _short(needed: int, found: int, shape: tuple[int, ...], path: Path) -> str:
+    return (
+        f"expected {needed} bytes for shape {shape}, found at most {found} in {path}, "
+        "which is cut short: copy it again"
     )
+
+
+def _check_end(stream: io.BufferedReader, path: Path) -> None:
+    """Reads on to the checksum behind compressed values; what is far longer is left alone."""
+    more = len(stream.read(_BEHIND))
+    if more:
+        warn(
+            f"{path} goes on behind its last voxel, by {more} bytes or more: left them out; if "
+            "slices are missing, the shape in its header is wrong"
+        )

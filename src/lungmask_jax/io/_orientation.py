@@ -1,6 +1,6 @@
 """From a file's own order of axes to the canonical one, and exactly back."""
 
-from pathlib import Path
+from typing import Final
 
 import numpy as np
 from nibabel.orientations import (
@@ -13,19 +13,23 @@ from nibabel.orientations import (
 )
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.volume import CANONICAL, Volume
+from lungmask_jax.io._warn import warn
+from lungmask_jax.volume import CANONICAL, Header, Volume
+
+SHEAR_DEGREES: Final = 1.0
+"""By which axes may miss a right angle without a word."""
 
 
 def canonical(
-    array: np.ndarray, affine: np.ndarray, form_codes: tuple[int, int], source: Path
+    array: np.ndarray, affine: np.ndarray, source: object, *, block: bytes | None = None
 ) -> Volume:
     """A volume in canonical order; an oblique one goes to the nearest axes and keeps its affine.
 
     Args:
         array: 3-D, in the file's order.
         affine: ``(4, 4)``, from indices of `array` to millimetres in RAS.
-        form_codes: The file's ``(qform_code, sform_code)``.
         source: Where it comes from, for messages.
+        block: Its NIfTI header, which masks of it will carry.
 
     Returns:
         The volume, its array contiguous.
@@ -33,21 +37,21 @@ def canonical(
     Raises:
         ScanError: The affine does not give three directions in space.
 
+    Warns:
+        ScanWarning: The axes are not at right angles, as with a tilted gantry.
+
     Example:
-        >>> canonical(np.zeros((5, 4, 3)), np.diag([-1.0, -1, 2, 1]), (1, 1), Path("scan.nii"))
+        >>> canonical(np.zeros((5, 4, 3)), np.diag([-1.0, -1, 2, 1]), "scan.nii")
         Volume(shape=(3, 4, 5), dtype=float64, spacing=2 x 1 x 1 mm, axcodes='LPS')
     """
-    if not _is_invertible(affine):
-        raise ScanError(
-            f"expected an invertible affine, found {affine.tolist()} in {source}: mend its header"
-        )
+    check_affine(affine, source)
+    _note_shear(affine, source)
     transform = ornt_transform(io_orientation(affine), axcodes2ornt(CANONICAL))
-    return Volume(
-        np.ascontiguousarray(apply_orientation(array, transform)),
-        affine @ inv_ornt_aff(transform, array.shape),
-        "".join(aff2axcodes(affine)),
-        form_codes,
-    )
+    turned = np.ascontiguousarray(apply_orientation(array, transform))
+    place = affine @ inv_ornt_aff(transform, array.shape)
+    codes = "".join(aff2axcodes(affine))
+    header = None if block is None else Header(block, place, turned.shape, codes)
+    return Volume(turned, place, codes, header)
 
 
 def stored(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +73,29 @@ def stored(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     return array, volume.affine @ inv_ornt_aff(transform, volume.shape)
 
 
-def _is_invertible(affine: np.ndarray) -> bool:
-    """Also not so close to singular that an axis has no direction of its own."""
-    finite = np.isfinite(affine).all() and np.linalg.det(affine) != 0
-    return bool(finite and np.isfinite(io_orientation(affine)).all())
+def check_affine(affine: np.ndarray, source: object) -> None:
+    """Raises for an affine so close to singular that an axis has no direction of its own.
+
+    Args:
+        affine: ``(4, 4)``.
+        source: Where it comes from, for messages.
+
+    Raises:
+        ScanError: It does not give three directions in space.
+    """
+    turned = np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4
+    if not (turned and np.isfinite(io_orientation(affine)).all()):
+        raise ScanError(
+            f"expected an invertible affine, found {affine.tolist()} in {source}: mend its header"
+        )
+
+
+def _note_shear(affine: np.ndarray, source: object) -> None:
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = (directions.T @ directions)[np.triu_indices(3, 1)]
+    degrees = float(np.rad2deg(np.arcsin(np.clip(np.abs(cosines), 0, 1)).max()))
+    if degrees > SHEAR_DEGREES:
+        warn(
+            f"the axes of {source} miss a right angle by {degrees:.1f} degrees, as with a tilted "
+            "gantry: nothing is resampled, and masks are sheared alike"
+        )

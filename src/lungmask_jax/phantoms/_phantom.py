@@ -91,7 +91,8 @@ def phantom(
     lesions = np.zeros(grid.shape, np.uint8)
     lesions[lung] = np.where(ill.consolidation > 0.5, CONSOLIDATION, GROUND_GLASS) * ill.mask
     infection = (lesions > 0).astype(np.uint8)
-    return Phantom(*map(ct.with_array, (ct.array, sides * lung, infection, lesions)))
+    masks = map(ct.with_array, (sides * lung, infection, lesions))
+    return Phantom(ct.as_checked(), *masks)
 
 
 def _scanned(generator: np.random.Generator, hu: np.ndarray, noise_hu: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lungmask_jax import preprocess, trees
+from lungmask_jax import io, preprocess, trees
 from lungmask_jax.errors import ShapeError, WeightsError
 from lungmask_jax.models import Model, slab
 from lungmask_jax.spec import PreprocessSpec
@@ -70,7 +70,7 @@ class Samples(NamedTuple):
     @classmethod
     def of_scan(
         cls,
-        ct: Volume,
+        ct: object,
         mask: Volume,
         spec: PreprocessSpec,
         *,
@@ -81,7 +81,7 @@ class Samples(NamedTuple):
         """The slices of a scan, prepared as inference would prepare them.
 
         Args:
-            ct: A CT in HU.
+            ct: A CT in HU, or what else `lungmask_jax.io.as_volume` takes.
             mask: The truth for it: labels from 0, or, for a model of one class, what is not 0.
             spec: What the network will see.
             lungs: Predicted lungs; needed for the region ``"lungs"``. Slices without lung are left
@@ -94,9 +94,11 @@ class Samples(NamedTuple):
             The samples.
 
         Raises:
+            ScanError: The scan is not a CT in HU, or lies otherwise.
             SpecError: The spec asks for the lungs and none are given, or the model takes no scans.
             ShapeError: The masks are not of this scan, or have more labels than the model.
         """
+        ct = io.as_volume(ct)
         for other in (mask, lungs):
             if other is not None and other.shape != ct.shape:
                 raise ShapeError(f"expected masks of shape {ct.shape}, found {other.shape}")

@@ -1,0 +1,88 @@
+"""Whether a scan lies as a scan in a patient can lie."""
+
+from typing import Final
+
+import numpy as np
+
+from lungmask_jax.errors import ScanError
+from lungmask_jax.io._warn import warn
+from lungmask_jax.volume import Volume
+
+RADIOGRAPH_SIDE: Final = 1024
+"""A single slice larger than this on both sides is no CT."""
+
+FINEST_MM: Final = 0.1
+WIDEST_PIXEL_MM: Final = 25.0
+LONGEST_MM: Final = 2500.0
+"""Nobody is longer."""
+
+WIDEST_STEP_MM: Final = 100.0
+LONG_MM: Final = 1000.0
+"""A few slices of a chest may lie far apart, but not those of more than a metre."""
+
+_ALONG: Final = 0.3
+"""Cosine, less than that of an axis turned by 70 degrees."""
+
+
+def refuse_turned(volume: Volume) -> None:
+    """Raises for a volume that is not in canonical order.
+
+    Args:
+        volume: A scan that was not read from a file.
+
+    Raises:
+        ScanError: Its affine says that slices, rows or columns run another way.
+    """
+    directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
+    if min(directions[2, 0], -directions[1, 1], -directions[0, 2]) < _ALONG:
+        raise ScanError(
+            "expected slices from feet to head, rows from front to back and columns from right to "
+            f"left, found an affine that says otherwise, {volume.affine[:3, :3].tolist()}: read "
+            "the file with lungmask_jax.load, or turn the array"
+        )
+
+
+def refuse_radiograph(shape: tuple[int, ...], source: object) -> None:
+    """Raises for one large image.
+
+    Args:
+        shape: Of the scan.
+        source: Where it comes from, for messages.
+
+    Raises:
+        ScanError: It is one, larger than `RADIOGRAPH_SIDE` on both sides.
+    """
+    *others, rows, columns = sorted(shape)
+    if max(others) == 1 and min(rows, columns) > RADIOGRAPH_SIDE:
+        raise ScanError(
+            f"expected CT slices, found one image of {rows} x {columns} pixels in {source}, "
+            "which looks like a radiograph: give a CT"
+        )
+
+
+def note_size(volume: Volume, source: object) -> None:
+    """Warns of voxels that are hardly those of a patient.
+
+    Args:
+        volume: A scan.
+        source: Where it comes from, for messages.
+
+    Warns:
+        ScanWarning: Voxels are exactly 1 mm, or too large or too small.
+    """
+    step, *pixel = volume.spacing
+    sizes = " x ".join(f"{mm:.4g}" for mm in volume.spacing)
+    if volume.spacing == (1.0, 1.0, 1.0):
+        warn(
+            f"the voxels of {source} are exactly 1 x 1 x 1 mm, as where the size is not known: "
+            "unless it was resampled to that, ml and distances are not real"
+        )
+    lengths = np.multiply(volume.spacing, volume.shape)
+    large = max(pixel) > WIDEST_PIXEL_MM or max(lengths) > LONGEST_MM
+    sparse = step > WIDEST_STEP_MM and lengths[0] > LONG_MM
+    if large or sparse or min(volume.spacing) < FINEST_MM:
+        warn(
+            f"the voxels of {source} are {sizes} mm (slices, rows, columns), and there are "
+            f"{' x '.join(map(str, volume.shape))}, which no patient has: ml and distances are "
+            "not real; check the unit and the voxel sizes in its header"
+        )

@@ -1,0 +1,21 @@
+"""Warnings that point to the line of whoever called the library."""
+
+import sys
+import warnings
+
+from lungmask_jax.errors import ScanWarning
+
+
+def warn(message: str) -> None:
+    """Warns that a scan was mended or is doubtful.
+
+    Args:
+        message: What was found, where, and what it means.
+
+    Warns:
+        ScanWarning: With that message, at the first caller outside of this package.
+    """
+    depth, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "lungmask_jax":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, ScanWarning, stacklevel=depth)
