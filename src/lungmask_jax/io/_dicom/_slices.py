@@ -1,0 +1,355 @@
+"""CT slices from the headers of DICOM files, or the reason why a file holds none."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from lungmask_jax.io._dicom._elements import (
+    FLOAT_PIXELS,
+    UNDEFINED,
+    Damaged,
+    Item,
+    PixelPlace,
+    integer,
+    items,
+    numbers,
+    text,
+)
+from lungmask_jax.io._dicom._open import read_header
+from lungmask_jax.io._files import head_of
+from lungmask_jax.io._kinds import kind_of, other_kind
+
+LARGEST_SIDE: Final = 8192
+"""More rows or columns than that has no CT; nothing is allocated for them."""
+
+_CT: Final = "1.2.840.10008.5.1.4.1.1.2"
+_CLASSES: Final = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
+    "1.2.840.10008.5.1.4.1.1.66.": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
+    "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
+}
+_PHASES: Final = ("AcquisitionNumber", "TemporalPositionIdentifier", "AcquisitionTime")
+_LENGTHS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+
+_GIVE: Final = "give the image files of a CT series"
+_COPY: Final = "copy it again"
+_EXPORT: Final = "export it again, with its geometry"
+
+
+class Unusable(ValueError):
+    """A file that holds no slice of a CT; its arguments are what it is, and what to do."""
+
+
+class Stray(NamedTuple):
+    """A file that is left out."""
+
+    file: Path
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """How the pixels of a file are stored.
+
+    Attributes:
+        place: Where they lie.
+        syntax: The transfer syntax; empty where the file does not say.
+        frames: How many there are in the file.
+        rows: Pixels along a column.
+        columns: Pixels along a row.
+        bits: Allocated, stored, and the place of the highest one.
+        signed: Whether they may be negative.
+        padding: The lowest and highest value that mark what was not measured, or nothing.
+    """
+
+    place: PixelPlace
+    syntax: str
+    frames: int
+    rows: int
+    columns: int
+    bits: tuple[int, int, int]
+    signed: bool
+    padding: tuple[int, int] | None
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame, not compressed."""
+        return self.rows * self.columns * self.bits[0] // 8
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One plane of a CT.
+
+    Attributes:
+        file: The file that it is in.
+        frame: Which of the frames of that file.
+        pixels: How they are stored.
+        series: The SeriesInstanceUID.
+        name: What the series is called.
+        patient: The PatientID.
+        instance: The SOPInstanceUID.
+        phase: Tags that may tell phases of one place apart, and their values.
+        position: Center of the first pixel, mm in LPS.
+        along_row: Unit vector from one column to the next.
+        along_column: Unit vector from one row to the next.
+        spacing: Between rows, and between columns, in mm.
+        thickness: Between slices in mm, where the header says so.
+        rescale: Slope and intercept, where the header has them.
+        notes: What was mended in the header.
+    """
+
+    file: Path
+    frame: int
+    pixels: Pixels
+    series: str
+    name: str
+    patient: str
+    instance: str
+    phase: dict[str, str]
+    position: np.ndarray
+    along_row: np.ndarray
+    along_column: np.ndarray
+    spacing: tuple[float, float]
+    thickness: float | None
+    rescale: tuple[float | None, float | None]
+    notes: tuple[str, ...]
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the plane, mm in LPS."""
+        return np.cross(self.along_row, self.along_column)
+
+    @property
+    def height(self) -> float:
+        """How far the plane lies along its normal, in mm."""
+        return float(self.normal @ self.position)
+
+    @property
+    def size(self) -> str:
+        """Rows and columns, for messages."""
+        return f"{self.pixels.rows} x {self.pixels.columns}"
+
+
+def read_slices(files: list[Path]) -> tuple[list[Slice], list[Stray]]:
+    """The CT slices in some files, and what the other files are.
+
+    Args:
+        files: Any files.
+
+    Raises:
+        ScanError: A file cannot be read.
+    """
+    slices: list[Slice] = []
+    strays = []
+    for file in files:
+        try:
+            slices += _slices_of(file)
+        except Unusable as error:
+            strays.append(Stray(file, *error.args))
+        except Damaged as error:
+            strays.append(Stray(file, f"damaged ({error})", _COPY))
+    return slices, strays
+
+
+def _slices_of(file: Path) -> list[Slice]:
+    head = head_of(file)
+    if kind_of(head) == "other":
+        raise Unusable(*other_kind(head))
+    if kind_of(head) != "dicom":
+        raise Unusable("an image or NIfTI file, not DICOM", _GIVE)
+    header = read_header(file)
+    _refuse_other_objects(header)
+    pixels = _pixels(header, file)
+    groups = _frame_groups(header)
+    if pixels.frames != max(len(groups), 1):
+        raise Unusable(
+            f"of {pixels.frames} frames, {len(groups)} of them with a place",
+            "convert it to NIfTI, for example with dcm2niix",
+        )
+    return [
+        _slice(file, number, header, pixels, group) for number, group in enumerate(groups or [{}])
+    ]
+
+
+def _refuse_other_objects(header: Item) -> None:
+    kind = text(header, "SOPClassUID") or text(header, "MediaStorageSOPClassUID")
+    for start, name in _CLASSES.items():
+        if kind.startswith(start):
+            raise Unusable(name, _GIVE)
+    modality = text(header, "Modality")
+    if header.pixels is None:
+        raise Unusable(f"without an image (modality {modality or 'unknown'})", _GIVE)
+    if modality != "CT" and not (not modality and kind.startswith(_CT)):
+        raise Unusable(f"of modality {modality or 'unknown'}, not CT", "give a CT scan")
+    if "LOCALIZER" in text(header, "ImageType").upper().split("\\"):
+        raise Unusable("a localizer", "give the series")
+    photometric = text(header, "PhotometricInterpretation").upper() or "MONOCHROME2"
+    if integer(header, "SamplesPerPixel", 1) > 1 or not photometric.startswith("MONOCHROME"):
+        raise Unusable("in color, as screen shots are", _GIVE)
+    if header.pixels.tag in FLOAT_PIXELS:
+        raise Unusable("a map of floating-point values", _GIVE)
+
+
+def _pixels(header: Item, file: Path) -> Pixels:
+    place = header.pixels
+    rows, columns = (integer(header, side, 0) for side in ("Rows", "Columns"))
+    frames = max(integer(header, "NumberOfFrames", 1), 1)
+    if place is None or not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
+        raise Unusable(f"of {rows} rows and {columns} columns", _EXPORT)
+    bits = _bits(header)
+    found = Pixels(
+        place,
+        text(header, "TransferSyntaxUID"),
+        frames,
+        rows,
+        columns,
+        bits,
+        bool(integer(header, "PixelRepresentation", 0)),
+        _padding(header, bits[0]),
+    )
+    expected = found.frame_bytes * frames
+    if place.length != UNDEFINED and place.length < expected:
+        raise Damaged(
+            f"{rows} x {columns} pixels in {frames} frames are {expected} bytes, it has "
+            f"{place.length}"
+        )
+    return found
+
+
+def _bits(header: Item) -> tuple[int, int, int]:
+    allocated = integer(header, "BitsAllocated", 16)
+    stored = integer(header, "BitsStored", allocated)
+    high = integer(header, "HighBit", stored - 1)
+    if allocated not in (8, 16, 32) or not 0 < stored <= high + 1 <= allocated:
+        raise Damaged(f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}")
+    return allocated, stored, high
+
+
+def _padding(header: Item, allocated: int) -> tuple[int, int] | None:
+    """Values as they are written, without their sign."""
+    values = numbers(header, "PixelPaddingValue")
+    if not values:
+        return None
+    limit = numbers(header, "PixelPaddingRangeLimit") or values
+    return int(values[0]) % 2**allocated, int(limit[0]) % 2**allocated
+
+
+def _frame_groups(header: Item) -> list[dict[str, Item]]:
+    """For each frame of an enhanced CT, its macros by their names; none for a classic one."""
+    names = (
+        "PlanePositionSequence",
+        "PlaneOrientationSequence",
+        "PixelMeasuresSequence",
+        "PixelValueTransformationSequence",
+    )
+    shared = (items(header, "SharedFunctionalGroupsSequence") or [Item({}, {})])[0]
+    groups = []
+    for frame in items(header, "PerFrameFunctionalGroupsSequence"):
+        both = {name: items(frame, name) or items(shared, name) for name in names}
+        groups.append({name: found[0] for name, found in both.items() if found})
+    return groups
+
+
+def _slice(file: Path, frame: int, header: Item, pixels: Pixels, group: dict[str, Item]) -> Slice:
+    notes: list[str] = []
+    measures = group.get("PixelMeasuresSequence", header)
+    position, orientation, spacing = _geometry(header, group, measures)
+    along_row, along_column = _directions(orientation, notes)
+    return Slice(
+        file,
+        frame,
+        pixels,
+        text(header, "SeriesInstanceUID"),
+        text(header, "SeriesDescription"),
+        text(header, "PatientID"),
+        text(header, "SOPInstanceUID"),
+        {tag: text(header, tag) for tag in _PHASES},
+        position,
+        along_row,
+        along_column,
+        _spacing(spacing, notes),
+        _thickness(measures),
+        _rescale(group.get("PixelValueTransformationSequence", header), notes),
+        tuple(notes),
+    )
+
+
+def _geometry(
+    header: Item, group: dict[str, Item], measures: Item
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    found = {
+        "ImagePositionPatient": group.get("PlanePositionSequence", header),
+        "ImageOrientationPatient": group.get("PlaneOrientationSequence", header),
+        "PixelSpacing": measures,
+    }
+    missing = [tag for tag, item in found.items() if not numbers(item, tag)]
+    if missing:
+        derived = "a derived page" if "DERIVED" in text(header, "ImageType").upper() else "a page"
+        raise Unusable(f"{derived} without {', '.join(missing)}", _EXPORT)
+    for tag, item in found.items():
+        values = numbers(item, tag)
+        if len(values) != _LENGTHS[tag] or not np.isfinite(values).all():
+            raise Unusable(f"a page whose {tag} is {_shown(values)}", _EXPORT)
+    position, orientation, spacing = (np.array(numbers(item, tag)) for tag, item in found.items())
+    return position, orientation, spacing
+
+
+def _directions(cosines: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.linalg.norm(cosines.reshape(2, 3), axis=1)
+    if lengths.min() < 1e-3:
+        raise Unusable(f"a page whose ImageOrientationPatient is {_shown(cosines)}", _EXPORT)
+    if np.abs(lengths - 1).max() > 0.01:
+        notes.append(f"took the directions {_shown(cosines)}, which are not of length 1, for units")
+    along_row, along_column = cosines.reshape(2, 3) / lengths[:, None]
+    if abs(along_row @ along_column) > 0.02:
+        angle = math.degrees(math.acos(np.clip(along_row @ along_column, -1, 1)))
+        raise Unusable(f"a page whose rows and columns meet at {angle:.3g} degrees", _EXPORT)
+    return along_row, along_column
+
+
+def _spacing(values: np.ndarray, notes: list[str]) -> tuple[float, float]:
+    if not values.all():
+        raise Unusable(f"a page whose PixelSpacing is {_shown(values)}", _EXPORT)
+    if values.min() < 0:
+        notes.append(f"took the negative PixelSpacing {_shown(values)} for positive")
+    rows, columns = np.abs(values).tolist()
+    return rows, columns
+
+
+def _thickness(measures: Item) -> float | None:
+    for tag in ("SpacingBetweenSlices", "SliceThickness"):
+        try:
+            values = numbers(measures, tag)
+        except Damaged:  # needed for a single slice only
+            continue
+        if values and 0 < abs(values[0]) < math.inf:
+            return abs(values[0])
+    return None
+
+
+def _rescale(item: Item, notes: list[str]) -> tuple[float | None, float | None]:
+    tags = ("RescaleSlope", "RescaleIntercept")
+    slope, intercept = ((numbers(item, tag) or (None,))[0] for tag in tags)
+    for tag, value in zip(tags, (slope, intercept), strict=True):
+        if value is not None and not math.isfinite(value):
+            raise Unusable(f"a page whose {tag} is {value:g}", "export it again")
+    if slope == 0:
+        raise Unusable("a page whose RescaleSlope is 0", "export it again")
+    if slope is not None and slope < 0:
+        notes.append(f"applied the negative RescaleSlope {slope:g}")
+    unit = text(item, "RescaleType")
+    if unit.upper() not in ("", "HU"):
+        notes.append(f"took values of RescaleType {unit!r} for HU")
+    return slope, intercept
+
+
+def _shown(values: object) -> str:
+    return "\\".join(f"{value:g}" for value in np.asarray(values, float))
