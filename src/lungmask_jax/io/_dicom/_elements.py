@@ -54,6 +54,8 @@ WANTED: Final = dict(TAGS.values())
 PIXELS: Final = 0x7FE00010
 FLOAT_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 UNDEFINED: Final = 0xFFFFFFFF
+UNKNOWN: Final = 2**62
+"""The end of a file that is unpacked in part."""
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
@@ -90,7 +92,10 @@ class Element(NamedTuple):
 
 
 class PixelPlace(NamedTuple):
-    """Where the pixels lie in the unpacked file; a length of `UNDEFINED` means fragments."""
+    """Where the pixels lie in the unpacked file; a length of `UNDEFINED` means fragments.
+
+    The length is what there is, should the file be cut short.
+    """
 
     tag: int
     offset: int
@@ -128,14 +133,13 @@ def read_item(stream: BinaryIO, encoding: Encoding, end: int, depth: int = 0) ->
         depth: How many items are around it.
 
     Raises:
-        Damaged: A value reaches beyond the end, or items are nested without end.
+        Damaged: A value, or a fragment of pixels, reaches beyond the end, or items are nested
+            without end.
     """
     item = Item({}, {})
     for head in _heads(stream, encoding, end):
         if depth == 0 and head.tag in (PIXELS, *FLOAT_PIXELS):
-            return item._replace(
-                pixels=PixelPlace(head.tag, stream.tell(), head.length, encoding.order)
-            )
+            return item._replace(pixels=_pixel_place(stream, head, encoding, end))
         if _is_sequence(head):
             items = list(_items(stream, _inside(head, encoding), head.length, end, depth + 1))
             if head.tag in WANTED:
@@ -241,6 +245,15 @@ def _heads(stream: BinaryIO, encoding: Encoding, end: int) -> Iterator[Head]:
             if vr in _LONG:
                 (length,) = struct.unpack(f"{encoding.order}I", exactly(stream, 4))
         yield Head(tag, vr, length)
+
+
+def _pixel_place(stream: BinaryIO, head: Head, encoding: Encoding, end: int) -> PixelPlace:
+    offset, length = stream.tell(), head.length
+    if length != UNDEFINED:
+        length = min(length, max(end - offset, 0))
+    elif end < UNKNOWN:
+        fragments(stream, end, encoding.order)
+    return PixelPlace(head.tag, offset, length, encoding.order)
 
 
 def _is_sequence(head: Head) -> bool:

@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from lungmask_jax.errors import ScanError
 from lungmask_jax.io._dicom._elements import (
+    UNKNOWN,
     Damaged,
     Encoding,
     Item,
@@ -21,14 +21,16 @@ from lungmask_jax.io._files import unreadable
 from lungmask_jax.io._kinds import GZIP
 
 DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 
 HEADER_BYTES: Final = 2**26
 """No more of a packed file is unpacked for its header; functional groups of 4,000 frames fit."""
 
 
 class Opened(NamedTuple):
-    """A file, unpacked as far as asked for, that stands behind its meta information."""
+    """A file, unpacked as far as asked for, that stands behind its meta information.
+
+    The size is `UNKNOWN` if there is more.
+    """
 
     stream: BinaryIO
     meta: Item
@@ -52,7 +54,7 @@ def opened(file: Path, limit: int = HEADER_BYTES) -> Iterator[Opened]:
     """
     try:
         with file.open("rb") as stream:
-            yield _part_10(_without_gzip(stream, limit), limit)
+            yield _without_deflation(_part_10(_without_gzip(stream, limit), limit), limit)
     except OSError as error:
         raise unreadable(file, error) from error
 
@@ -101,17 +103,21 @@ def _part_10(stream: BinaryIO, limit: int) -> Opened:
     size = _size(stream)
     meta = Item({}, {})
     while (group := stream.read(2)) == b"\2\0":
-        stream.seek(-2, 1)
-        one = _meta_element(stream, size)
-        meta.elements.update(one.elements)
-    stream.seek(-len(group), 1)
-    if text(meta, "TransferSyntaxUID") == DEFLATED:
-        start = stream.tell()
-        rest = _unpacked(stream.read(), limit, wbits=-zlib.MAX_WBITS)
-        stream = BytesIO(bytes(start) + rest)
-        stream.seek(start)
-        size = start + len(rest)
-    return Opened(stream, meta, size)
+        stream.seek(-2, os.SEEK_CUR)
+        meta.elements.update(_meta_element(stream, size).elements)
+    stream.seek(-len(group), os.SEEK_CUR)
+    partial = isinstance(stream, BytesIO) and size == limit
+    return Opened(stream, meta, UNKNOWN if partial else size)
+
+
+def _without_deflation(file: Opened, limit: int) -> Opened:
+    if text(file.meta, "TransferSyntaxUID") != DEFLATED:
+        return file
+    start = file.stream.tell()
+    rest = _unpacked(file.stream.read(), limit, wbits=-zlib.MAX_WBITS)
+    stream = BytesIO(bytes(start) + rest)
+    stream.seek(start)
+    return Opened(stream, file.meta, UNKNOWN if len(rest) == limit else start + len(rest))
 
 
 def _meta_element(stream: BinaryIO, size: int) -> Item:
@@ -134,6 +140,3 @@ def _size(stream: BinaryIO) -> int:
     end = stream.seek(0, os.SEEK_END)
     stream.seek(here)
     return end
-
-
-__all__ = ["BIG_ENDIAN", "DEFLATED", "HEADER_BYTES", "Opened", "ScanError", "opened", "read_header"]
