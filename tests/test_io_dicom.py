@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungmask_jax.errors import ScanError, ScanWarning
-from lungmask_jax.io import load, load_mask
 from lungmask_jax.io import _files as files_module
+from lungmask_jax.io import load, load_mask
 from lungmask_jax.volume import CANONICAL
 
 DATA = Path(os.environ.get("LUNGMASK_DATA", Path(__file__).parents[1] / "../shared/data"))

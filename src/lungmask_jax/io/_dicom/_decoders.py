@@ -55,9 +55,9 @@ def decoded(data: bytes, pixels: Pixels, file: Path) -> np.ndarray:
         ScanError: There is no decoder for it.
         Damaged: The decoder fails, or the frame is not of the size that the header says.
     """
+    pydicom, decoder, plugin = _decoder(pixels, file)
     end = pixels.syntax.removeprefix(_START)
     check_frame(data, end, (pixels.rows, pixels.columns), pixels.bits[0])
-    pydicom, decoder, plugin = _decoder(pixels, file)
     try:
         array, _ = decoder.as_array(
             pydicom.encaps.encapsulate([data], has_bot=False),
