@@ -4,8 +4,9 @@
 undoes the change of order exactly, so a mask lies on its scan voxel for voxel. A CT comes out in
 HU within [-1024, 3071], int16 where the values are whole numbers, else float32; a mask as uint8.
 
-What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM
-with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its name.
+What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM,
+compressed too with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its
+name.
 """
 
 from lungmask_jax.io._load import load, load_mask

@@ -68,6 +68,10 @@ class Damaged(ValueError):
     """The bytes are not what a DICOM file has there; the message says how."""
 
 
+class BadValue(Damaged):
+    """A value that is no number, in a file that may be sound elsewhere."""
+
+
 class Encoding(NamedTuple):
     """How elements are written."""
 
@@ -196,7 +200,7 @@ def numbers(item: Item, keyword: str) -> tuple[float, ...]:
     """A value as numbers; none if it is not there or empty.
 
     Raises:
-        Damaged: It is no number.
+        BadValue: It is no number.
     """
     tag, usual = TAGS[keyword]
     element = item.elements.get(tag)
@@ -211,18 +215,18 @@ def numbers(item: Item, keyword: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in shown.split("\\") if part.strip())
     except ValueError as error:
-        raise Damaged(f"{keyword} is {shown[:60]!r}") from error
+        raise BadValue(f"{keyword} is {shown[:60]!r}") from error
 
 
 def integer(item: Item, keyword: str, default: int) -> int:
     """The first of a value's numbers, or the default where there is none.
 
     Raises:
-        Damaged: It is no whole number.
+        BadValue: It is no whole number.
     """
     values = numbers(item, keyword)
     if values and values[0] % 1 != 0:
-        raise Damaged(f"{keyword} is {values[0]:g}")
+        raise BadValue(f"{keyword} is {values[0]:g}")
     return int(values[0]) if values else default
 
 

@@ -142,28 +142,36 @@ def _frame_spans(file: Opened, one: Slice) -> list[tuple[int, int]]:
 def _rescaled(
     raw: np.ndarray, pixels: Pixels, slope: float, intercept: float, kind: np.dtype
 ) -> np.ndarray:
-    _, bits, high = pixels.bits
-    stored = (raw.astype(np.int64) >> (high + 1 - bits)) & (2**bits - 1)
-    values = _signed(stored, bits) if pixels.signed else stored
-    hu: np.ndarray = values * slope + intercept
+    values = _values(raw, pixels)
+    precise = np.float32 if pixels.bits[0] <= 16 else np.float64
+    hu = values * precise(slope) + precise(intercept)
     if pixels.padding is not None:
-        hu[_is_padding(raw, stored, values, pixels)] = LOWEST
+        hu[_is_padding(raw, values, pixels)] = LOWEST
     if kind == np.int16:
         limits = np.iinfo(np.int16)
-        return np.asarray(np.clip(np.rint(hu), limits.min, limits.max))
+        hu = np.clip(hu, limits.min, limits.max, out=hu)
     return hu
 
 
-def _is_padding(
-    raw: np.ndarray, stored: np.ndarray, values: np.ndarray, pixels: Pixels
-) -> np.ndarray:
+def _values(raw: np.ndarray, pixels: Pixels) -> np.ndarray:
+    """Of the stored bits alone, with their sign."""
+    allocated, bits, high = pixels.bits
+    if bits == allocated:
+        return raw.view(raw.dtype.str.replace("u", "i")) if pixels.signed else raw
+    stored = (raw >> (high + 1 - bits)) & (2**bits - 1)
+    return _signed(stored.astype(np.int64), bits) if pixels.signed else stored
+
+
+def _is_padding(raw: np.ndarray, values: np.ndarray, pixels: Pixels) -> np.ndarray:
     """Also where the padding is beyond the stored bits, or was written with the other sign."""
     allocated, bits, _ = pixels.bits
     first, last = pixels.padding or (0, 0)
-    padding = (raw == first) | (stored == first % 2**bits)
+    ends = np.array([first, last], np.int64)
+    within = ends % 2**bits
+    low, high = np.sort(_signed(ends, allocated)) if pixels.signed else np.sort(ends)
+    same = _signed(within, bits)[0] if pixels.signed else within[0]
+    padding = (raw == first) | (values == same)
     if first != last:
-        ends = np.array([first, last], np.int64)
-        low, high = np.sort(_signed(ends, allocated) if pixels.signed else ends)
         padding |= (values >= low) & (values <= high)
     return np.asarray(padding)
 

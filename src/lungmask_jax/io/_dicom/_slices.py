@@ -10,6 +10,7 @@ import numpy as np
 from lungmask_jax.io._dicom._elements import (
     FLOAT_PIXELS,
     UNDEFINED,
+    BadValue,
     Damaged,
     Item,
     PixelPlace,
@@ -39,6 +40,7 @@ _LENGTHS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "Pix
 
 _GIVE: Final = "give the image files of a CT series"
 _COPY: Final = "copy it again"
+_CONVERT: Final = "convert it to NIfTI, for example with dcm2niix"
 _EXPORT: Final = "export it again, with its geometry"
 
 
@@ -154,6 +156,8 @@ def read_slices(files: list[Path]) -> tuple[list[Slice], list[Stray]]:
             slices += _slices_of(file)
         except Unusable as error:
             strays.append(Stray(file, *error.args))
+        except BadValue as error:
+            strays.append(Stray(file, f"a page whose {error}", "export it again"))
         except Damaged as error:
             strays.append(Stray(file, f"damaged ({error})", _COPY))
     return slices, strays
@@ -172,7 +176,7 @@ def _slices_of(file: Path) -> list[Slice]:
     if pixels.frames != max(len(groups), 1):
         raise Unusable(
             f"of {pixels.frames} frames, {len(groups)} of them with a place",
-            "convert it to NIfTI, for example with dcm2niix",
+            _CONVERT,
         )
     return [
         _slice(file, number, header, pixels, group) for number, group in enumerate(groups or [{}])
@@ -228,8 +232,10 @@ def _bits(header: Item) -> tuple[int, int, int]:
     allocated = integer(header, "BitsAllocated", 16)
     stored = integer(header, "BitsStored", allocated)
     high = integer(header, "HighBit", stored - 1)
-    if allocated not in (8, 16, 32) or not 0 < stored <= high + 1 <= allocated:
-        raise Damaged(f"BitsAllocated {allocated}, BitsStored {stored}, HighBit {high}")
+    if allocated not in (8, 16, 32):
+        raise Unusable(f"of {allocated} bits a pixel", _CONVERT)
+    if not 0 < stored <= high + 1 <= allocated:
+        raise BadValue(f"BitsStored is {stored}, with BitsAllocated {allocated}, HighBit {high}")
     return allocated, stored, high
 
 
