@@ -203,6 +203,8 @@ def test_slices_aside_of_the_others_are_named(tmp_path, write_dicom):
         ("PixelSpacing", None, "without PixelSpacing"),
         ("PixelSpacing", ["1"], "PixelSpacing is 1"),
         ("ImagePositionPatient", ["0", "inf", "0"], r"ImagePositionPatient is 0\\inf\\0"),
+        ("ImagePositionPatient", ["0", "1e300", "0"], r"ImagePositionPatient is 0\\1e\+300\\0"),
+        ("PixelSpacing", ["1e-9", "1e-9"], r"PixelSpacing is 1e-09\\1e-09"),
         ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0], "ImageOrientationPatient is 0"),
         ("ImageOrientationPatient", [1, 0, 0, 0.6, 0.8, 0], "meet at 53.1 degrees"),
         ("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"], "is a localizer: give the series"),
@@ -216,6 +218,7 @@ def test_slices_aside_of_the_others_are_named(tmp_path, write_dicom):
         ("BitsStored", 17, "BitsStored is 17, with BitsAllocated 16"),
         ("PixelData", b"\0\0", "are 1536 bytes, it has 2"),
         ("RescaleSlope", "0", "RescaleSlope is 0"),
+        ("RescaleSlope", "1e30", "RescaleSlope is 1e\\+30"),
         ("RescaleSlope", "nan", "RescaleSlope is nan"),
         ("RescaleIntercept", "inf", "RescaleIntercept is inf"),
     ],
@@ -408,7 +411,7 @@ def turned(turn: np.ndarray, degrees: float) -> np.ndarray:
     slope=st.sampled_from([1, 2, 0.5]),
     intercept=st.sampled_from([-1024, -1000, 0]),
     syntax=st.sampled_from(["1.2", "1.2.1", "1.2.1.99", "1.2.2"]),
-    compress=st.sampled_from(["", "RLELossless", "JPEG2000Lossless", "JPEGLSLossless"]),
+    compress=st.sampled_from(["", "RLELossless", "JPEGLSLossless"]),
     stray=st.booleans(),
 )
 def test_a_series_is_the_volume_that_was_written(
@@ -425,7 +428,7 @@ def test_a_series_is_the_volume_that_was_written(
             file = write_dicom(
                 Path(name, f"{number}.dcm"),
                 pixels=((hu[index] - intercept) / slope).astype(np.int64) % 2**16,
-                syntax=f"1.2.840.10008.{syntax}",
+                syntax=f"1.2.840.10008.{'1.2.1' if compress else syntax}",
                 PixelRepresentation=1,
                 ImageOrientationPatient=[f"{v:.9f}" for v in (*row, *column)],
                 ImagePositionPatient=[

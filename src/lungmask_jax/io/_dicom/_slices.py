@@ -1,6 +1,5 @@
 """CT slices from the headers of DICOM files, or the reason why a file holds none."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,10 +13,19 @@ from lungmask_jax.io._dicom._elements import (
     Damaged,
     Item,
     PixelPlace,
+    Unusable,
     integer,
     items,
     numbers,
     text,
+)
+from lungmask_jax.io._dicom._geometry import (
+    EXPORT,
+    directions,
+    geometry,
+    rescale_of,
+    spacing_of,
+    thickness_of,
 )
 from lungmask_jax.io._dicom._open import read_header
 from lungmask_jax.io._files import head_of
@@ -36,16 +44,10 @@ _CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
 }
 _PHASES: Final = ("AcquisitionNumber", "TemporalPositionIdentifier", "AcquisitionTime")
-_LENGTHS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 
 _GIVE: Final = "give the image files of a CT series"
 _COPY: Final = "copy it again"
 _CONVERT: Final = "convert it to NIfTI, for example with dcm2niix"
-_EXPORT: Final = "export it again, with its geometry"
-
-
-class Unusable(ValueError):
-    """A file that holds no slice of a CT; its arguments are what it is, and what to do."""
 
 
 class Stray(NamedTuple):
@@ -97,7 +99,6 @@ class Slice:
         series: The SeriesInstanceUID.
         name: What the series is called.
         patient: The PatientID.
-        instance: The SOPInstanceUID.
         phase: Tags that may tell phases of one place apart, and their values.
         position: Center of the first pixel, mm in LPS.
         along_row: Unit vector from one column to the next.
@@ -114,7 +115,6 @@ class Slice:
     series: str
     name: str
     patient: str
-    instance: str
     phase: dict[str, str]
     position: np.ndarray
     along_row: np.ndarray
@@ -128,11 +128,6 @@ class Slice:
     def normal(self) -> np.ndarray:
         """Unit vector across the plane, mm in LPS."""
         return np.cross(self.along_row, self.along_column)
-
-    @property
-    def height(self) -> float:
-        """How far the plane lies along its normal, in mm."""
-        return float(self.normal @ self.position)
 
     @property
     def size(self) -> str:
@@ -188,7 +183,7 @@ def _refuse_other_objects(header: Item) -> None:
     for start, name in _CLASSES.items():
         if kind.startswith(start):
             raise Unusable(name, _GIVE)
-    modality = text(header, "Modality")
+    modality = text(header, "Modality")[:16]
     if header.pixels is None:
         raise Unusable(f"without an image (modality {modality or 'unknown'})", _GIVE)
     if modality != "CT" and not (not modality and kind.startswith(_CT)):
@@ -207,7 +202,7 @@ def _pixels(header: Item, file: Path) -> Pixels:
     rows, columns = (integer(header, side, 0) for side in ("Rows", "Columns"))
     frames = max(integer(header, "NumberOfFrames", 1), 1)
     if place is None or not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
-        raise Unusable(f"of {rows} rows and {columns} columns", _EXPORT)
+        raise Unusable(f"of {rows} rows and {columns} columns", EXPORT)
     bits = _bits(header)
     found = Pixels(
         place,
@@ -267,95 +262,21 @@ def _frame_groups(header: Item) -> list[dict[str, Item]]:
 def _slice(file: Path, frame: int, header: Item, pixels: Pixels, group: dict[str, Item]) -> Slice:
     notes: list[str] = []
     measures = group.get("PixelMeasuresSequence", header)
-    position, orientation, spacing = _geometry(header, group, measures)
-    along_row, along_column = _directions(orientation, notes)
+    position, orientation, spacing = geometry(header, group, measures)
+    along_row, along_column = directions(orientation, notes)
     return Slice(
         file,
         frame,
         pixels,
         text(header, "SeriesInstanceUID"),
-        text(header, "SeriesDescription"),
+        text(header, "SeriesDescription")[:64],
         text(header, "PatientID"),
-        text(header, "SOPInstanceUID"),
         {tag: text(header, tag) for tag in _PHASES},
         position,
         along_row,
         along_column,
-        _spacing(spacing, notes),
-        _thickness(measures),
-        _rescale(group.get("PixelValueTransformationSequence", header), notes),
+        spacing_of(spacing, notes),
+        thickness_of(measures),
+        rescale_of(group.get("PixelValueTransformationSequence", header), notes),
         tuple(notes),
     )
-
-
-def _geometry(
-    header: Item, group: dict[str, Item], measures: Item
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    found = {
-        "ImagePositionPatient": group.get("PlanePositionSequence", header),
-        "ImageOrientationPatient": group.get("PlaneOrientationSequence", header),
-        "PixelSpacing": measures,
-    }
-    missing = [tag for tag, item in found.items() if not numbers(item, tag)]
-    if missing:
-        derived = "a derived page" if "DERIVED" in text(header, "ImageType").upper() else "a page"
-        raise Unusable(f"{derived} without {', '.join(missing)}", _EXPORT)
-    for tag, item in found.items():
-        values = numbers(item, tag)
-        if len(values) != _LENGTHS[tag] or not np.isfinite(values).all():
-            raise Unusable(f"a page whose {tag} is {_shown(values)}", _EXPORT)
-    position, orientation, spacing = (np.array(numbers(item, tag)) for tag, item in found.items())
-    return position, orientation, spacing
-
-
-def _directions(cosines: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    lengths = np.linalg.norm(cosines.reshape(2, 3), axis=1)
-    if lengths.min() < 1e-3:
-        raise Unusable(f"a page whose ImageOrientationPatient is {_shown(cosines)}", _EXPORT)
-    if np.abs(lengths - 1).max() > 0.01:
-        notes.append(f"took the directions {_shown(cosines)}, which are not of length 1, for units")
-    along_row, along_column = cosines.reshape(2, 3) / lengths[:, None]
-    if abs(along_row @ along_column) > 0.02:
-        angle = math.degrees(math.acos(np.clip(along_row @ along_column, -1, 1)))
-        raise Unusable(f"a page whose rows and columns meet at {angle:.3g} degrees", _EXPORT)
-    return along_row, along_column
-
-
-def _spacing(values: np.ndarray, notes: list[str]) -> tuple[float, float]:
-    if not values.all():
-        raise Unusable(f"a page whose PixelSpacing is {_shown(values)}", _EXPORT)
-    if values.min() < 0:
-        notes.append(f"took the negative PixelSpacing {_shown(values)} for positive")
-    rows, columns = np.abs(values).tolist()
-    return rows, columns
-
-
-def _thickness(measures: Item) -> float | None:
-    for tag in ("SpacingBetweenSlices", "SliceThickness"):
-        try:
-            values = numbers(measures, tag)
-        except Damaged:  # needed for a single slice only
-            continue
-        if values and 0 < abs(values[0]) < math.inf:
-            return abs(values[0])
-    return None
-
-
-def _rescale(item: Item, notes: list[str]) -> tuple[float | None, float | None]:
-    tags = ("RescaleSlope", "RescaleIntercept")
-    slope, intercept = ((numbers(item, tag) or (None,))[0] for tag in tags)
-    for tag, value in zip(tags, (slope, intercept), strict=True):
-        if value is not None and not math.isfinite(value):
-            raise Unusable(f"a page whose {tag} is {value:g}", "export it again")
-    if slope == 0:
-        raise Unusable("a page whose RescaleSlope is 0", "export it again")
-    if slope is not None and slope < 0:
-        notes.append(f"applied the negative RescaleSlope {slope:g}")
-    unit = text(item, "RescaleType")
-    if unit.upper() not in ("", "HU"):
-        notes.append(f"took values of RescaleType {unit!r} for HU")
-    return slope, intercept
-
-
-def _shown(values: object) -> str:
-    return "\\".join(f"{value:g}" for value in np.asarray(values, float))
