@@ -1,8 +1,10 @@
 import os
+import warnings
 from pathlib import Path
 
 import hypothesis
 import jax
+import numpy as np
 import optax
 import pytest
 
@@ -44,6 +46,58 @@ def _excused(make):
         return optax.GradientTransformation(tx.init, update)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def write_dicom():
+    """A function that writes one CT slice with pydicom: ``write_dicom(path, height, pixels)``.
+
+    `drop` leaves tags out, `syntax` is the transfer syntax of pixels that are not compressed, and
+    further tags are given by name.
+    """
+    return _write_dicom
+
+
+def _write_dicom(path, height=0.0, pixels=None, *, drop=(), syntax="1.2.840.10008.1.2.1", **tags):
+    pydicom = pytest.importorskip("pydicom")
+    pixels = np.add.outer(np.arange(24) * 60, np.arange(32) * 30) if pixels is None else pixels
+    order = ">" if syntax.endswith(".1.2.2") else "<"
+    bits = tags.get("BitsAllocated", 16)
+    values = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+        "SOPInstanceUID": pydicom.uid.generate_uid(entropy_srcs=[str(path)]),
+        "Modality": "CT",
+        "SeriesInstanceUID": "1.2.3",
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": 0,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "PixelSpacing": [0.5, 0.75],
+        "SliceThickness": 2.5,
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [-100, -120, height],
+        "PixelData": pixels.astype(f"{order}u{bits // 8}").tobytes(),
+        **tags,
+    }
+    dataset = pydicom.Dataset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values that are wrong on purpose
+        for tag, value in values.items():
+            if tag not in drop:
+                setattr(dataset, tag, value)
+        if "PixelData" not in drop:
+            dataset["PixelData"].VR = "OW"
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = syntax
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(path, enforce_file_format=True)
+    return path
 
 
 @pytest.fixture

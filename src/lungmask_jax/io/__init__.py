@@ -5,8 +5,9 @@ undoes the change of order exactly, so a mask lies on its scan voxel for voxel. 
 HU within [-1024, 3071], int16 where the values are whole numbers, else float32; a mask as uint8.
 `as_volume` does the same for scans in any form: paths, arrays, nibabel and SimpleITK images.
 
-What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM
-with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its name.
+What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM,
+compressed too with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its
+name.
 """
 
 from lungmask_jax.io._entrance import as_volume

@@ -3,25 +3,29 @@
 import os
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unpacked
+from lungmask_jax.io._kinds import HEAD, Kind, kind_of, other_kind
+from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unpacked, unreadable
 
-Kind = Literal["nifti", "dicom", "image", "other"]
-
-IMAGES: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MOST_FOLDERS: Final = 1_000
+DEEPEST: Final = 5
+"""Below a folder without files, DICOM is looked for in so many folders, so deep."""
 
 
 def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     """The files of one scan, in the order of their numbers, and their kind.
 
     Args:
-        path: A file, or a folder of DICOM files or of images.
+        path: A file, or a folder of DICOM files or of images. Hidden files are skipped. Where a
+            folder holds only folders, DICOM is looked for in these, too.
 
     Returns:
-        ``(kind, files)``, where kind is ``"nifti"`` (one file), ``"dicom"`` or ``"image"``.
+        ``(kind, files)``, where kind is ``"nifti"`` (one file), ``"dicom"`` (with all other files
+        of the folder, which the reader names) or ``"image"``.
 
     Raises:
         ScanError: Nothing is there, or nothing that can be read.
@@ -35,11 +39,13 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     path = Path(path)
     if is_folder(path):
         return _folder_files(path)
-    kind = _kind(path)
+    head = head_of(path)
+    kind = kind_of(head)
     if kind == "other":
+        what, advice = _other(path, head)
         raise ScanError(
-            "expected a NIfTI, DICOM, PNG, JPEG or TIFF file, found "
-            f"{_finding(path)}: check the file, or convert it to NIfTI"
+            "expected a NIfTI, DICOM, PNG, JPEG or TIFF file, found that "
+            f"{path} is {what}: {advice}"
         )
     return kind, [path]
 
@@ -83,48 +89,82 @@ def number_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
+def head_of(path: Path) -> bytes:
+    """The bytes that say what a file is.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The first `HEAD` bytes, unpacked if they are compressed; fewer if the file is cut short.
+
+    Raises:
+        ScanError: It cannot be read.
+    """
+    with opened(path) as file:
+        packed, head = file.peek(HEAD)[:HEAD], b""
+        stream = unpacked(file, piece=4096)
+        try:
+            while len(head) < HEAD and (piece := stream.read1(HEAD - len(head))):
+                head += piece
+        except (EOFError, zlib.error):
+            return head or packed
+        return head
+
+
 def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:
-    try:
-        visible = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    kinds = {file: _kind(file) for file in sorted(visible, key=number_order)}
-    ranks: tuple[Kind, Kind] = ("dicom", "image")
-    for kind in ranks:
-        files = [file for file, found in kinds.items() if found == kind]
-        if files:
-            return kind, files
+    files, folders = _visible(folder)
+    kinds = {file: kind_of(head_of(file)) for file in files}
+    if "dicom" in kinds.values():
+        return "dicom", files
+    if "image" in kinds.values():
+        return "image", [file for file, kind in kinds.items() if kind == "image"]
     if "nifti" in kinds.values():
         raise ScanError(f"expected one scan, found NIfTI files in {folder}: give one of them")
+    below = list(_below(folder, folders)) if not files else []
+    if any(kind_of(head_of(file)) == "dicom" for file in below):
+        return "dicom", below
     raise ScanError(
-        f"expected slices of a scan as DICOM or images, found none in {folder}: "
+        f"expected slices of a scan as DICOM or images, found none in {folder}{_others(files)}: "
         "give the folder that holds the files itself"
     )
 
 
-def _kind(path: Path) -> Kind:
-    head = _head(path)
-    if head[344:347] == b"n+1" or head[4:7] == b"n+2":
-        return "nifti"
-    if head[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".ima"):
-        return "dicom"
-    return "image" if head.startswith(IMAGES) else "other"
+def _visible(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files, in the order of their numbers, and folders."""
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    files = [path for path in paths if path.is_file()]
+    folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    return sorted(files, key=number_order), sorted(folders, key=number_order)
 
 
-def _head(path: Path) -> bytes:
-    """The first 540 bytes, unpacked if they are compressed; fewer if the file is cut short."""
-    with opened(path) as file:
-        try:
-            return unpacked(file, piece=4096).read(540)
-        except (EOFError, zlib.error):
-            return b""
+def _below(folder: Path, folders: list[Path]) -> Iterator[Path]:
+    """All files in some folders and those inside, as an export from an archive nests them."""
+    ways = [(1, path) for path in folders]
+    for count, (depth, path) in enumerate(ways):
+        if count == MOST_FOLDERS or depth > DEEPEST:
+            raise ScanError(
+                f"expected the folder of one scan, found more than {MOST_FOLDERS} folders, or more "
+                f"than {DEEPEST} one inside the other, in {folder}: give one scan's folder"
+            )
+        files, inside = _visible(path)
+        yield from files
+        ways += [(depth + 1, each) for each in inside]
 
 
-def _finding(path: Path) -> str:
-    if path.stat().st_size == 0:
-        return f"{path} empty"
-    return f"{path} of another kind, cut short or damaged"
+def _others(files: list[Path]) -> str:
+    """What there is instead, a file for each kind."""
+    kinds = {_other(file, head_of(file))[0]: file.name for file in reversed(files)}
+    shown = [f"{name} is {what}" for what, name in list(kinds.items())[:3]]
+    return f" ({'; '.join(shown)})" if shown else ""
 
 
-def _unreadable(path: Path, error: OSError) -> ScanError:
-    return ScanError(f"expected to read {path}, found: {error.strerror}; check its permissions")
+def _other(path: Path, head: bytes) -> tuple[str, str]:
+    what, advice = other_kind(head)
+    pair = path.with_suffix(".hdr")
+    if path.suffix.lower() == ".img" and pair.is_file():
+        return f"the voxels of a pair with {pair.name}", other_kind(head_of(pair))[1]
+    return what, advice
