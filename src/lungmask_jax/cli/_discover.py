@@ -58,7 +58,7 @@ def doctor(_options: argparse.Namespace) -> int:
     cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file()) / 1e6
     say(f"compiled programs: {size:.1f} MB in {cache}", markup=False, highlight=False)
-    problems = list(_problems())
+    problems = [*dict.fromkeys(_problems())]
     for problem in problems:
         say(f"WRONG: {problem}", style="red", markup=False, highlight=False)
     if not problems:

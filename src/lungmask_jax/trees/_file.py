@@ -18,6 +18,9 @@ _CHECKSUM: Final = "__checksum__"
 _TEXT_BYTES: Final = 16_100_000
 """Of all texts: four for each character of the longest spec, and some for the others."""
 
+_WORDS: Final = 300
+"""Characters of somebody else's error that ours repeats."""
+
 _UNPACKED_BYTES: Final = 64_000_000
 _UNPACKED_TIMES: Final = 16
 """How many times its size a file of unknown shapes may unpack to, if that is above the bytes."""
@@ -137,8 +140,9 @@ def _damage_named(path: Path, what: str) -> Iterator[None]:
     except LungmaskError:
         raise
     except _npz.DAMAGE as error:
+        why = str(error)[:_WORDS]
         raise WeightsError(
-            f"expected {what}, {path} is damaged or something else ({error}): get or make it again"
+            f"expected {what}, {path} is damaged or something else ({why}): get or make it again"
         ) from error
 
 
