@@ -186,6 +186,15 @@ def test_a_doubtful_size_is_told_at_every_entrance(spacing):
             as_volume(**scan)
 
 
+def test_a_tilted_gantry_is_told_at_every_entrance():
+    place = PLACE.copy()
+    place[1, 0] = 2.5 * np.tan(np.deg2rad(12))
+    image = nib.Nifti1Image(body().transpose(2, 1, 0), place[:, [2, 1, 0, 3]])
+    for scan in (Volume(body(), place), image):
+        with pytest.warns(ScanWarning, match=r"by 12\.0 degrees, as with a tilted gantry"):
+            as_volume(scan)
+
+
 def test_what_was_checked_is_not_checked_again(tmp_path):
     levels = (body().clip(-160, 240) + 160).astype(np.uint8)
     path = as_file(levels, tmp_path)["scan"]

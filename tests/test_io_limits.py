@@ -332,3 +332,21 @@ def test_a_usual_scan_takes_little_more_memory_than_its_voxels_twice(tmp_path, m
 def test_the_largest_scan_is_larger_than_a_whole_body():
     assert _stream.LARGEST_VOXELS > 2000 * 512 * 512
     assert _nifti.LARGEST_VOXELS is _stream.LARGEST_VOXELS
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 347), st.binary(min_size=1, max_size=8)), max_size=5),
+    end=st.one_of(st.none(), st.integers(0, 800)),
+    packed=st.booleans(),
+)
+@pytest.mark.filterwarnings("ignore::lungmask_jax.errors.ScanWarning")
+def test_whatever_a_header_holds_is_read_or_refused(tmp_path_factory, changes, end, packed):
+    data = bytearray(nifti())
+    for place, replacement in changes:
+        data[place : place + len(replacement)] = replacement
+    data = bytes(data[:end])
+    path = put(tmp_path_factory.mktemp("fuzz"), gzip.compress(data) if packed else data)
+    with contextlib.suppress(ScanError):
+        ct = load(path, window=(-1000, 200))
+        assert np.isfinite(ct.array).all()
+        assert np.isfinite(ct.affine).all()

@@ -14,7 +14,7 @@ from lungmask_jax.io._files import scan_files
 from lungmask_jax.io._images import labels_of, read_images
 from lungmask_jax.io._intensity import from_gray, hounsfield
 from lungmask_jax.io._nifti import read_nifti
-from lungmask_jax.io._place import note_size, refuse_radiograph
+from lungmask_jax.io._place import note_shear, note_size, refuse_radiograph
 from lungmask_jax.volume import Volume
 
 __all__ = ["checked", "in_memory", "load", "load_mask"]
@@ -46,7 +46,7 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
         SpecError: `window` is not ``low < high``.
 
     Warns:
-        ScanWarning: Values or slices were mended on the way in.
+        ScanWarning: Values or slices were mended on the way in, or the header is doubtful.
 
     Example:
         >>> import tempfile
@@ -113,12 +113,13 @@ def checked(volume: Volume, source: object, window: tuple[float, float] | None) 
         SpecError: `window` is not ``low < high``.
 
     Warns:
-        ScanWarning: Values were mended, or voxels have a doubtful size.
+        ScanWarning: Values were mended, or voxels have a doubtful size or shape.
     """
     _check_window(window)
     refuse_radiograph(volume.shape, source)
     with in_memory(source):
         hu = volume.with_array(hounsfield(volume.array, source, window=window))
+    note_shear(hu, source)
     note_size(hu, source)
     return hu.as_checked()
 

@@ -1,7 +1,5 @@
 """From a file's own order of axes to the canonical one, and exactly back."""
 
-from typing import Final
-
 import numpy as np
 from nibabel.orientations import (
     aff2axcodes,
@@ -13,11 +11,7 @@ from nibabel.orientations import (
 )
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.io._warn import warn
 from lungmask_jax.volume import CANONICAL, Header, Volume
-
-SHEAR_DEGREES: Final = 1.0
-"""By which axes may miss a right angle without a word."""
 
 
 def canonical(
@@ -37,15 +31,11 @@ def canonical(
     Raises:
         ScanError: The affine does not give three directions in space.
 
-    Warns:
-        ScanWarning: The axes are not at right angles, as with a tilted gantry.
-
     Example:
         >>> canonical(np.zeros((5, 4, 3)), np.diag([-1.0, -1, 2, 1]), "scan.nii")
         Volume(shape=(3, 4, 5), dtype=float64, spacing=2 x 1 x 1 mm, axcodes='LPS')
     """
     check_affine(affine, source)
-    _note_shear(affine, source)
     transform = ornt_transform(io_orientation(affine), axcodes2ornt(CANONICAL))
     turned = np.ascontiguousarray(apply_orientation(array, transform))
     place = affine @ inv_ornt_aff(transform, array.shape)
@@ -87,15 +77,4 @@ def check_affine(affine: np.ndarray, source: object) -> None:
     if not (turned and np.isfinite(io_orientation(affine)).all()):
         raise ScanError(
             f"expected an invertible affine, found {affine.tolist()} in {source}: mend its header"
-        )
-
-
-def _note_shear(affine: np.ndarray, source: object) -> None:
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = (directions.T @ directions)[np.triu_indices(3, 1)]
-    degrees = float(np.rad2deg(np.arcsin(np.clip(np.abs(cosines), 0, 1)).max()))
-    if degrees > SHEAR_DEGREES:
-        warn(
-            f"the axes of {source} miss a right angle by {degrees:.1f} degrees, as with a tilted "
-            "gantry: nothing is resampled, and masks are sheared alike"
         )

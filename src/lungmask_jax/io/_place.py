@@ -20,6 +20,9 @@ WIDEST_STEP_MM: Final = 100.0
 LONG_MM: Final = 1000.0
 """A few slices of a chest may lie far apart, but not those of more than a metre."""
 
+SHEAR_DEGREES: Final = 1.0
+"""By which axes may miss a right angle without a word."""
+
 _ALONG: Final = 0.3
 """Cosine, less than that of an axis turned by 70 degrees."""
 
@@ -57,6 +60,26 @@ def refuse_radiograph(shape: tuple[int, ...], source: object) -> None:
         raise ScanError(
             f"expected CT slices, found one image of {rows} x {columns} pixels in {source}, "
             "which looks like a radiograph: give a CT"
+        )
+
+
+def note_shear(volume: Volume, source: object) -> None:
+    """Warns of axes that are not at right angles.
+
+    Args:
+        volume: A scan.
+        source: Where it comes from, for messages.
+
+    Warns:
+        ScanWarning: They miss one by more than `SHEAR_DEGREES`.
+    """
+    directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
+    cosines = np.abs((directions.T @ directions)[np.triu_indices(3, 1)])
+    degrees = float(np.rad2deg(np.arcsin(np.clip(cosines.max(), 0, 1))))
+    if degrees > SHEAR_DEGREES:
+        warn(
+            f"the axes of {source} miss a right angle by {degrees:.1f} degrees, as with a tilted "
+            "gantry: nothing is resampled, and masks are sheared alike"
         )
 
 
