@@ -494,6 +494,18 @@ def test_compressed_frames_are_told_apart(tmp_path, write_dicom, fragments):
     np.testing.assert_array_equal(load(file).array, EXPECTED)
 
 
+def test_groups_of_an_unknown_representation_are_read(tmp_path, write_dicom):
+    """Archives that did not know enhanced CT have stored its sequences as UN."""
+    implicit = enhanced(write_dicom(tmp_path / "a", syntax="1.2.840.10008.1.2")).read_bytes()
+    explicit = enhanced(write_dicom(tmp_path / "b")).read_bytes()
+    tag, last = b"\x00\x52\x30\x92", b"\xe0\x7f\x10\0"
+    value = implicit[implicit.index(tag) + 8 : implicit.index(last)]
+    length = len(value).to_bytes(4, "little")
+    before, after = explicit[: explicit.index(tag)], explicit[explicit.index(last) :]
+    (tmp_path / "b").write_bytes(before + tag + b"UN\0\0" + length + value + after)
+    np.testing.assert_array_equal(load(tmp_path / "b").array, EXPECTED)
+
+
 def test_frames_without_a_place_are_refused(tmp_path, write_dicom):
     file = write_dicom(tmp_path / "a.dcm", pixels=np.tile(RAMP, (4, 1)), NumberOfFrames=4, Rows=24)
     with pytest.raises(ScanError, match=r"a\.dcm is of 4 frames, 0 of them with a place"):

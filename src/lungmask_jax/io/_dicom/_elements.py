@@ -225,9 +225,10 @@ def _pixel_place(stream: BinaryIO, head: Head, encoding: Encoding, end: int) -> 
 
 
 def _is_sequence(head: Head) -> bool:
-    if head.vr == "SQ" or (not head.vr and WANTED.get(head.tag) == "SQ"):
-        return head.length == UNDEFINED or head.tag in WANTED
-    return head.length == UNDEFINED and head.vr in ("", "UN") and head.tag != PIXELS
+    """One that is wanted, or that can only be skipped item by item."""
+    if WANTED.get(head.tag) == "SQ":
+        return True
+    return head.length == UNDEFINED and head.vr in ("", "SQ", "UN") and head.tag != PIXELS
 
 
 def _inside(head: Head, encoding: Encoding) -> Encoding:
