@@ -192,6 +192,16 @@ def test_bytes_left_over_by_rle_are_ignored(tmp_path, write_dicom):
 # damage
 
 
+@pytest.mark.parametrize("pixels", [b"", b"\xfe\xff\0\xe0\2\0\0\0ab", b"\xfe\xff\0\xe0\0\0\0\0"])
+def test_compressed_pixels_without_fragments_are_damaged(tmp_path, write_dicom, pixels):
+    file = with_frames(write_dicom(tmp_path / "a"), [b"frame"], "1.2.840.10008.1.2.5")
+    data = file.read_bytes()
+    start = data.index(b"\xe0\x7f\x10\0") + 12
+    file.write_bytes(data[:start] + pixels + b"\xfe\xff\xdd\xe0" + bytes(4))
+    with pytest.raises(ScanError, match=r"a (is )?damaged"):
+        load(file)
+
+
 @pytest.mark.parametrize("name", list(LOSSLESS)[:7])
 def test_damaged_pixels_are_called_damaged(tmp_path, write_dicom, name):
     file = encoded(write_dicom(tmp_path / "source"), tmp_path / "file.dcm", name)
