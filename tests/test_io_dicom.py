@@ -1,5 +1,6 @@
 """DICOM series: which files belong to it, and where its slices lie."""
 
+import contextlib
 import filecmp
 import itertools
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungmask_jax.errors import ScanError, ScanWarning
@@ -402,6 +403,7 @@ def turned(turn: np.ndarray, degrees: float) -> np.ndarray:
     return turn @ tilt
 
 
+@settings(max_examples=25)
 @given(
     turn=st.sampled_from(TURNS),
     degrees=st.sampled_from([0.0, 7.0, -23.0]),
@@ -462,6 +464,33 @@ def _axcodes(affine: np.ndarray) -> str:
     names = (("L", "R"), ("P", "A"), ("I", "S"))
     axes = np.abs(affine[:3, :3]).argmax(axis=0)
     return "".join(names[axis][int(affine[axis, k] > 0)] for k, axis in enumerate(axes))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory, write_dicom):
+    """The bytes of a file, and where its pixels begin."""
+    data = write_dicom(tmp_path_factory.mktemp("sound") / "a", PatientID="one").read_bytes()
+    return data, data.index(b"\xe0\x7f\x10\0")
+
+
+@given(
+    edits=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)), min_size=1, max_size=4
+    )
+)
+def test_a_damaged_header_is_read_or_refused(sound, edits):
+    """Nothing but a ScanError comes out, whatever bytes are changed, lost or added."""
+    data, end = bytearray(sound[0]), sound[1]
+    for where, lost, added in edits:
+        start = int(where * end)
+        data[start : start + lost] = added
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "a.dcm").write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", ScanWarning)
+            with contextlib.suppress(ScanError):
+                assert load(name).array.dtype in (np.int16, np.float32)
 
 
 # real scans

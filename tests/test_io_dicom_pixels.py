@@ -139,7 +139,7 @@ def test_an_unusual_syntax_is_named(tmp_path, write_dicom):
         load(file)
 
 
-@pytest.mark.parametrize("end", [end for end in _decoders.DECODERS if end != "5"])
+@pytest.mark.parametrize("end", _decoders.DECODERS)
 def test_a_missing_decoder_is_named_by_what_brings_it(tmp_path, write_dicom, monkeypatch, end):
     _, packages = _decoders.DECODERS[end]
 
@@ -165,7 +165,7 @@ def test_what_the_extra_installs_has_every_decoder():
 
 def test_without_pydicom_compressed_pixels_say_what_to_install(tmp_path, write_dicom, monkeypatch):
     plain = write_dicom(tmp_path / "plain")
-    packed = with_frames(write_dicom(tmp_path / "packed"), [bytes(64)], "1.2.840.10008.1.2.5")
+    packed = with_frames(write_dicom(tmp_path / "packed"), [bytes(64)], "1.2.840.10008.1.2.4.90")
 
     def missing(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}")
@@ -176,7 +176,30 @@ def test_without_pydicom_compressed_pixels_say_what_to_install(tmp_path, write_d
         load(packed)
 
 
+def test_bytes_left_over_by_rle_are_ignored(tmp_path, write_dicom):
+    """Some writers pad each segment with zeros."""
+    file = write_dicom(tmp_path / "a")
+    dataset = pydicom.dcmread(file)
+    dataset.compress(pydicom.uid.RLELossless)
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    _, first, second = np.frombuffer(frame[:12], "<u4")
+    header = np.array([2, first, second + 4, *[0] * 13], "<u4").tobytes()
+    padded = header + frame[64:second] + bytes(4) + frame[second:] + bytes(8)
+    with_frames(file, [padded], pydicom.uid.RLELossless)
+    np.testing.assert_array_equal(load(file).array[0], RAMP - 1024)
+
+
 # damage
+
+
+@pytest.mark.parametrize("pixels", [b"", b"\xfe\xff\0\xe0\2\0\0\0ab", b"\xfe\xff\0\xe0\0\0\0\0"])
+def test_compressed_pixels_without_fragments_are_damaged(tmp_path, write_dicom, pixels):
+    file = with_frames(write_dicom(tmp_path / "a"), [b"frame"], "1.2.840.10008.1.2.5")
+    data = file.read_bytes()
+    start = data.index(b"\xe0\x7f\x10\0") + 12
+    file.write_bytes(data[:start] + pixels + b"\xfe\xff\xdd\xe0" + bytes(4))
+    with pytest.raises(ScanError, match=r"a (is )?damaged"):
+        load(file)
 
 
 @pytest.mark.parametrize("name", list(LOSSLESS)[:7])
@@ -479,6 +502,18 @@ def test_compressed_frames_are_told_apart(tmp_path, write_dicom, fragments):
     dataset.PixelData = pydicom.encaps.encapsulate(frames, fragments_per_frame=fragments)
     dataset.save_as(file)
     np.testing.assert_array_equal(load(file).array, EXPECTED)
+
+
+def test_groups_of_an_unknown_representation_are_read(tmp_path, write_dicom):
+    """Archives that did not know enhanced CT have stored its sequences as UN."""
+    implicit = enhanced(write_dicom(tmp_path / "a", syntax="1.2.840.10008.1.2")).read_bytes()
+    explicit = enhanced(write_dicom(tmp_path / "b")).read_bytes()
+    tag, last = b"\x00\x52\x30\x92", b"\xe0\x7f\x10\0"
+    value = implicit[implicit.index(tag) + 8 : implicit.index(last)]
+    length = len(value).to_bytes(4, "little")
+    before, after = explicit[: explicit.index(tag)], explicit[explicit.index(last) :]
+    (tmp_path / "b").write_bytes(before + tag + b"UN\0\0" + length + value + after)
+    np.testing.assert_array_equal(load(tmp_path / "b").array, EXPECTED)
 
 
 def test_frames_without_a_place_are_refused(tmp_path, write_dicom):

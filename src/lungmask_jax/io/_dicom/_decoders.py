@@ -9,13 +9,14 @@ import numpy as np
 from lungmask_jax.errors import ScanError
 from lungmask_jax.io._dicom._elements import Damaged
 from lungmask_jax.io._dicom._jpeg import check_frame
+from lungmask_jax.io._dicom._rle import rle_decoded
 from lungmask_jax.io._dicom._slices import Pixels
 
 _START: Final = "1.2.840.10008.1.2."
+_RLE: Final = "1.2.840.10008.1.2.5"
 _GDCM: Final = ("gdcm", "python-gdcm")
 _CHARLS: Final = ("pyjpegls", "pyjpegls")
 _OPENJPEG: Final = ("pylibjpeg", "pylibjpeg pylibjpeg-openjpeg")
-_PYDICOM: Final = ("pydicom", "pydicom")
 
 DECODERS: Final = {
     "4.50": _GDCM,
@@ -29,12 +30,10 @@ DECODERS: Final = {
     "4.201": _OPENJPEG,
     "4.202": _OPENJPEG,
     "4.203": _OPENJPEG,
-    "5": _PYDICOM,
 }
 """By the end of a transfer syntax, pydicom's name of the decoder, and the packages that it needs.
 
-No other is tried: for damaged JPEG-LS and JPEG 2000, GDCM ends the process, and pylibjpeg-rle
-panics on damaged RLE.
+No other is tried: on damaged JPEG-LS and JPEG 2000, GDCM ends the process.
 """
 
 CONVERT: Final = "convert it, for example with gdcmconv --raw, or with dcm2niix"
@@ -55,6 +54,8 @@ def decoded(data: bytes, pixels: Pixels, file: Path) -> np.ndarray:
         ScanError: There is no decoder for it.
         Damaged: The decoder fails, or the frame is not of the size that the header says.
     """
+    if pixels.syntax == _RLE:
+        return rle_decoded(data, (pixels.rows, pixels.columns), pixels.bits[0])
     pydicom, decoder, plugin = _decoder(pixels, file)
     end = pixels.syntax.removeprefix(_START)
     check_frame(data, end, (pixels.rows, pixels.columns), pixels.bits[0])
@@ -64,15 +65,7 @@ def decoded(data: bytes, pixels: Pixels, file: Path) -> np.ndarray:
             index=0,
             validate=False,
             decoding_plugin=plugin,
-            rows=pixels.rows,
-            columns=pixels.columns,
-            number_of_frames=1,
-            samples_per_pixel=1,
-            photometric_interpretation="MONOCHROME2",
-            pixel_keyword="PixelData",
-            bits_allocated=pixels.bits[0],
-            bits_stored=pixels.bits[1],
-            pixel_representation=int(pixels.signed),
+            **_options(pixels),
         )
     except Exception as error:  # decoders raise all kinds
         _refuse_12_bits(pixels, file)
@@ -80,6 +73,21 @@ def decoded(data: bytes, pixels: Pixels, file: Path) -> np.ndarray:
     if array.shape != (pixels.rows, pixels.columns):
         raise Damaged(f"decoded to {array.shape}")
     return np.asarray(array).astype(f"i{pixels.bits[0] // 8}").view(f"u{pixels.bits[0] // 8}")
+
+
+def _options(pixels: Pixels) -> dict[str, object]:
+    """What a decoder of pydicom must be told."""
+    return {
+        "rows": pixels.rows,
+        "columns": pixels.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "pixel_keyword": "PixelData",
+        "bits_allocated": pixels.bits[0],
+        "bits_stored": pixels.bits[1],
+        "pixel_representation": int(pixels.signed),
+    }
 
 
 def _decoder(pixels: Pixels, file: Path) -> tuple[Any, Any, str]:

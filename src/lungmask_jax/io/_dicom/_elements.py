@@ -109,9 +109,9 @@ def read_item(stream: BinaryIO, encoding: Encoding, end: int, depth: int = 0) ->
         if depth == 0 and head.tag in (PIXELS, *FLOAT_PIXELS):
             return item._replace(pixels=_pixel_place(stream, head, encoding, end))
         if _is_sequence(head):
-            items = list(_items(stream, _inside(head, encoding), head.length, end, depth + 1))
+            inner = list(_items(stream, _inside(head, encoding), head.length, end, depth + 1))
             if head.tag in WANTED:
-                item.sequences[head.tag] = items
+                item.sequences[head.tag] = inner
         elif head.tag in WANTED:
             item.elements[head.tag] = Element(head.vr, exactly(stream, head.length), encoding.order)
         elif head.length == UNDEFINED:
@@ -130,7 +130,7 @@ def fragments(stream: BinaryIO, end: int, order: str = "<") -> list[tuple[int, i
     spans: list[tuple[int, int]] = []
     while True:
         tag, length = _item_head(stream, order)
-        if tag == _SEQUENCE_END:
+        if tag == _SEQUENCE_END and spans:
             return spans
         if tag != _ITEM or length == UNDEFINED:
             raise Damaged("pixels are not in items")
@@ -170,7 +170,7 @@ def numbers(item: Item, keyword: str) -> tuple[float, ...]:
     element = item.elements.get(tag)
     if element is None:
         return ()
-    vr = usual if not element.vr or usual == "US" or element.vr == "UN" else element.vr
+    vr = usual if element.vr in ("", "UN") else element.vr
     if vr in _NUMBERS:
         size = struct.calcsize(_NUMBERS[vr])
         count = len(element.data) // size
@@ -225,9 +225,10 @@ def _pixel_place(stream: BinaryIO, head: Head, encoding: Encoding, end: int) -> 
 
 
 def _is_sequence(head: Head) -> bool:
-    if head.vr == "SQ" or (not head.vr and WANTED.get(head.tag) == "SQ"):
-        return head.length == UNDEFINED or head.tag in WANTED
-    return head.length == UNDEFINED and head.vr in ("", "UN") and head.tag != PIXELS
+    """One that is wanted, or that can only be skipped item by item."""
+    if WANTED.get(head.tag) == "SQ":
+        return True
+    return head.length == UNDEFINED and head.vr in ("", "SQ", "UN") and head.tag != PIXELS
 
 
 def _inside(head: Head, encoding: Encoding) -> Encoding:

@@ -33,7 +33,7 @@ def check_frame(data: bytes, syntax: str, size: tuple[int, int], bits: int) -> N
         _check_jpeg(data, _SOF[syntax], size, bits)
     elif syntax in ("4.80", "4.81"):
         _check_sizes(data, _SOF_LS, size, bits)
-    elif syntax != "5":
+    else:
         _check_jpeg_2000(data, size)
 
 

@@ -81,7 +81,8 @@ def _without_gzip(stream: BinaryIO, limit: int) -> BinaryIO:
         stream.seek(0)
         return stream
     stream.seek(0)
-    return BytesIO(_unpacked(stream.read(), limit, wbits=31))
+    most = limit + limit // 1000 + 2**16  # what cannot be packed grows a little
+    return BytesIO(_unpacked(stream.read(most), limit, wbits=31))
 
 
 def _unpacked(data: bytes, limit: int, wbits: int) -> bytes:

@@ -131,7 +131,7 @@ def _frame_spans(file: Opened, one: Slice) -> list[tuple[int, int]]:
     if len(spans) == frames:
         return [spans[one.frame]]
     file.stream.seek(table[0])
-    starts = np.frombuffer(file.stream.read(table[1]), "<u4").astype(np.int64)
+    starts = np.frombuffer(file.stream.read(table[1] // 4 * 4), "<u4").astype(np.int64)
     if len(starts) != frames or not spans:
         raise Damaged(f"{len(spans)} fragments and {len(starts)} offsets for {frames} frames")
     places = np.array([offset - 8 for offset, _ in spans]) - (spans[0][0] - 8)

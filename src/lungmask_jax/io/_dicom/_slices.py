@@ -166,7 +166,7 @@ def _slices_of(file: Path) -> list[Slice]:
         raise Unusable("an image or NIfTI file, not DICOM", _GIVE)
     header = read_header(file)
     _refuse_other_objects(header)
-    pixels = _pixels(header, file)
+    pixels = _pixels(header)
     groups = _frame_groups(header)
     if pixels.frames != max(len(groups), 1):
         raise Unusable(
@@ -197,7 +197,7 @@ def _refuse_other_objects(header: Item) -> None:
         raise Unusable("a map of floating-point values", _GIVE)
 
 
-def _pixels(header: Item, file: Path) -> Pixels:
+def _pixels(header: Item) -> Pixels:
     place = header.pixels
     rows, columns = (integer(header, side, 0) for side in ("Rows", "Columns"))
     frames = max(integer(header, "NumberOfFrames", 1), 1)
