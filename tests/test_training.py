@@ -26,7 +26,7 @@ from lungmask_jax.training import (
     taught,
     train,
 )
-from lungmask_jax.training._step import augmented
+from lungmask_jax.training._augmented import augmented, built_in
 from lungmask_jax.volume import Volume
 
 SIDE = 16
@@ -469,9 +469,9 @@ def test_damaged_data_are_an_error_not_a_silent_end():
 def test_labels_of_several_classes_become_channels_that_add_up_to_one():
     masks = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 16, 16)), jnp.uint8)
     images = jnp.zeros((2, 16, 16, 1))
-    _, targets = augmented(jax.random.key(0), images, masks, 3, TrainSpec(augment=0))
+    _, targets = augmented(jax.random.key(0), images, masks, 3, built_in(TrainSpec(augment=0)))
     np.testing.assert_array_equal(np.argmax(targets, -1), masks)
-    _, moved = augmented(jax.random.key(0), images, masks, 3, TrainSpec())
+    _, moved = augmented(jax.random.key(0), images, masks, 3, built_in(TrainSpec()))
     np.testing.assert_allclose(moved.sum(-1), 1, atol=1e-5)
     assert moved.min() >= -1e-6
 
@@ -479,7 +479,7 @@ def test_labels_of_several_classes_become_channels_that_add_up_to_one():
 def test_slices_of_a_volume_and_channels_of_a_slice_move_alike():
     masks = jnp.asarray(np.random.default_rng(0).integers(0, 2, (2, 16, 16)), jnp.uint8)
     images = masks.astype(jnp.float32)[..., None]
-    spec = TrainSpec(augment=1.0)
+    spec = built_in(TrainSpec(augment=1.0))
     volume, moved = augmented(
         jax.random.key(0), jnp.stack([images] * 3, 1), jnp.stack([masks] * 3, 1), 1, spec
     )

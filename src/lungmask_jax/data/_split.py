@@ -1,11 +1,18 @@
 """Splits that keep a patient's cases together."""
 
+import re
 from collections.abc import Sequence
+from itertools import product
+from typing import Final
 
 import numpy as np
 
 from lungmask_jax.data._case import Case
+from lungmask_jax.data._names import SAME_PATIENT
 from lungmask_jax.errors import SpecError
+
+_LAST_PART: Final = re.compile(r"[ _.-]+[^ _.-]+$|(?<=\D)\d+$|(?<=\d)[A-Za-z]+$")
+_MANY: Final = 3  # scans a patient, on average; more names of one beginning are a numbering
 
 
 def split(
@@ -81,6 +88,48 @@ def folds(
         parts[smallest].add(patient)
         sizes[smallest] += size
     return [_divided(cases, part) for part in parts]
+
+
+def lookalikes(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[str, str]]:
+    """Cases on the two sides of a split whose names look like one patient's.
+
+    As ``ann_1`` and ``ann_2``, ``P07`` and ``P07_followup``; not ``case_1`` and ``case_2`` among
+    many such, which are a numbering. A guess: where a case's patient is known, from a column or as
+    one of COVID-19-CT-Seg, it is not looked at.
+
+    Args:
+        train: One side, as of `split`.
+        held_out: The other.
+
+    Returns:
+        Pairs of names.
+
+    Example:
+        >>> from pathlib import Path
+        >>> ann, dora, ben = (Case(name, Path(name)) for name in ("ann_1", "ann_2", "ben_1"))
+        >>> lookalikes([ann, ben], [dora])
+        [('ann_1', 'ann_2')]
+    """
+    ours, theirs = _unknown(train), _unknown(held_out)
+    beginnings = {name: _LAST_PART.sub("", name) for name in (*ours, *theirs)}
+    kinds = len(set(beginnings.values()))
+    telling = kinds > 1 and len(beginnings) <= _MANY * kinds
+    return [
+        (one, other)
+        for one, other in product(ours, theirs)
+        if one == beginnings[other]
+        or other == beginnings[one]
+        or (telling and beginnings[one] == beginnings[other])
+    ]
+
+
+def _unknown(cases: Sequence[Case]) -> list[str]:
+    """Names of cases of whose patient nothing else is known."""
+    return [
+        case.name
+        for case in cases
+        if case.patient in ("", case.name) and not SAME_PATIENT.match(case.name)
+    ]
 
 
 def _shuffled_patients(cases: Sequence[Case], seed: int) -> list[tuple[str, int]]:
