@@ -17,6 +17,7 @@ __all__ = ["Judged", "doubts", "strangers", "unfallen", "unlearned"]
 
 _LUNG_LIKE: Final = 0.25  # lungs fill a third of the box around them; infection hardly a sixth
 _NAMES: Final = 5
+_CHANCE: Final = 0.02  # of Dice, which the choice of epoch and threshold may make of nothing
 
 
 class Judged(NamedTuple):
@@ -38,7 +39,7 @@ class Judged(NamedTuple):
     @property
     def learned(self) -> bool:
         """Whether the network knows more than nothing."""
-        return self.dice > self.everything
+        return self.dice > self.everything + _CHANCE
 
 
 def doubts(

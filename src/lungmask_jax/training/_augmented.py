@@ -83,10 +83,8 @@ def checked(augment: Augment) -> Augment:
 
 def _described(arrays: Any) -> str:
     """Shapes and types, as a message names them."""
+    if isinstance(arrays, jax.Array | np.ndarray):
+        return f"a single {arrays.dtype} {arrays.shape}"
     if not isinstance(arrays, tuple | list):
         return type(arrays).__name__
-    kinds = [
-        f"{one.dtype} {one.shape}" if isinstance(one, jax.Array | np.ndarray) else repr(one)
-        for one in arrays
-    ]
-    return f"({', '.join(kinds)})"
+    return f"({', '.join(_described(one).removeprefix('a single ') for one in arrays)})"
