@@ -204,7 +204,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
 
     def interrupted(*arguments, progress, **options):
         def ctrl_c(done):
-            if done == 5:
+            if done == 4:
                 signal.raise_signal(signal.SIGINT)
             return progress(done)
 
@@ -218,7 +218,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
         assert cli.main([*training_set, *length, "-o", str(other)]) == 130
     printed = capsys.readouterr()
     done = int(trees.read(other.with_suffix(".checkpoint.npz"), "").arrays["step"])
-    assert 5 <= done <= 6
+    assert done == 5  # the device had begun it
     assert f"stopped after step {done} of 7: the same words and --resume go on" in printed.err
     assert printed.out.count("is ready") <= 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

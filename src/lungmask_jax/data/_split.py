@@ -11,8 +11,8 @@ from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import SAME_PATIENT
 from lungmask_jax.errors import SpecError
 
-_LAST_PART: Final = re.compile(r"[ _.-]+[^ _.-]+$|(?<=\D)\d+$|(?<=\d)[A-Za-z]+$")
-_MANY: Final = 3  # scans a patient, on average; more names of one beginning are a numbering
+_LAST_PARTS: Final = (r"(?<=\d)[A-Za-z]$", r"[ _.-]+[^ _.-]+$", r"(?<=\D)\d+$")
+_VISITS: Final = 8  # of a patient, on average; more names of one beginning are a numbering
 
 
 def split(
@@ -111,16 +111,22 @@ def lookalikes(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[st
         [('ann_1', 'ann_2')]
     """
     ours, theirs = _unknown(train), _unknown(held_out)
-    beginnings = {name: _LAST_PART.sub("", name) for name in (*ours, *theirs)}
-    kinds = len(set(beginnings.values()))
-    telling = kinds > 1 and len(beginnings) <= _MANY * kinds
-    return [
-        (one, other)
-        for one, other in product(ours, theirs)
-        if one == beginnings[other]
-        or other == beginnings[one]
-        or (telling and beginnings[one] == beginnings[other])
-    ]
+    beginnings = {name: _beginning(name) for name in (*ours, *theirs)}
+    kinds, count = len(set(beginnings.values())), len(beginnings)
+
+    def alike(one: str, other: str) -> bool:
+        if one == beginnings[other] or other == beginnings[one]:
+            return True
+        numbered = beginnings[one][-1:].isdigit() and kinds > 1 and count <= _VISITS * kinds
+        return beginnings[one] == beginnings[other] and (numbered or count < 2 * kinds)
+
+    return [pair for pair in product(ours, theirs) if alike(*pair)]
+
+
+def _beginning(name: str) -> str:
+    """A name without its last part: a letter after a number, a word, or a number."""
+    shorter = (re.sub(pattern, "", name) for pattern in _LAST_PARTS)
+    return next((one for one in shorter if one != name), name)
 
 
 def _unknown(cases: Sequence[Case]) -> list[str]:
