@@ -106,8 +106,8 @@ def strangers(
 
 def unfallen(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
     """A line if the loss did not fall."""
-    first, last = log[0], log[-1]
-    if len(log) > 1 and last["loss"] >= first["loss"]:
+    if len(log) > 1 and log[-1]["loss"] >= log[0]["loss"]:
+        first, last = log[0], log[-1]
         yield (
             f"the loss did not fall: {first['loss']:.4g} up to step {first['step']}, "
             f"{last['loss']:.4g} at the end; try another --learning-rate, and look at the masks"
