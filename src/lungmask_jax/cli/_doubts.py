@@ -71,7 +71,8 @@ def _unmasked(scans: Sequence[Prepared], target: str) -> Iterator[str]:
     blind = [scan for scan in scans if not len(scan.samples.images)]
     if blind:
         yield f"no lungs found in {_listed(blind)}: nothing can be learned there; are they chests?"
-    empty = [scan for scan in scans if scan not in blind and not scan.samples.masks.any()]
+    seen = [scan for scan in scans if len(scan.samples.images)]
+    empty = [scan for scan in seen if not scan.samples.masks.any()]
     if empty:
         yield (
             f"no {target} in {len(empty)} of {len(scans)} masks, those of {_listed(empty)}: are "

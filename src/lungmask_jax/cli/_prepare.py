@@ -53,8 +53,8 @@ def prepared(
     for case in progress.track(scans, description=title):
         make = functools.partial(_prepared, case, segmenter, options, lung_model)
         if options.cache:
-            name = _cache_name(case, segmenter, options, lung_model)
-            parts.append(_cached(options.cache / name, make))
+            path = options.cache / _cache_name(case, segmenter, options, lung_model)
+            parts.append(_cached(path, make, case.name))
         else:
             parts.append(make())
     return parts
@@ -75,16 +75,15 @@ def _prepared(
     return Prepared(case.name, samples, data.fingerprint(ct))
 
 
-def _cached(path: Path, make: Callable[[], Prepared]) -> Prepared:
+def _cached(path: Path, make: Callable[[], Prepared], name: str) -> Prepared:
     """The same from files of a former run, or made and written: the samples and a note beside."""
-    note = path.with_suffix(".json")
-    if path.is_file() and note.is_file():
-        facts = json.loads(note.read_text(encoding="utf-8"))
-        return Prepared(samples=Samples.cached(path, lambda: make().samples), **facts)
+    note = path.with_suffix(".txt")
+    known = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
+    if path.is_file() and known:
+        return Prepared(name, Samples.cached(path, lambda: make().samples), known)
     made = make()
     with atomic(note) as temporary:
-        facts = {"name": made.name, "fingerprint": made.fingerprint}
-        temporary.write_text(json.dumps(facts), encoding="utf-8")
+        temporary.write_text(made.fingerprint, encoding="utf-8")
     return made._replace(samples=Samples.cached(path, lambda: made.samples))
 
 
