@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import special, stats
 
-from lungmask_jax.calibration import best_threshold, calibrated, entropy, fit
+from lungmask_jax.calibration import best_threshold, calibrated, dice_at_best, entropy, fit
 from lungmask_jax.errors import ShapeError
 
 
@@ -44,11 +46,45 @@ def test_one_and_zero_leave_probabilities_as_they_are():
 
 
 def test_shapes_that_differ_are_refused():
-    for judge in (fit, best_threshold):
+    for judge in (fit, best_threshold, dice_at_best):
         with pytest.raises(ShapeError, match=r"\(2,\).*\(3,\)"):
             judge([np.zeros(2)], [np.zeros(3)])
         with pytest.raises(ShapeError):
             judge([], [])
+
+
+def test_without_truth_there_is_no_dice_at_any_threshold():
+    assert np.isnan(dice_at_best([np.array([0.2, 0.7])], [np.zeros(2)]))
+
+
+def test_a_network_that_knows_nothing_reaches_the_dice_of_a_mask_of_everything():
+    truth = np.array([1, 0, 0, 0])
+    assert dice_at_best([np.full(4, 0.3)], [truth]) == pytest.approx(2 * 0.25 / 1.25)
+
+
+def test_all_cases_count_as_one():
+    large, small = np.ones(8), np.zeros(2)
+    found = [np.array([0.9] * 6 + [0.1] * 2), np.array([0.9, 0.1])]
+    # up to 0.1 all is marked: 2 * 8 / (10 + 8); above 2 * 6 / (7 + 8)
+    assert dice_at_best(found, [large, small]) == pytest.approx(16 / 18)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 19), st.booleans()), min_size=1, max_size=30),
+    st.floats(0.3, 3),
+    st.floats(-3, 3),
+)
+def test_the_dice_at_the_best_threshold_is_the_same_after_calibration(pixels, slope, offset):
+    found, truth = np.array([p / 20 for p, _ in pixels]), np.array([t for _, t in pixels])
+    dice = dice_at_best([found], [truth])
+    if not truth.any():
+        assert np.isnan(dice)
+        return
+    masks = [found >= level for level in found]
+    expected = max(2 * (mask & truth).sum() / (mask.sum() + truth.sum()) for mask in masks)
+    assert dice == pytest.approx(expected)
+    again = calibrated(found, (slope, offset))
+    assert dice_at_best([again], [truth]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_best_threshold_beats_all_others():

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungmask_jax import io
-from lungmask_jax.data import Case, folds, load_case, pair_folders, pair_masks, read_metadata, split
+from lungmask_jax.data import (
+    Case,
+    fingerprint,
+    folds,
+    load_case,
+    lookalikes,
+    pair_folders,
+    pair_masks,
+    read_metadata,
+    split,
+)
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.volume import Volume
 
@@ -356,3 +366,52 @@ def test_a_patient_with_most_of_the_scans_is_not_held_out(seed):
     names = [f"a{number}" for number in range(18)] + ["b0", "c0"]
     cases = [Case(name, Path(name), patient=name[0]) for name in names]
     assert len(split(cases, 0.2, seed=seed)[1]) == 2
+
+
+def sides(train, held_out, **patients):
+    return lookalikes(
+        *(
+            [Case(n, Path(n), patient=patients.get(n, n)) for n in side]
+            for side in (train, held_out)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "alike"),
+    [
+        (["ann_1", "ben_1"], ["ann_2", "eve_1"], [("ann_1", "ann_2")]),
+        (["P07", "P08"], ["P07_followup"], [("P07", "P07_followup")]),
+        (["P07-a", "P08-a"], ["P08-b"], [("P08-a", "P08-b")]),
+        (["case_1b", "case_2", "case_3"], ["case_1"], [("case_1b", "case_1")]),
+        (["P1_a", "P1_b", "P2_a", "P2_b"], ["P2_c", "P3_a"], [("P2_a", "P2_c"), ("P2_b", "P2_c")]),
+        (["case_1", "case_2"], ["case_3"], []),
+        ([f"covid19_{n}" for n in range(30)], ["healthy_1", "covid19_99"], []),
+        (["case1", "case10", "case2"], ["case3", "case11"], []),
+        (["001", "002"], ["003", "0031"], []),
+        ([f"covid_{n}" for n in range(9)], ["healthy_1", "covid_9", "healthy_2"], []),
+        (["coronacases_001", "radiopaedia_4_85506_1"], ["coronacases_002"], []),
+        (["x"], [], []),
+    ],
+)
+def test_names_that_look_like_one_patients_are_found(train, held_out, alike):
+    assert sides(train, held_out) == alike
+    assert sides(held_out, train) == [pair[::-1] for pair in alike]
+
+
+def test_patients_that_are_known_need_no_guess():
+    assert sides(["ann_1", "ben_1"], ["ann_2"], ann_1="x", ann_2="y") == []
+
+
+def test_a_scan_has_the_fingerprint_of_its_numbers_alone(tmp_path):
+    values = np.arange(-100, 92, dtype=np.int16).reshape(2, 8, 12)
+    ct = Volume(values)
+    same = [ct.with_array(values.astype(np.float32)), Volume(values, np.diag([1, 2, 2, 1.0]))]
+    for name in ("a.nii", "b.nii.gz"):
+        io.save(ct, tmp_path / name)
+        same.append(io.load(tmp_path / name))
+    assert {fingerprint(one) for one in same} == {fingerprint(ct)}
+    moved = values.copy()
+    moved[0, 0, 0] += 1
+    others = [Volume(moved), Volume(values[:, ::-1]), Volume(values.reshape(2, 12, 8))]
+    assert len({fingerprint(one) for one in (ct, *others)}) == 4

@@ -1,9 +1,5 @@
 import dataclasses
 import errno
-import os
-import socket
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +7,13 @@ import numpy as np
 import optax
 import pytest
 
-from lungmask_jax import preprocess
 from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError, WeightsError
-from lungmask_jax.models import Model, unet, unet_3d
-from lungmask_jax.spec import PreprocessSpec, TrainSpec
+from lungmask_jax.models import Model, unet
+from lungmask_jax.spec import TrainSpec
 from lungmask_jax.training import (
+    Epoch,
     Samples,
+    best,
     create_state,
     load_checkpoint,
     make_train_step,
@@ -26,8 +23,7 @@ from lungmask_jax.training import (
     taught,
     train,
 )
-from lungmask_jax.training._step import augmented
-from lungmask_jax.volume import Volume
+from lungmask_jax.training._augmented import augmented, built_in
 
 SIDE = 16
 
@@ -85,6 +81,133 @@ NOISY = pixelwise(noise=1.0)
 def run():
     """States of one uninterrupted run, copied to the host."""
     return [jax.device_get(epoch.train_state) for epoch in train(NOISY, drawn(), RANDOM)]
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_bit_for_bit():
+    spec = dataclasses.replace(RANDOM, steps=9, steps_per_epoch=4)
+    whole = [(e.step, e.loss) for e in train(NOISY, drawn(), spec, validation=drawn(2))]
+    *before, cut = [
+        epoch._replace(train_state=jax.device_get(epoch.train_state))
+        for epoch in train(
+            NOISY, drawn(), spec, validation=drawn(2), progress=lambda done: done == 5
+        )
+    ]
+    assert [epoch.step for epoch in before] == [4]
+    assert 5 <= cut.step <= 6
+    assert cut.step == cut.train_state.step
+    assert np.isnan([cut.dice, cut.dice_at_best]).all()
+    after = [
+        (e.step, e.loss)
+        for e in train(NOISY, drawn(), spec, validation=drawn(2), start=cut.train_state)
+    ]
+    assert [(e.step, e.loss) for e in before] + after == whole
+
+
+def test_a_run_stopped_at_the_end_of_an_epoch_has_its_scores():
+    (epoch,) = train(NOISY, drawn(), RANDOM, validation=drawn(2), progress=lambda done: done == 2)
+    assert epoch.step == 2
+    assert 0 <= epoch.dice_at_best <= 1
+
+
+def test_every_step_is_told_when_it_is_done():
+    spec = dataclasses.replace(RANDOM, steps=7, steps_per_epoch=3)
+    told = []
+    records = [epoch.step for epoch in train(NOISY, drawn(), spec, progress=told.append)]
+    assert records == [3, 6, 7]
+    assert told == sorted(told)
+    assert {3, 6, 7} <= set(told)
+    assert max(np.diff([0, *told])) <= 2
+
+
+def test_the_dice_that_epochs_are_chosen_by_needs_no_threshold():
+    images, masks = np.zeros((2, SIDE, SIDE, 1)), np.zeros((2, SIDE, SIDE))
+    images[0, :2, :2], masks[0, :2, :2] = 1, 1
+    unsure = pixelwise(1, -3)  # where it is sure of the truth, it thinks 12 %
+    epoch = last(train(unsure, drawn(), STILL, validation=Samples.of(images, masks)))
+    assert epoch.dice == 0.5  # nothing found: right in one of two slices
+    assert epoch.dice_at_best == 1
+    nothing = last(train(unsure, drawn(), STILL, validation=Samples.of(images, 0 * masks)))
+    assert np.isnan(nothing.dice_at_best)
+
+
+def epochs_of(*dice):
+    return [
+        Epoch(step, 1.0, 0.0, value, seconds=1.0, waited=0.0, train_state=jnp.float32(step))
+        for step, value in enumerate(dice, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dice", "kept"),
+    [
+        ([0.3, 0.5, 0.4], 2),
+        ([0.5, 0.5, 0.4], 2),
+        ([0.0, 0.0], 2),
+        ([np.nan, np.nan], 2),
+        ([0.2, np.nan], 1),  # stopped within an epoch
+    ],
+)
+def test_the_best_epoch_is_kept_and_of_equal_ones_the_later(dice, kept):
+    epoch = best(iter(epochs_of(*dice)))
+    assert (epoch.step, int(epoch.train_state)) == (kept, kept)
+    assert isinstance(epoch.train_state, np.ndarray | np.float32)
+
+
+def test_there_is_no_best_of_no_epochs():
+    with pytest.raises(ShapeError, match="expected epochs to choose from, found none"):
+        best([])
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    images = np.full((2, SIDE, SIDE, 1), np.nan, np.float32)
+    bad = Samples.joined([drawn(4), Samples.of(images, np.zeros((2, SIDE, SIDE)), weight=0.3)])
+    spec = dataclasses.replace(RANDOM, steps=60, steps_per_epoch=1)
+    steps = []
+    with pytest.raises(SpecError, match=r"finite loss, found nan at step \d+: lower the learning"):
+        steps.extend(epoch.step for epoch in train(pixelwise(), bad, spec))
+    assert len(steps) < 60
+
+
+def test_an_augmentation_of_ones_own_takes_the_place_of_the_built_in_one():
+    taken = []
+
+    def dark(key, images, masks):
+        taken.append((images.shape, images.dtype, masks.shape, masks.dtype))
+        return jnp.zeros_like(images), jnp.zeros_like(masks)
+
+    spec = dataclasses.replace(STILL, augment=1.0)
+    epoch = last(train(pixelwise(5, -2), drawn(), spec, augment=dark))
+    assert epoch.loss == pytest.approx(np.log1p(np.exp(-2)), rel=1e-5)
+    assert taken[0] == ((2, SIDE, SIDE, 1), jnp.float32, (2, SIDE, SIDE, 1), jnp.float32)
+    same = last(train(pixelwise(5), drawn(), STILL, augment=lambda key, *both: both))
+    assert same.loss == last(train(pixelwise(5), drawn(), STILL)).loss
+
+
+def test_an_augmentation_of_ones_own_has_a_key_for_each_step():
+    def noisy(key, images, masks):
+        return images + jax.random.uniform(key), masks
+
+    spec = dataclasses.replace(STILL, steps=3, steps_per_epoch=1)
+    runs = [[e.loss for e in train(pixelwise(5), drawn(2), spec, augment=noisy)] for _ in range(2)]
+    assert len(set(runs[0])) == 3
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("augment", "error", "message"),
+    [
+        (lambda key, images, masks: (images[:, 1:], masks), ShapeError, r"found \(float32 \(2, 15"),
+        (lambda key, images, masks: (images, masks > 0.5), ShapeError, "found .*bool"),
+        (lambda key, images, masks: images, ShapeError, "found a single float32"),
+        (lambda key, images, masks: None, ShapeError, "found NoneType"),
+        (lambda key, images, masks: (images, masks, key), ShapeError, "found .*key"),
+        (lambda key, images, masks: (np.flip(np.array(images)), masks), SpecError, "jax.numpy"),
+        (lambda key, images, masks: (images, masks) if masks.any() else 0, SpecError, "compile"),
+    ],
+)
+def test_an_augmentation_that_does_not_fit_is_refused(augment, error, message):
+    with pytest.raises(error, match=message):
+        next(train(pixelwise(), drawn(), STILL, augment=augment))
 
 
 def test_two_images_are_learnt_by_heart():
@@ -259,36 +382,6 @@ def test_samples_that_cannot_be_drawn_are_refused():
             next(train(pixelwise(), samples, STILL))
 
 
-@pytest.mark.parametrize(
-    ("images", "masks"),
-    [((2, 8, 8), (2, 8, 8)), ((2, 8, 8, 1), (2, 4, 8, 1)), ((2, 8, 8, 1), (3, 8, 8))],
-)
-def test_samples_of_other_shapes_are_refused(images, masks):
-    with pytest.raises(ShapeError, match=r"images \(M, H, W, C\) and masks \(M, H, W\)"):
-        Samples.of(np.zeros(images), np.zeros(masks))
-
-
-@pytest.mark.parametrize("value", [255, 1.5, -1, np.nan])
-def test_masks_other_than_labels_are_refused(value):
-    with pytest.raises(ShapeError, match=f"labels from 0 to 9, found values .*{value}"):
-        Samples.of(np.zeros((1, 8, 8, 1)), np.full((1, 8, 8), value))
-    with pytest.raises(ShapeError, match=f"shares from 0 to 1, found values .*{value}"):
-        Samples.of(np.zeros((1, 8, 8, 1)), np.full((1, 8, 8, 1), value))
-
-
-def test_labels_join_shares_as_shares():
-    images = np.zeros((1, 4, 4, 1))
-    labels = Samples.of(images, np.full((1, 4, 4), 2))
-    shares = Samples.of(images, np.full((1, 4, 4, 2), 0.25))
-    joined = Samples.joined([labels, shares])
-    np.testing.assert_array_equal(joined.masks[:, 0, 0], [[0, 1], [0.25, 0.25]])
-    one = Samples.joined([labels, Samples.of(images, np.full((1, 4, 4, 1), 0.5))])
-    np.testing.assert_array_equal(one.masks[:, 0, 0, 0], [1, 0.5])
-    assert Samples.joined([labels, labels]).masks.dtype == np.uint8
-    with pytest.raises(ShapeError, match="samples to join, found none"):
-        Samples.joined([])
-
-
 def test_labels_that_a_network_lacks_were_background_to_it():
     images = np.zeros((2, SIDE, SIDE, 1))
     labels = Samples.of(images, np.full((2, SIDE, SIDE), 3))
@@ -298,134 +391,6 @@ def test_labels_that_a_network_lacks_were_background_to_it():
     assert np.isfinite(last(train(pixelwise(), labels, STILL)).loss)  # one class: any of them
     with pytest.raises(ShapeError, match="labels 0 to 2, found 3 in the masks"):
         Samples.joined([labels, Samples.of(images, np.full((2, SIDE, SIDE, 2), 0.5))])
-
-
-def scan(slices=5, rows=40, columns=36):
-    noise = np.random.default_rng(0).integers(-1000, 300, (slices, rows, columns))
-    mask = np.zeros(noise.shape, np.uint8)
-    mask[1:, 10:20, 5:30] = 2
-    ct = Volume(noise.astype(np.int16)).as_checked()
-    return ct, ct.with_array(mask)
-
-
-def test_samples_of_a_scan_are_what_inference_would_see():
-    ct, mask = scan()
-    spec = PreprocessSpec(region="full", size=(24, 16))
-    samples = Samples.of_scan(ct, mask, spec, weight=2.0)
-    box = jnp.asarray(preprocess.region(ct, spec), jnp.float32)
-    wide = np.pad(ct.array, [(0, 0), (0, 128 - 40), (0, 128 - 36)], mode="edge")
-    expected = preprocess.network_images(wide, box, spec=spec)
-    np.testing.assert_allclose(samples.images, expected, atol=1e-5)
-    assert samples.masks.shape == (5, 24, 16)
-    assert samples.weights.tolist() == [2.0] * 5
-
-
-def test_thin_slices_are_learned_as_they_are_seen():
-    ct, mask = scan(slices=192)
-    ct = Volume.of(ct.array, spacing=(1.0, 0.7, 0.7)).as_checked()
-    mask = ct.with_array(mask.array)
-    mask.array[100] = 0
-    spec = PreprocessSpec(region="full", size=(40, 36), thickness_mm=2.0)
-    samples = Samples.of_scan(ct, mask, spec)
-    thick = Volume(ct.array.reshape(96, 2, 40, 36).mean(axis=1)).as_checked()
-    half = thick.with_array(mask.array.reshape(96, 2, 40, 36).max(axis=1))  # a half suffices
-    plain = Samples.of_scan(thick, half, spec)
-    np.testing.assert_allclose(samples.images, plain.images, atol=1e-3)
-    np.testing.assert_array_equal(samples.masks, plain.masks)
-
-
-def test_masks_of_a_scan_keep_their_place():
-    ct, mask = scan()
-    samples = Samples.of_scan(ct, mask, PreprocessSpec(region="full", size=(40, 36)))
-    np.testing.assert_array_equal(samples.masks, mask.array > 0)
-
-
-def test_with_lungs_only_their_slices_and_their_box_count():
-    ct, mask = scan()
-    lungs = ct.with_array(np.zeros(ct.shape, np.uint8))
-    lungs.array[2:4, 10:20, 5:30] = 1
-    spec = PreprocessSpec(region="lungs", size=(10, 25))
-    samples = Samples.of_scan(ct, mask, spec, lungs=lungs)
-    assert samples.masks.all()
-    grey = np.clip((ct.array[2:4, 10:20, 5:30] + 1100.0) / 1350, 0, 1)
-    np.testing.assert_allclose(samples.images[..., 0], grey, atol=1e-5)
-
-
-def test_neighbors_come_as_channels():
-    ct, mask = scan()
-    spec = PreprocessSpec(region="full", size=(24, 16))
-    single = Samples.of_scan(ct, mask, spec)
-    three = Samples.of_scan(ct, mask, spec, model=unet(channels=(4, 8), in_channels=3))
-    assert three.images.shape == (5, 24, 16, 3)
-    np.testing.assert_array_equal(three.images[..., 1], single.images[..., 0])
-    np.testing.assert_array_equal(three.images[1:, ..., 0], single.images[:-1, ..., 0])
-    np.testing.assert_array_equal(three.images[:-1, ..., 2], single.images[1:, ..., 0])
-    np.testing.assert_array_equal(three.images[-1, ..., 2], single.images[-1, ..., 0])
-    np.testing.assert_array_equal(three.masks, single.masks)
-
-
-def test_volumes_are_whole_slabs_and_cover_the_scan():
-    ct, mask = scan()
-    spec = PreprocessSpec(region="full", size=(24, 16))
-    single = Samples.of_scan(ct, mask, spec)
-    slabs = Samples.of_scan(ct, mask, spec, model=unet_3d(channels=(4, 8)))
-    assert slabs.images.shape == (1, 16, 24, 16, 1)
-    places = np.clip(np.arange(-4, 12), 0, 4)
-    np.testing.assert_array_equal(slabs.images[0], single.images[places])
-    np.testing.assert_array_equal(slabs.masks[0], single.masks[places])
-
-
-def test_labels_stay_apart():
-    ct, mask = scan()
-    types = mask.with_array((mask.array > 0) * (1 + (np.arange(36) % 2)).astype(np.uint8))
-    spec = PreprocessSpec(region="full", size=(40, 36))
-    three = unet(channels=(4, 8), num_classes=3)
-    np.testing.assert_array_equal(Samples.of_scan(ct, types, spec, model=three).masks, types.array)
-    joined = Samples.of_scan(ct, types, spec)  # one class: any of them
-    np.testing.assert_array_equal(joined.masks, types.array > 0)
-    with pytest.raises(ShapeError, match="labels 0 to 2, found 3"):
-        Samples.of_scan(ct, types.with_array(types.array + 1), spec, model=three)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        unet(channels=(4, 8), in_channels=3),
-        unet(channels=(4, 8), num_classes=3),
-        unet_3d(channels=(4, 8)),
-    ],
-)
-def test_every_kind_of_network_learns_from_a_scan(model):
-    _, mask = scan()
-    hu = np.where(mask.array > 0, -100, -900)
-    ct = mask.with_array(hu.astype(np.int16)).as_checked()
-    samples = Samples.of_scan(ct, mask, PreprocessSpec(region="full", size=(24, 16)), model=model)
-    loss = "bce_dice" if model.num_classes == 1 else "dice_cross_entropy"
-    spec = TrainSpec(steps=20, learning_rate=0.02, loss=loss, steps_per_epoch=10, augment=0)
-    records = [
-        (epoch.loss, epoch.dice) for epoch in train(model, samples, spec, validation=samples)
-    ]
-    assert records[-1][0] < records[0][0]
-    assert 0 <= records[-1][1] <= 1
-
-
-def test_a_scan_without_lungs_gives_no_samples():
-    ct, mask = scan()
-    spec = PreprocessSpec(region="lungs", size=(10, 25))
-    samples = Samples.of_scan(ct, mask, spec, lungs=ct.with_array(np.zeros(ct.shape, np.uint8)))
-    assert samples.images.shape == (0, 10, 25, 1)
-
-
-def test_the_region_of_the_lungs_needs_lungs():
-    with pytest.raises(SpecError, match="predict it first"):
-        Samples.of_scan(*scan(), PreprocessSpec(region="lungs"))
-
-
-def test_masks_of_another_scan_are_refused():
-    ct, _ = scan()
-    _, other = scan(rows=44)
-    with pytest.raises(ShapeError, match=r"\(5, 40, 36\), found \(5, 44, 36\)"):
-        Samples.of_scan(ct, other, PreprocessSpec(region="full"))
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -470,9 +435,9 @@ def test_damaged_data_are_an_error_not_a_silent_end():
 def test_labels_of_several_classes_become_channels_that_add_up_to_one():
     masks = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 16, 16)), jnp.uint8)
     images = jnp.zeros((2, 16, 16, 1))
-    _, targets = augmented(jax.random.key(0), images, masks, 3, TrainSpec(augment=0))
+    _, targets = augmented(jax.random.key(0), images, masks, 3, built_in(TrainSpec(augment=0)))
     np.testing.assert_array_equal(np.argmax(targets, -1), masks)
-    _, moved = augmented(jax.random.key(0), images, masks, 3, TrainSpec())
+    _, moved = augmented(jax.random.key(0), images, masks, 3, built_in(TrainSpec()))
     np.testing.assert_allclose(moved.sum(-1), 1, atol=1e-5)
     assert moved.min() >= -1e-6
 
@@ -480,7 +445,7 @@ def test_labels_of_several_classes_become_channels_that_add_up_to_one():
 def test_slices_of_a_volume_and_channels_of_a_slice_move_alike():
     masks = jnp.asarray(np.random.default_rng(0).integers(0, 2, (2, 16, 16)), jnp.uint8)
     images = masks.astype(jnp.float32)[..., None]
-    spec = TrainSpec(augment=1.0)
+    spec = built_in(TrainSpec(augment=1.0))
     volume, moved = augmented(
         jax.random.key(0), jnp.stack([images] * 3, 1), jnp.stack([masks] * 3, 1), 1, spec
     )
@@ -538,128 +503,6 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path, run, monkeyp
     monkeypatch.undo()
     assert equal(load_checkpoint(path, NOISY, RANDOM), run[0])
     assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
-
-
-ONE_OF_EIGHT = """
-import sys
-import numpy as np
-import jax
-from lungmask_jax.models import unet
-from lungmask_jax.spec import TrainSpec
-from lungmask_jax.training import Samples, make_mesh, make_train_step, train
-
-generator = np.random.default_rng(0)
-images = generator.random((8, 16, 16, 1), np.float32)
-samples = Samples.of(images, images[..., 0] > 0.5)
-spec = TrainSpec(steps=3, batch_size=8, accumulate=int(sys.argv[1]), steps_per_epoch=1)
-model = unet(channels=(4, 8))
-for count in (1, 8 // spec.accumulate):
-    mesh = make_mesh(count=count)
-    for epoch in train(model, samples, spec, mesh=mesh):
-        sums = [float(abs(leaf).sum()) for leaf in jax.tree.leaves(epoch.train_state.ema)]
-        print(count, epoch.step, epoch.loss, *sums)
-    print("compiled", make_train_step(model, spec, mesh=mesh)._cache_size())
-"""
-
-
-STOPPED_AND_RESUMED = """
-import sys
-from pathlib import Path
-import numpy as np
-import jax
-from lungmask_jax.models import unet
-from lungmask_jax.spec import TrainSpec
-from lungmask_jax.training import Samples, load_checkpoint, save_checkpoint, train
-
-generator = np.random.default_rng(0)
-images = generator.random((8, 16, 16, 1), np.float32)
-samples = Samples.of(images, images[..., 0] > 0.5)
-spec = TrainSpec(steps=40, batch_size=4, steps_per_epoch=1)
-model, path = unet(channels=(4, 8), dropout=0.2), Path(sys.argv[1])
-start = load_checkpoint(path, model, spec) if path.exists() else None
-for epoch in train(model, samples, spec, start=start):
-    save_checkpoint(path, epoch.train_state, spec)
-    print(epoch.step, flush=True)
-"""
-
-
-def test_a_run_killed_at_any_moment_ends_where_the_uninterrupted_one_ends(tmp_path):
-    whole, broken = tmp_path / "whole.npz", tmp_path / "broken.npz"
-    uninterrupted = in_a_process(STOPPED_AND_RESUMED, whole)
-    killed = in_a_process(STOPPED_AND_RESUMED, broken)
-    for _ in range(int(np.random.default_rng().integers(1, 20))):
-        killed.stdout.readline()
-    killed.kill()
-    killed.communicate()
-    lines_of(uninterrupted)
-    first, *_ = lines_of(in_a_process(STOPPED_AND_RESUMED, broken))[0]
-    assert 1 < int(first) <= 40
-    with np.load(whole) as one, np.load(broken) as other:
-        assert sorted(one.files) == sorted(other.files)
-        assert all(np.array_equal(one[name], other[name]) for name in one.files)
-
-
-ONE_OF_TWO_PROCESSES = """
-import sys
-import numpy as np
-import jax
-
-address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-if count > 1:
-    jax.distributed.initialize(address, count, number)
-from lungmask_jax.models import unet
-from lungmask_jax.spec import TrainSpec
-from lungmask_jax.training import Samples, make_mesh, train
-
-generator = np.random.default_rng(0)
-images = generator.random((8, 16, 16, 1), np.float32)
-samples = Samples.of(images, images[..., 0] > 0.5)
-spec = TrainSpec(steps=3, batch_size=4, steps_per_epoch=1)
-mesh = make_mesh()
-assert mesh.size == count
-for epoch in train(unet(channels=(4, 8)), samples, spec, validation=samples, mesh=mesh):
-    sums = [float(abs(leaf).sum()) for leaf in jax.tree.leaves(epoch.train_state.ema)]
-    print(epoch.step, epoch.loss, epoch.dice, *sums)
-"""
-
-
-def test_two_processes_train_as_one():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    pair = [in_a_process(ONE_OF_TWO_PROCESSES, address, 2, number) for number in (0, 1)]
-    alone = in_a_process(ONE_OF_TWO_PROCESSES, address, 1, 0)
-    one, two, expected = (np.array(lines_of(process), float) for process in (*pair, alone))
-    np.testing.assert_array_equal(one, two)
-    np.testing.assert_allclose(one, expected, rtol=1e-4)
-    assert one.shape[0] == 3
-
-
-def in_a_process(code, *arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def lines_of(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    ours = [line for line in out.splitlines() if not line.startswith("[")]  # [Gloo] ...
-    return [line.split() for line in ours]
-
-
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_eight_devices_train_as_one(accumulate):
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    lines = lines_of(in_a_process(ONE_OF_EIGHT, accumulate, XLA_FLAGS=flags))
-    numbers = [[float(x) for x in line[1:]] for line in lines if line[0] != "compiled"]
-    assert [n[0] for n in numbers] == [1, 2, 3, 1, 2, 3]
-    np.testing.assert_allclose(numbers[:3], numbers[3:], rtol=1e-4)
-    assert [line[1] for line in lines if line[0] == "compiled"] == ["1", "1"]
 
 
 def test_a_teacher_labels_each_slice_by_the_mean_over_its_mirror_images():

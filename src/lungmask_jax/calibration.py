@@ -10,11 +10,12 @@ from scipy import optimize, special
 
 from lungmask_jax.errors import ShapeError
 
-__all__ = ["best_threshold", "calibrated", "entropy", "fit"]
+__all__ = ["best_threshold", "calibrated", "dice_at_best", "entropy", "fit"]
 
 _SMALLEST = 1e-6
 _THRESHOLDS = np.linspace(0.05, 0.95, 91)
 _PIXELS = 1_000_000
+_BINS_PER_UNIT = 40  # of log-odds
 
 
 def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -111,6 +112,47 @@ def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndar
     scores = np.mean([_dice(found, truth, lesion) for found, truth in cases], axis=0)
     best = np.flatnonzero(scores >= scores.max() - 1e-9)
     return round(float(_THRESHOLDS[best[len(best) // 2]]), 2)
+
+
+def dice_at_best(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
+    """The Dice of all cases taken as one, at the threshold that makes it largest.
+
+    Says how well a network tells inside from outside, whatever it thinks of its own certainty: the
+    numbers of `fit` move probabilities and threshold alike, and leave it as it is. So it is what
+    networks are chosen by before they are calibrated. A mask of everything has Dice
+    ``2 p / (1 + p)`` where a share ``p`` of the pixels is true: a network that reaches no more has
+    learned nothing.
+
+    Args:
+        probabilities: Of each case, any shape, in [0, 1].
+        truths: Of each case, the same shape, 0 or 1.
+
+    Returns:
+        The Dice, to a 40th of a unit of log-odds; NaN where there is no truth at all.
+
+    Raises:
+        ShapeError: There is no case, or shapes differ.
+
+    Example:
+        >>> dice_at_best([np.array([0.01, 0.02, 0.03])], [np.array([0, 1, 1])])
+        1.0
+    """
+    _check(probabilities, truths)
+    counts = np.sum([_histograms(*case) for case in zip(probabilities, truths, strict=True)], 0)
+    marked, right = np.cumsum(counts[:, ::-1], axis=1)
+    if not right[-1]:
+        return float("nan")
+    return float((2 * right / np.maximum(marked + right[-1], 1)).max())
+
+
+def _histograms(found: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
+    """How many pixels have each log-odds: all of them, and those of the truth."""
+    largest = special.logit(1 - _SMALLEST)
+    bins = np.rint((_log_odds(found) + largest) * _BINS_PER_UNIT).astype(np.int32)
+    count = int(2 * largest * _BINS_PER_UNIT) + 2
+    return [
+        np.bincount(np.ravel(some), minlength=count) for some in (bins, bins[np.asarray(truth) > 0])
+    ]
 
 
 def _dice(found: np.ndarray, truth: np.ndarray, lesion: float) -> np.ndarray:

@@ -15,13 +15,26 @@ from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT, refuse_above
 from lungmask_jax.volume import Volume
 
-__all__ = ["TOLERANCES_MM", "Comparison", "Row", "Summary", "case_rows", "compare", "summarize"]
+__all__ = [
+    "TEXTS",
+    "TOLERANCES_MM",
+    "Comparison",
+    "Row",
+    "Summary",
+    "case_rows",
+    "compare",
+    "summarize",
+]
 
 Row = Mapping[str, str | float]
-"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`."""
+"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; where it is known, ``seen``,
+too: what `lungmask_jax.weights.exposure` says of the case."""
 
 TOLERANCES_MM: Final = {"lungs": 1.0, "infection": 3.0}
 """Of the surface Dice, as COVID-19-CT-Seg has them (Ma et al., 2021, 10.1002/mp.14676)."""
+
+TEXTS: Final = ("case", "label", "seen")
+"""Keys of a `Row` that are no scores."""
 
 _LABELS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "lungs": {"lungs": (RIGHT, LEFT), "right_lung": (RIGHT,), "left_lung": (LEFT,)},
@@ -232,7 +245,7 @@ def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[st
     """The scores by case and label, each there once."""
     chosen = [row for row in rows if label in (None, row["label"])]
     if not any(score in row for row in chosen):
-        known = sorted({key for row in rows for key in row} - {"case", "label"})
+        known = sorted({key for row in rows for key in row} - {*TEXTS})
         raise SpecError(
             f"expected rows with {score!r}"
             + (f" of {label!r}" if label else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from lungmask_jax import data, evaluation, inference, io
-from lungmask_jax.cli._bundles import bundles
+from lungmask_jax.cli._bundles import bundles, exposed
 from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.cli._summary import SHOWN, read_rows, write
 from lungmask_jax.cli._worst import Masks, Picture, save, worst
@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
                 rows += found
                 for row in found:
                     scores = " ".join(f"{key} {row[key]:.3f}" for key in SHOWN)
-                    say(f"{name} {row['label']}: {scores}")
+                    seen = f" ({row['seen']})" if row.get("seen") else ""
+                    say(f"{name} {row['label']}: {scores}{seen}")
                 pictures = worst(pictures, found[0], masks, options.worst)
             except (LungmaskError, OSError) as error:
                 failed += 1
@@ -139,11 +140,14 @@ def _segmented(
     result = inference.segment(ct, weights=models)
     infection = result.lesions if options.by_type else result.infection
     found = result.lungs if options.target == "lungs" else infection
-    return Masks(cast(Volume, found), truths[options.target], lambda: ct)  # there is a model for it
+    used = [model for model in models if model.spec.target in ("lungs", options.target)]
+    seen = exposed(used, case.name, ct)
+    truth = truths[options.target]
+    return Masks(cast(Volume, found), truth, lambda: ct, seen)  # there is a model for it
 
 
 def _scored(name: str, masks: Masks, options: argparse.Namespace) -> Sequence[Row]:
-    return evaluation.case_rows(
+    rows = evaluation.case_rows(
         name,
         masks.found,
         masks.truth,
@@ -151,3 +155,4 @@ def _scored(name: str, masks: Masks, options: argparse.Namespace) -> Sequence[Ro
         tolerance_mm=options.tolerance,
         by_type=options.by_type,
     )
+    return rows if masks.seen is None else [{**row, "seen": masks.seen} for row in rows]

@@ -4,20 +4,22 @@ import argparse
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.progress import Progress
 
 from lungmask_jax import __version__, data, inference, weights
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
+from lungmask_jax.files import atomic
 from lungmask_jax.models import slab
 from lungmask_jax.spec import SegmenterSpec, to_json
 from lungmask_jax.training import Samples
 from lungmask_jax.weights import Bundle
 
-__all__ = ["cases", "samples"]
+__all__ = ["Prepared", "cases", "prepared"]
 
 
 def cases(options: argparse.Namespace) -> list[Case]:
@@ -29,13 +31,21 @@ def cases(options: argparse.Namespace) -> list[Case]:
     return data.pair_folders(options.images, options.masks, target=options.target)
 
 
-def samples(
+class Prepared(NamedTuple):
+    """A scan as a network learns from it, and what tells the scan from others."""
+
+    name: str
+    samples: Samples
+    fingerprint: str
+
+
+def prepared(
     scans: Sequence[Case],
     segmenter: SegmenterSpec,
     options: argparse.Namespace,
     progress: Progress,
     title: str,
-) -> list[Samples]:
+) -> list[Prepared]:
     """What a network learns from, or is validated on, of each scan."""
     by_lungs = segmenter.preprocess.region == "lungs"
     lung_model = weights.load(options.lungs) if by_lungs else None
@@ -43,8 +53,8 @@ def samples(
     for case in progress.track(scans, description=title):
         make = functools.partial(_prepared, case, segmenter, options, lung_model)
         if options.cache:
-            name = _cache_name(case, segmenter, options, lung_model)
-            parts.append(Samples.cached(options.cache / name, make))
+            path = options.cache / _cache_name(case, segmenter, options, lung_model)
+            parts.append(_cached(path, make, case.name))
         else:
             parts.append(make())
     return parts
@@ -52,16 +62,29 @@ def samples(
 
 def _prepared(
     case: Case, segmenter: SegmenterSpec, options: argparse.Namespace, lung_model: Bundle | None
-) -> Samples:
+) -> Prepared:
     window = tuple(options.window) if options.window else None
     model = weights.create_model(segmenter.model)
     ct, masks = data.load_case(case, window=window, by_type=model.num_classes > 1)
     lungs = None
     if lung_model is not None:
         lungs = inference.segment(ct, weights=[lung_model]).lungs
-    return Samples.of_scan(
+    samples = Samples.of_scan(
         ct, masks[options.target], segmenter.preprocess, lungs=lungs, model=model
     )
+    return Prepared(case.name, samples, data.fingerprint(ct))
+
+
+def _cached(path: Path, make: Callable[[], Prepared], name: str) -> Prepared:
+    """The same from files of a former run, or made and written: the samples and a note beside."""
+    note = path.with_suffix(".txt")
+    known = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
+    if path.is_file() and known:
+        return Prepared(name, Samples.cached(path, lambda: make().samples), known)
+    made = make()
+    with atomic(note) as temporary:
+        temporary.write_text(made.fingerprint, encoding="utf-8")
+    return made._replace(samples=Samples.cached(path, lambda: made.samples))
 
 
 def _cache_name(

@@ -3,9 +3,16 @@
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-__all__ = ["bar", "console", "counted", "stepper", "summary"]
+__all__ = ["bar", "complain", "console", "counted", "stepper", "summary"]
 
 
 _WIDE = 200
@@ -26,10 +33,16 @@ def bar() -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
         console=shown,
         transient=True,
         disable=not shown.is_terminal,
     )
+
+
+def complain(words: str) -> None:
+    """What must not be overlooked: a line in red, on stderr."""
+    Console(stderr=True, soft_wrap=True).print(words, style="red", markup=False, highlight=False)
 
 
 def stepper(progress: Progress, task: TaskID) -> Callable[[str, int, int], None]:

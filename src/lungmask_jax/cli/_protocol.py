@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lungmask_jax import data, evaluation, inference, io, metrics, protocols
-from lungmask_jax.cli._bundles import bundles
+from lungmask_jax.cli._bundles import bundles, exposed
 from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.cli._summary import read_rows, write
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
@@ -76,7 +76,8 @@ def _ct_seg(
     write(options, rows, others, progress.console)
     labels = ("left_lung", "right_lung", "infection")
     ours = tuple(_mean(rows, label, key) for label in labels for key in ("dice", "surface_dice"))
-    return {f"lungmask_jax {_name(models)}, {len(cases) - failed} cases": ours}, failed
+    count = len({row["case"] for row in rows if not row["seen"]})
+    return {f"lungmask_jax {_name(models)}, {count} cases": ours}, failed
 
 
 def _both(case: data.Case, models: Sequence[Bundle], window: Any) -> list[dict[str, str | float]]:
@@ -85,7 +86,8 @@ def _both(case: data.Case, models: Sequence[Bundle], window: Any) -> list[dict[s
     rows = evaluation.case_rows(case.name, result.lungs, truths["lungs"], "lungs")
     if result.infection is not None:
         rows += evaluation.case_rows(case.name, result.infection, truths["infection"], "infection")
-    return rows
+    seen = exposed(models, case.name, ct)
+    return [{**row, "seen": seen} for row in rows]
 
 
 def _semiseg(
@@ -147,6 +149,8 @@ def _toolbox(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:
+    """Over the cases that no model knows; none without any."""
+    rows = [row for row in rows if not row["seen"]]
     if not any(row["label"] == label for row in rows):
         return None
     return evaluation.summarize(rows, key, label=label).mean

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lungmask_jax import evaluation, viz
+from lungmask_jax.cli._bundles import SEEN
+from lungmask_jax.cli._progress import complain
 from lungmask_jax.errors import ScanError
-from lungmask_jax.evaluation import Row
+from lungmask_jax.evaluation import TEXTS, Row
 from lungmask_jax.files import atomic
 
 __all__ = ["SHOWN", "read_rows", "write"]
@@ -50,9 +52,8 @@ def read_rows(path: Path | None, *labels: str) -> list[Row]:
 
 
 def _numbers(line: Mapping[str, str], path: Path) -> Row:
-    names = ("case", "label")
     try:
-        return {key: value if key in names else float(value) for key, value in line.items()}
+        return {key: value if key in TEXTS else float(value) for key, value in line.items()}
     except (TypeError, ValueError) as error:
         raise ScanError(f"expected scores in {path}, found {error}: write it again") from error
 
@@ -62,25 +63,58 @@ def write(
 ) -> None:
     """Cases as CSV, the summary as JSON and as a table; then the box plots.
 
-    The pictures that a former run left, of the worst cases too, go first.
+    Cases that a model knows are summed up apart, and not compared. The pictures that a former run
+    left, of the worst cases too, go first.
     """
     for pattern in ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png"):
         for path in options.out.glob(pattern):
             path.unlink()
     with atomic(options.out / "cases.csv") as temporary:
         temporary.write_text(_csv(rows), encoding="utf-8")
-    result: dict[str, Any] = {"summary": {label: _summary(rows, label) for label in _labels(rows)}}
+    result: dict[str, Any] = {"summary": _summaries(rows, "")}
+    result |= {_key(seen): found for seen in SEEN if (found := _summaries(rows, seen))}
     if others:
-        result |= {"against": str(options.against), **_compared(rows, others)}
+        result |= {"against": str(options.against), **_compared(*_unknown(rows, others))}
     with atomic(options.out / "summary.json") as temporary:
         temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
-    for label in _labels(rows):
-        _print(shown, label, result)
+    _say(options, rows, result, shown)
+    unseen = _unseen(rows)
+    _draw(options, unseen or rows, _unseen(others) if unseen else [])
+
+
+def _say(
+    options: argparse.Namespace, rows: Sequence[Row], result: Mapping[str, Any], shown: Console
+) -> None:
+    for label in result["summary"]:
+        _print(shown, label, result["summary"][label], result.get("comparison", {}).get(label))
+    for seen in SEEN:
+        for label, found in result.get(_key(seen), {}).items():
+            _print(shown, f"{label}, cases {seen}", found, None)
+        names = dict.fromkeys(str(row["case"]) for row in rows if row.get("seen") == seen)
+        if names:
+            complain(
+                f"{seen} by the model, so no evidence of how good it is, and summed up apart: "
+                f"{', '.join(names)}"
+            )
     say = functools.partial(shown.print, markup=False, highlight=False)
     if result.get("not_compared"):
         say(f"not compared, in one table only: {', '.join(result['not_compared'])}")
     say(f"every case in {options.out / 'cases.csv'}")
-    _draw(options, rows, others)
+
+
+def _unseen(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not row.get("seen")]
+
+
+def _unknown(rows: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Both, without the cases that either model knows."""
+    known = {row["case"] for row in (*rows, *others) if row.get("seen")}
+    ours, theirs = ([row for row in some if row["case"] not in known] for some in (rows, others))
+    return ours, theirs
+
+
+def _key(seen: str) -> str:
+    return seen.replace(" ", "_")
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -96,12 +130,18 @@ def _labels(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(str(row["label"]) for row in rows))
 
 
+def _summaries(rows: Sequence[Row], seen: str) -> dict[str, dict[str, dict[str, float]]]:
+    """By label and score, of the cases that a model has seen so."""
+    chosen = [row for row in rows if row.get("seen", "") == seen]
+    return {label: _summary(chosen, label) for label in _labels(chosen)}
+
+
 def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
     scores = dict.fromkeys(key for row in rows if row["label"] == label for key in row)
     return {
         score: evaluation.summarize(rows, score, label=label)._asdict()
         for score in scores
-        if score not in ("case", "label")
+        if score not in TEXTS
     }
 
 
@@ -137,7 +177,8 @@ def _draw(options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row
         found = {
             name: [row for row in some if row["label"] == label] for name, some in models.items()
         }
-        title = f"{label}, {len(found[ours])} cases"
+        known = ", known to the model" if any(row.get("seen") for row in found[ours]) else ""
+        title = f"{label}, {len(found[ours])} cases{known}"
         picture = viz.box_plot(_boxes({n: some for n, some in found.items() if some}), title=title)
         viz.save_png(
             picture, options.out / ("boxes.png" if len(labels) == 1 else f"boxes_{label}.png")
@@ -163,14 +204,15 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _print(shown: Console, label: str, result: Mapping[str, Any]) -> None:
-    table = Table(title=label)
+def _print(
+    shown: Console, title: str, found: Mapping[str, Any], compared: Mapping[str, Any] | None
+) -> None:
+    table = Table(title=title)
     heads = ["score", "cases", "mean ± sd", "95 % interval", "median (quartiles)", "range"]
-    compared = result.get("comparison", {}).get(label)
     for head in [*heads, *(["difference", "p"] if compared else [])]:
         table.add_column(head)
     for score in SHOWN:
-        one = result["summary"][label][score]
+        one = found[score]
         cells = [
             score,
             str(one["cases"]),

@@ -16,11 +16,16 @@ _TILE = 384  # wide enough for the column of a paper
 
 
 class Masks(NamedTuple):
-    """A mask, its truth, and how to read the scan they are of, if it is at hand."""
+    """A mask, its truth, and how to read the scan they are of, if it is at hand.
+
+    `seen` is what the networks that made it know of the case, as `lungmask_jax.weights.exposure`
+    says; none if it is not known what made it.
+    """
 
     found: Volume
     truth: Volume
     scan: Callable[[], Volume] | None
+    seen: str | None = None
 
 
 class Picture(NamedTuple):

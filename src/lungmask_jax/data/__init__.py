@@ -4,17 +4,19 @@ A `Case` names files and reads none, so lists are cheap; `load_case` reads one. 
 look alike: a split that separates them tests on what it has trained on, so splits here never do.
 """
 
-from lungmask_jax.data._case import Case, load_case
+from lungmask_jax.data._case import Case, fingerprint, load_case
 from lungmask_jax.data._folders import by_name, pair_folders, pair_masks
 from lungmask_jax.data._metadata import read_metadata
 from lungmask_jax.data._names import names
-from lungmask_jax.data._split import folds, split
+from lungmask_jax.data._split import folds, lookalikes, split
 
 __all__ = [
     "Case",
     "by_name",
+    "fingerprint",
     "folds",
     "load_case",
+    "lookalikes",
     "names",
     "pair_folders",
     "pair_masks",

@@ -1,5 +1,6 @@
 """A labelled scan, by its files and as volumes."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from lungmask_jax import io, labels
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
+
+_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,29 @@ def load_case(
             labels.refuse_above(mask.array, 2 if by_type or target == "lungs" else 1, path)
             masks[target] = _by_side(mask) if target == "lungs" else mask
     return ct, masks
+
+
+def fingerprint(ct: Volume) -> str:
+    """What tells a scan from all others, whatever its file is called and how it is packed.
+
+    Nothing of the scan can be learned from it. The position is left out, so that a scan with a
+    corrected header is the same scan; with another window it is another one.
+
+    Args:
+        ct: A scan in HU.
+
+    Returns:
+        The first 16 digits of the SHA-256 of its shape and its HU, rounded to integers.
+
+    Example:
+        >>> fingerprint(Volume(np.zeros((2, 4, 4), np.int16)))
+        '3f0d5e464dfe3b46'
+    """
+    limits = np.iinfo(np.int16)
+    hu = np.rint(np.clip(ct.array, limits.min, limits.max)).astype("<i2")
+    digest = hashlib.sha256(repr(hu.shape).encode())
+    digest.update(hu.tobytes())
+    return digest.hexdigest()[:_DIGITS]
 
 
 def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None:

@@ -1,11 +1,18 @@
 """Splits that keep a patient's cases together."""
 
+import re
 from collections.abc import Sequence
+from itertools import product
+from typing import Final
 
 import numpy as np
 
 from lungmask_jax.data._case import Case
+from lungmask_jax.data._names import SAME_PATIENT
 from lungmask_jax.errors import SpecError
+
+_LAST_PARTS: Final = (r"(?<=\d)[A-Za-z]$", r"[ _.-]+[^ _.-]+$", r"(?<=\D)\d+$")
+_VISITS: Final = 8  # of a patient, on average; more names of one beginning are a numbering
 
 
 def split(
@@ -81,6 +88,54 @@ def folds(
         parts[smallest].add(patient)
         sizes[smallest] += size
     return [_divided(cases, part) for part in parts]
+
+
+def lookalikes(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[str, str]]:
+    """Cases on the two sides of a split whose names look like one patient's.
+
+    As ``ann_1`` and ``ann_2``, ``P07`` and ``P07_followup``; not ``case_1`` and ``case_2`` among
+    many such, which are a numbering. A guess: where a case's patient is known, from a column or as
+    one of COVID-19-CT-Seg, it is not looked at.
+
+    Args:
+        train: One side, as of `split`.
+        held_out: The other.
+
+    Returns:
+        Pairs of names.
+
+    Example:
+        >>> from pathlib import Path
+        >>> ann, dora, ben = (Case(name, Path(name)) for name in ("ann_1", "ann_2", "ben_1"))
+        >>> lookalikes([ann, ben], [dora])
+        [('ann_1', 'ann_2')]
+    """
+    ours, theirs = _unknown(train), _unknown(held_out)
+    beginnings = {name: _beginning(name) for name in (*ours, *theirs)}
+    kinds, count = len(set(beginnings.values())), len(beginnings)
+
+    def alike(one: str, other: str) -> bool:
+        if one == beginnings[other] or other == beginnings[one]:
+            return True
+        numbered = beginnings[one][-1:].isdigit() and kinds > 1 and count <= _VISITS * kinds
+        return beginnings[one] == beginnings[other] and (numbered or count < 2 * kinds)
+
+    return [pair for pair in product(ours, theirs) if alike(*pair)]
+
+
+def _beginning(name: str) -> str:
+    """A name without its last part: a letter after a number, a word, or a number."""
+    shorter = (re.sub(pattern, "", name) for pattern in _LAST_PARTS)
+    return next((one for one in shorter if one != name), name)
+
+
+def _unknown(cases: Sequence[Case]) -> list[str]:
+    """Names of cases of whose patient nothing else is known."""
+    return [
+        case.name
+        for case in cases
+        if case.patient in ("", case.name) and not SAME_PATIENT.match(case.name)
+    ]
 
 
 def _shuffled_patients(cases: Sequence[Case], seed: int) -> list[tuple[str, int]]:

@@ -5,8 +5,9 @@ the number of the step, so a resumed run goes on as if it had not stopped.
 """
 
 from lungmask_jax.training._answers import answers
+from lungmask_jax.training._augmented import Augment
 from lungmask_jax.training._checkpoint import load_checkpoint, save_checkpoint
-from lungmask_jax.training._loop import Epoch, train
+from lungmask_jax.training._loop import Epoch, best, train
 from lungmask_jax.training._mesh import make_mesh
 from lungmask_jax.training._optimizer import optimizer, schedule
 from lungmask_jax.training._samples import Samples
@@ -14,11 +15,13 @@ from lungmask_jax.training._step import TrainState, TrainStep, create_state, mak
 from lungmask_jax.training._teacher import taught
 
 __all__ = [
+    "Augment",
     "Epoch",
     "Samples",
     "TrainState",
     "TrainStep",
     "answers",
+    "best",
     "create_state",
     "load_checkpoint",
     "make_mesh",

@@ -4,9 +4,10 @@ The caller prints, stops and saves. Everything random comes from the seed and th
 step, so a resumed run goes on as if it had not stopped.
 """
 
+import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,16 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from lungmask_jax import metrics
-from lungmask_jax.errors import ShapeError
+from lungmask_jax import calibration, metrics
+from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models import Model
 from lungmask_jax.spec import TrainSpec
 from lungmask_jax.training._answers import answers
+from lungmask_jax.training._augmented import Augment
 from lungmask_jax.training._mesh import divided, replicated
 from lungmask_jax.training._samples import Samples
 from lungmask_jax.training._step import TrainState, create_state, make_train_step
 
 _AHEAD = 2  # batches that are made while the device works
+_LAG = 1  # steps the device is given beyond the one it works on
 
 
 class Epoch(NamedTuple):
@@ -35,6 +38,9 @@ class Epoch(NamedTuple):
         loss: Mean training loss since the last record.
         dice: Mean Dice of the running mean over the validation slices, at threshold 0.5; NaN
             without any.
+        dice_at_best: Dice of all these slices taken as one, at its best threshold, as
+            `lungmask_jax.calibration.dice_at_best`; NaN without any truth in them. Choose by it:
+            calibration and threshold come after.
         seconds: Time since the last record, compilation and validation included.
         waited: Seconds of these in which the device had to wait for a batch.
         train_state: Where training stands, on the device; it is donated to the next step, so copy
@@ -43,13 +49,14 @@ class Epoch(NamedTuple):
     Example:
         >>> from lungmask_jax.models import unet
         >>> state = create_state(unet(channels=(4, 8)), TrainSpec())
-        >>> Epoch(50, loss=0.7, dice=0.8, seconds=9.5, waited=0.1, train_state=state).dice
+        >>> Epoch(50, 0.7, 0.6, 0.8, seconds=9.5, waited=0.1, train_state=state).dice_at_best
         0.8
     """
 
     step: int
     loss: float
     dice: float
+    dice_at_best: float
     seconds: float
     waited: float
     train_state: TrainState
@@ -63,6 +70,8 @@ def train(
     validation: Samples | None = None,
     start: TrainState | None = None,
     mesh: Mesh | None = None,
+    augment: Augment | None = None,
+    progress: Callable[[int], bool | None] | None = None,
 ) -> Iterator[Epoch]:
     """Trains a model, a record at a time.
 
@@ -75,14 +84,23 @@ def train(
         start: Where to go on from; the state of an `Epoch` of the same run.
         mesh: Devices that share the work, as in `make_train_step`. With several processes
             (``jax.distributed``), each of them runs this with the same arguments.
+        augment: A function of yours in place of `lungmask_jax.augment.augment`, which is called
+            as ``augment(key, images, masks)`` and returns images and masks of the same shapes:
+            ``(N, H, W, C)`` float32 in [0, 1] and ``(N, H, W, K)`` float32, a channel for each
+            label above 0; slices of volumes come as channels. It is compiled with the step: pure,
+            written with jax.numpy, all chance from the key.
+        progress: Called after every step with the number of steps done; the device works on the
+            next meanwhile. Once it returns True the run ends, with a record of the steps done so
+            far, without scores if it is between two epochs.
 
     Yields:
         A record every ``spec.steps_per_epoch`` steps and at the end.
 
     Raises:
         ShapeError: There is no sample, none with a weight above 0, or the masks have more labels
-            than the model.
-        SpecError: The batch cannot be divided among the devices.
+            than the model; or `augment` returns other shapes or types than it takes.
+        SpecError: The batch cannot be divided among the devices, or the loss is not finite any
+            more.
 
     Example:
         >>> from lungmask_jax.models import unet
@@ -94,22 +112,78 @@ def train(
     if not samples.weights.sum() > 0:
         raise ShapeError(f"expected weights above 0, found none in {len(samples.weights)} samples")
     samples.refuse_above(max(model.num_classes - 1, 1))
-    step = make_train_step(model, spec, mesh=mesh)
+    step = make_train_step(model, spec, mesh=mesh, augment=augment)
     now = create_state(model, spec) if start is None else start
     first, now = int(now.step), _everywhere(now, mesh)
-    seen: list[jax.Array] = []
+    running: deque[jax.Array] = deque()
     began, waited = time.perf_counter(), 0.0
     for number, (pause, images, masks) in enumerate(
         _batches(samples, spec, first, mesh), first + 1
     ):
         now, loss = step(now, images, masks)
-        seen.append(loss)
+        running.append(loss)
         waited += pause
-        if number % spec.steps_per_epoch == 0 or number == spec.steps:
-            mean = float(np.mean(jax.device_get(seen)))
-            score = _mean_dice(model, now, validation, spec.batch_size)
-            yield Epoch(number, mean, score, time.perf_counter() - began, waited, now)
-            seen, began, waited = [], time.perf_counter(), 0.0
+        due = number % spec.steps_per_epoch == 0 or number == spec.steps
+        _wait(running, 0 if due else _LAG)
+        stopped = progress is not None and progress(number - len(running))
+        if due or stopped:
+            scores = _scores(model, now, validation if due else None, spec.batch_size)
+            mean = _finite(float(now.loss), number, spec)
+            yield Epoch(number, mean, *scores, time.perf_counter() - began, waited, now)
+            began, waited = time.perf_counter(), 0.0
+        if stopped:
+            return
+
+
+def best(epochs: Iterable[Epoch]) -> Epoch:
+    """The epoch whose weights to keep, of a whole run.
+
+    The one with the largest `Epoch.dice_at_best`, of equal ones the later; the last one where there
+    is no such Dice. So ``lungmask-jax train`` chooses, too.
+
+    Args:
+        epochs: Of `train`, at least one; a generator that prints them on the way will do.
+
+    Returns:
+        The epoch, with its state on the host.
+
+    Raises:
+        ShapeError: There is no epoch.
+
+    Example:
+        >>> from lungmask_jax.models import unet
+        >>> samples = Samples.of(np.zeros((4, 16, 16, 1), np.float32), np.zeros((4, 16, 16)))
+        >>> spec = TrainSpec(steps=4, steps_per_epoch=2, batch_size=2)
+        >>> best(train(unet(channels=(4, 8)), samples, spec)).step  # no Dice: the last
+        4
+    """
+    kept = None
+    for epoch in epochs:
+        if kept is None or _merit(epoch) >= _merit(kept):
+            kept = epoch._replace(train_state=jax.device_get(epoch.train_state))
+    if kept is None:
+        raise ShapeError("expected epochs to choose from, found none: the run was at its end")
+    return kept
+
+
+def _merit(epoch: Epoch) -> float:
+    return -1.0 if math.isnan(epoch.dice_at_best) else epoch.dice_at_best
+
+
+def _wait(running: deque[jax.Array], count: int) -> None:
+    """Until no more than so many steps are still to be done, so that progress is what is done."""
+    while len(running) > count:
+        running.popleft().block_until_ready()
+
+
+def _finite(loss: float, number: int, spec: TrainSpec) -> float:
+    if not math.isfinite(loss):
+        raise SpecError(
+            f"expected a finite loss, found {loss} at step {number}: lower the learning_rate, "
+            f"{spec.learning_rate}, or look for numbers that are not finite in the images; weights "
+            "that were kept before are as they were"
+        )
+    return loss
 
 
 def _everywhere(now: TrainState, mesh: Mesh | None) -> TrainState:
@@ -163,12 +237,14 @@ def _chosen(samples: Samples, spec: TrainSpec, step: int) -> np.ndarray:
     return np.asarray(generator.choice(len(chances), spec.batch_size, replace=few, p=chances))
 
 
-def _mean_dice(model: Model, now: TrainState, validation: Samples | None, batch_size: int) -> float:
+def _scores(
+    model: Model, now: TrainState, validation: Samples | None, batch_size: int
+) -> tuple[float, float]:
+    """Mean Dice of the slices at threshold 0.5, and their common Dice at its best threshold."""
     if validation is None or not len(validation.images):
-        return float("nan")
+        return math.nan, math.nan
     params, state = jax.device_get((now.ema, now.state))  # of this process alone
-    found = answers(validation.images, model, params, state, batch_size=batch_size).sum(-1) > 0.5
+    found = answers(validation.images, model, params, state, batch_size=batch_size).sum(-1)
     truth = validation.masks > 0
-    return float(
-        np.mean([metrics.dice(one, other) for one, other in zip(found, truth, strict=True)])
-    )
+    each = [metrics.dice(one > 0.5, other) for one, other in zip(found, truth, strict=True)]
+    return float(np.mean(each)), calibration.dice_at_best([*found], [*truth])

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from lungmask_jax import augment, losses
+from lungmask_jax import losses
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models import Model
 from lungmask_jax.spec import TrainSpec
+from lungmask_jax.training._augmented import Augment, augmented, built_in, checked
 from lungmask_jax.training._mesh import divided, replicated
 from lungmask_jax.training._optimizer import optimizer
 
@@ -26,6 +27,8 @@ class TrainState(NamedTuple):
         state: The network's state, as in `Model`.
         opt_state: The optimizer's state.
         ema: Running mean of the parameters; this is what is kept.
+        loss: Mean loss of the steps since the last record, so that a run which was stopped between
+            two records has the next one as it would have been.
         key: The run's random key, as numbers (`jax.random.key_data`), so that it can be copied
             and stored like the rest.
 
@@ -41,6 +44,7 @@ class TrainState(NamedTuple):
     state: Any
     opt_state: Any
     ema: Any
+    loss: jax.Array
     key: jax.Array
 
 
@@ -69,11 +73,12 @@ def create_state(
     params, state = model.init(initial) if weights is None else jax.device_put(weights)
     ema = jax.tree.map(jnp.copy, params)
     opt_state, numbers = optimizer(spec).init(params), jax.random.key_data(key)
-    return TrainState(jnp.int32(0), params, state, opt_state, ema, numbers)
+    return TrainState(jnp.int32(0), params, state, opt_state, ema, jnp.float32(0), numbers)
 
 
-@functools.cache
-def make_train_step(model: Model, spec: TrainSpec, *, mesh: Mesh | None = None) -> TrainStep:
+def make_train_step(
+    model: Model, spec: TrainSpec, *, mesh: Mesh | None = None, augment: Augment | None = None
+) -> TrainStep:
     """The jitted step: augment, loss, gradient, update, running mean.
 
     Asked for again with an equal model and spec, it is the same function, already compiled.
@@ -83,6 +88,7 @@ def make_train_step(model: Model, spec: TrainSpec, *, mesh: Mesh | None = None) 
         spec: How to train.
         mesh: Devices that share each batch, with one axis, ``"batch"``; every device keeps the
             whole state. The result is that of one device, up to the order of sums.
+        augment: Changes images and masks in place of `lungmask_jax.augment.augment`, as in `train`.
 
     Returns:
         ``step(train_state, images, masks) -> train_state, loss`` with images ``(N, H, W, C)``
@@ -91,6 +97,7 @@ def make_train_step(model: Model, spec: TrainSpec, *, mesh: Mesh | None = None) 
 
     Raises:
         SpecError: The batch cannot be divided among the devices and the parts of the spec.
+        ShapeError: At the first step, if `augment` returns other shapes or types than it takes.
 
     Example:
         >>> from lungmask_jax.models import unet
@@ -101,17 +108,26 @@ def make_train_step(model: Model, spec: TrainSpec, *, mesh: Mesh | None = None) 
         >>> int(state.step)
         1
     """
+    return _compiled(model, spec, mesh, augment)
+
+
+@functools.cache
+def _compiled(
+    model: Model, spec: TrainSpec, mesh: Mesh | None, augment: Augment | None
+) -> TrainStep:
     tx = optimizer(spec)
+    change = built_in(spec) if augment is None else checked(augment)
 
     def step(now: TrainState, images: jax.Array, masks: jax.Array) -> tuple[TrainState, jax.Array]:
-        loss, state, gradients = _gradients(model, spec, now, images, masks)
+        loss, state, gradients = _gradients(model, spec, change, now, images, masks)
         updates, opt_state = tx.update(gradients, now.opt_state, now.params)
         params = optax.apply_updates(now.params, updates)
         done = now.step + 1
         # early on the mean is over the steps there were, not over the initial weights
         decay = jnp.minimum(spec.ema_decay, done / (done + 10))
         ema = optax.incremental_update(params, now.ema, 1 - decay)
-        return TrainState(done, params, state, opt_state, ema, now.key), loss
+        mean = _mean_so_far(now, loss, spec)
+        return TrainState(done, params, state, opt_state, ema, mean, now.key), loss
 
     if mesh is None:
         return jax.jit(step, donate_argnums=0)
@@ -130,17 +146,29 @@ def make_train_step(model: Model, spec: TrainSpec, *, mesh: Mesh | None = None) 
     )
 
 
+def _mean_so_far(now: TrainState, loss: jax.Array, spec: TrainSpec) -> jax.Array:
+    """The mean loss of an epoch with that of one more step; an epoch starts anew."""
+    before = now.step % spec.steps_per_epoch
+    longer = now.loss + (loss - now.loss) / (before + 1).astype(jnp.float32)
+    return jnp.where(before == 0, loss, longer)
+
+
 def _gradients(
-    model: Model, spec: TrainSpec, now: TrainState, images: jax.Array, masks: jax.Array
+    model: Model,
+    spec: TrainSpec,
+    change: Augment,
+    now: TrainState,
+    images: jax.Array,
+    masks: jax.Array,
 ) -> tuple[jax.Array, Any, Any]:
     """Loss, new state of the network, and gradient, the means over the parts of the batch."""
     key = jax.random.fold_in(jax.random.wrap_key_data(now.key), now.step)
     if spec.accumulate == 1:
-        return _part_gradients(model, spec, now.params, now.state, images, masks, key)
+        return _part_gradients(model, spec, change, now.params, now.state, images, masks, key)
 
     def add(so_far: Any, part: tuple[jax.Array, ...]) -> tuple[Any, None]:
         loss, state, gradients = so_far
-        more, state, others = _part_gradients(model, spec, now.params, state, *part)
+        more, state, others = _part_gradients(model, spec, change, now.params, state, *part)
         return (loss + more, state, jax.tree.map(jnp.add, gradients, others)), None
 
     nothing = (jnp.float32(0), now.state, jax.tree.map(jnp.zeros_like, now.params))
@@ -153,6 +181,7 @@ def _gradients(
 def _part_gradients(
     model: Model,
     spec: TrainSpec,
+    change: Augment,
     params: Any,
     state: Any,
     images: jax.Array,
@@ -160,7 +189,7 @@ def _part_gradients(
     key: jax.Array,
 ) -> tuple[jax.Array, Any, Any]:
     drawing, dropping = jax.random.split(key)
-    images, targets = augmented(drawing, images, masks, model.num_classes, spec)
+    images, targets = augmented(drawing, images, masks, model.num_classes, change)
     loss_of = losses.create(spec.loss, **spec.loss_options)
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
@@ -182,45 +211,6 @@ def _mean_loss(
         return loss_of(logits, targets).mean()
     means = jnp.stack([loss_of(each, targets).mean() for each in logits])
     return jnp.average(means, weights=jnp.array([0.5**head for head in range(heads)]))
-
-
-def augmented(
-    key: jax.Array, images: jax.Array, masks: jax.Array, num_classes: int, spec: TrainSpec
-) -> tuple[jax.Array, jax.Array]:
-    """Augmented images, and targets with a channel for each class.
-
-    Slices of a volume are changed alike: they pass through `augment` as channels.
-    """
-    targets = _foreground(masks, images.ndim, num_classes)
-    n, *depth, h, w, c = images.shape
-    if depth:
-        images = jnp.moveaxis(images, 1, 3).reshape(n, h, w, -1)
-        targets = jnp.moveaxis(targets, 1, 3).reshape(n, h, w, -1)
-    images, targets = augment.augment(
-        key,
-        images,
-        targets,
-        strength=spec.augment,
-        opacity_rate=spec.opacities,
-        gas_rate=spec.gas,
-    )
-    if depth:
-        images = jnp.moveaxis(images.reshape(n, h, w, *depth, c), 3, 1)
-        targets = jnp.moveaxis(targets.reshape(n, h, w, *depth, -1), 3, 1)
-    if num_classes > 1:
-        rest = 1 - targets.sum(-1, keepdims=True)
-        targets = jnp.concatenate([rest, targets], axis=-1)
-    return images, targets
-
-
-def _foreground(masks: jax.Array, ndim: int, num_classes: int) -> jax.Array:
-    """One channel for each label above 0; one class is all of them. Shares are such already."""
-    if masks.ndim == ndim:
-        return masks.astype(jnp.float32)
-    if num_classes == 1:
-        return (masks > 0).astype(jnp.float32)[..., None]
-    labels = jnp.arange(1, num_classes, dtype=masks.dtype)
-    return (masks[..., None] == labels.reshape((1,) * masks.ndim + (-1,))).astype(jnp.float32)
 
 
 def _parts(batch: jax.Array, count: int) -> jax.Array:

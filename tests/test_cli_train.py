@@ -1,0 +1,431 @@
+"""``lungmask-jax train``, from its words to the bundle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lungmask_jax import cli, data, errors, io, training, trees, weights
+from lungmask_jax.cli import _doubts, _recipe, _stop
+from lungmask_jax.cli._prepare import Prepared
+from lungmask_jax.phantoms import phantom
+from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
+from lungmask_jax.training import Samples
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_outside(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
+
+
+@pytest.fixture
+def training_set(tmp_path):
+    """Words for a tiny run on three phantoms; one is held out."""
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    masks.mkdir()
+    for seed in range(3):
+        made = phantom((2, 64, 64), seed=seed)
+        io.save(made.ct, images / f"case{seed}.nii.gz")
+        whole = made.lungs.with_array((made.lungs.array > 0).astype(np.uint8))
+        io.save(whole, masks / f"case{seed}.nii.gz")
+    words = ["train", "--images", str(images), "--masks", str(masks), "--target", "lungs"]
+    return [*words, "--batch-size", "2", "--channels", "4", "8", "--validation", "0.34"]
+
+
+def log_of(out):
+    lines = [json.loads(text) for text in out.with_suffix(".jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in line.items() if key not in ("seconds", "waited")}
+        for line in lines
+    ]
+
+
+def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_path):
+    out = tmp_path / "mine.npz"
+    assert cli.main([*training_set, "-o", str(out), "--steps", "2"]) == 0
+    bundle = weights.load(out)
+    assert bundle.spec.target == "lungs"
+    assert len(bundle.spec.card["held_out"]) == 1
+    assert "steps = 2" in _recipe.recipe(bundle.spec).splitlines()
+    (line,) = log_of(out)
+    assert line["step"] == bundle.spec.card["step"] == 2
+    assert 0 <= line["dice"] <= line["dice_at_best"] <= 1
+    for name in ("case0", "case1", "case2"):
+        image = data.fingerprint(io.load(tmp_path / "images" / f"{name}.nii.gz"))
+        known = weights.exposure(bundle.spec.card, "by another name", image)
+        held_out = name in bundle.spec.card["held_out"]
+        assert known == ("held out" if held_out else "learned from")
+    assert cv2.imread(str(out.with_suffix(".png"))) is not None
+    assert out.with_suffix(".checkpoint.npz").is_file()
+    scan = str(tmp_path / "images" / "case0.nii.gz")
+    assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    "network",
+    [["--option", "in_channels=3", "norm=batch"], ["--model", "unet_3d", "--option", "stem=4"]],
+    ids=["neighbors", "volumes"],
+)
+def test_networks_that_look_at_neighbors_train_and_segment_by_name(
+    training_set, tmp_path, network, capsys
+):
+    out = tmp_path / "mine.npz"
+    assert cli.main([*training_set, "-o", str(out), "--steps", "1", *network]) == 0
+    assert "calibrated on the scans held out" in capsys.readouterr().out
+    bundle = weights.load(out)
+    assert bundle.spec.model.options["channels"] == [4, 8]
+    assert bundle.spec.postprocess != PostprocessSpec(min_component_ml=5.0, fill_holes=True)
+    scan = str(tmp_path / "images" / "case0.nii.gz")
+    assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
+
+
+def test_options_that_do_not_fit_are_one_line(training_set, tmp_path, capsys):
+    out = ["-o", str(tmp_path / "a.npz")]
+    for option, message in (
+        ("in_channels=2", "odd number of channels"),
+        ("num_classes=3", "expected one class for the lungs"),
+        ("depth", "expected --option NAME=VALUE, found 'depth'"),
+        ("widths=3", "do not fit the model 'unet'"),
+    ):
+        assert cli.main([*training_set, *out, "--option", option]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_training_goes_on_from_a_bundle_with_its_network_and_weights(training_set, tmp_path):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    assert cli.main([*training_set, "-o", str(first), "--steps", "1", "--seed", "5"]) == 0
+    further = [word for word in training_set if word not in ("--channels", "4", "8")]
+    words = [*further, "-o", str(second), "--start", str(first), "--steps", "1"]
+    assert cli.main([*words, "--learning-rate", "1e-9"]) == 0
+    before, after = weights.load(first), weights.load(second)
+    assert after.spec.model == before.spec.model
+    assert after.spec.card["started_from"] == first.name
+    images = before.spec.card["trained_on_images"]
+    assert set(images) <= set(after.spec.card["trained_on_images"])
+    assert trees.leaves(after.params).keys() == trees.leaves(before.params).keys()
+    for name, leaf in trees.leaves(after.params).items():
+        np.testing.assert_allclose(leaf, trees.leaves(before.params)[name], atol=2e-4)
+
+
+def test_a_bundle_is_replaced_only_when_told_to(training_set, tmp_path, capsys):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "1"]
+    assert cli.main(words) == 0
+    before = out.read_bytes()
+    assert cli.main(words) == 1
+    printed = capsys.readouterr().err
+    assert "checkpoint.npz: replace it with --overwrite" in printed
+    assert "--resume goes on from it" in printed
+    assert out.read_bytes() == before
+    out.with_suffix(".checkpoint.npz").unlink()
+    assert cli.main(words) == 1
+    assert f"--start {out} goes on from it" in capsys.readouterr().err
+    assert cli.main([*words, "--overwrite"]) == 0
+    assert cli.main([*training_set, "-o", str(tmp_path / "mine")]) == 1
+    assert "give " in capsys.readouterr().err
+
+
+def test_a_run_that_was_replaced_is_not_resumed(training_set, tmp_path, capsys, monkeypatch):
+    words = [*training_set, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]
+    assert cli.main(words) == 0
+
+    def full(*arguments, **options):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_checkpoint", full)
+        assert cli.main([*words, "--overwrite"]) == 1
+    assert cli.main([*words, "--resume"]) == 1
+    assert "expected a training checkpoint, found no file" in capsys.readouterr().err
+
+
+def test_lung_masks_that_are_learned_as_infection_are_suspected(training_set, tmp_path, capsys):
+    words = [word for word in training_set if word not in ("--target", "lungs")]
+    assert cli.main([*words, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "are they lungs? Then give --target lungs" in printed.err
+    assert printed.out.startswith("infection: 2 scans with")
+
+
+def test_a_run_that_started_from_a_bundle_goes_on_only_as_such(training_set, tmp_path, capsys):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    assert cli.main([*training_set, "-o", str(first), "--steps", "1"]) == 0
+    further = [word for word in training_set if word not in ("--channels", "4", "8")]
+    words = [*further, "-o", str(second), "--steps", "1"]
+    assert cli.main([*words, "--start", str(first)]) == 0
+    card = weights.load(second).spec.card
+    assert card["started_from_checksum"] == weights.load(first).checksum
+    assert cli.main([*words, "--channels", "4", "8", "--resume"]) == 1
+    assert f"start was {card['started_from_checksum'][:12]}, is none" in capsys.readouterr().err
+    assert cli.main([*words, "--start", str(first), "--resume"]) == 0
+
+
+def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_path, capsys):
+    out = ["-o", str(tmp_path / "a.npz")]
+    assert cli.main([*training_set, *out, "--start", "lungs"]) == 1
+    assert "expected --start alone" in capsys.readouterr().err
+    words = [word for word in training_set if word not in ("--channels", "4", "8")]
+    assert cli.main([*words, *out, "--start", "infection"]) == 1
+    assert "expected a bundle for the lungs, found one for infection" in capsys.readouterr().err
+
+
+def test_the_log_is_as_fine_as_it_is_asked_for(training_set, tmp_path):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "3", "--steps-per-epoch", "2"]
+    assert cli.main(words) == 0
+    assert [line["step"] for line in log_of(out)] == [2, 3]
+
+
+def test_lines_in_a_file_were_broken_after_eighty_characters(training_set, tmp_path, capsys):
+    out = tmp_path / ("a" * 80 + ".npz")
+    assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}" in lines
+    assert "" not in lines
+
+
+def contents(path):
+    """All that a file of arrays and texts holds."""
+    stored = trees.read(path, "a file")
+    return {name: array.tobytes() for name, array in stored.arrays.items()} | stored.texts
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    training_set, tmp_path, monkeypatch, capsys
+):
+    train = training.train
+
+    def interrupted(*arguments, progress, **options):
+        def ctrl_c(done):
+            if done == 4:
+                signal.raise_signal(signal.SIGINT)
+            return progress(done)
+
+        return train(*arguments, progress=ctrl_c, **options)
+
+    one, other = (tmp_path / folder / "a.npz" for folder in ("one", "other"))
+    length = ["--steps", "7", "--steps-per-epoch", "3", "--cache", str(tmp_path / "cache")]
+    assert cli.main([*training_set, *length, "-o", str(one)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", interrupted)
+        assert cli.main([*training_set, *length, "-o", str(other)]) == 130
+    printed = capsys.readouterr()
+    done = int(trees.read(other.with_suffix(".checkpoint.npz"), "").arrays["step"])
+    assert done == 5  # the device had begun it
+    assert f"stopped after step {done} of 7: the same words and --resume go on" in printed.err
+    assert printed.out.count("is ready") <= 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert cli.main([*training_set, *length, "-o", str(other), "--resume"]) == 0
+    assert f"going on after step {done} of 7" in capsys.readouterr().out
+    assert log_of(other) == log_of(one)
+    for suffix in (".npz", ".checkpoint.npz"):
+        assert contents(other.with_suffix(suffix)) == contents(one.with_suffix(suffix))
+
+
+def test_the_card_of_a_bundle_holds_no_path_and_no_time(training_set, tmp_path):
+    out = tmp_path / "a.npz"
+    assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
+    card = weights.load(out).spec.card
+    assert str(tmp_path) not in json.dumps(card)
+    assert not {"seconds", "waited", "data"} & set(card)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_asks_and_a_second_one_stops(number):
+    class SecondOneError(Exception):
+        pass
+
+    def second(*_):
+        raise SecondOneError
+
+    before = signal.signal(number, second)
+    try:
+        with _stop.stoppable() as stop:
+            assert stop.number is None
+            signal.raise_signal(number)
+            assert stop.number == number
+            with pytest.raises(SecondOneError):
+                signal.raise_signal(number)
+        assert signal.getsignal(number) is second
+        signal.signal(number, signal.SIG_IGN)
+        with _stop.stoppable() as stop:
+            signal.raise_signal(number)
+        assert stop.number is None
+    finally:
+        signal.signal(number, before)
+
+
+def test_prepared_slices_are_read_again_unless_something_changed(training_set, tmp_path):
+    cache = tmp_path / "cache"
+    words = [*training_set, "-o", str(tmp_path / "a.npz"), "--steps", "1", "--cache", str(cache)]
+    assert cli.main(words) == 0
+    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert len(list(cache.glob("*.npz"))) == 3
+    card = weights.load(tmp_path / "a.npz").spec.card
+    words.append("--overwrite")
+    assert cli.main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
+    assert weights.load(tmp_path / "a.npz").spec.card == card
+    assert cli.main([*words, "--window", "-1350", "150"]) == 0
+    assert len(list(cache.glob("*.npz"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "expected a training checkpoint, found no file"),
+        (["--devices", "99"], "expected 1 to"),
+        (["--devices", "0"], "expected 1 to"),
+        (["--loss", "dise"], "did you mean"),
+        (["--preset", "forerunner"], "'body' or 'full' for a lung model"),
+    ],
+)
+def test_a_run_that_cannot_go_on_is_one_line(training_set, tmp_path, capsys, more, message):
+    words = [*training_set, "-o", str(tmp_path / "a.npz"), "--steps", "1"]
+    assert cli.main([*words, *(more or ["--resume"])]) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "to learn from" not in printed.out  # found before all scans are read
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--loss", "cross_entropy"], "expected a channel for each class"),
+        (["--loss", "lovasz_softmax"], "expected a channel for each class"),
+        (["--loss", "nested_bce_dice"], "expected a channel for each class"),
+        (["--channels", *["4"] * 10], "image sides that are multiples of"),
+    ],
+)
+def test_scans_were_read_before_a_network_that_does_not_fit_was_refused(
+    training_set, tmp_path, capsys, more, message
+):
+    assert cli.main([*training_set, "-o", str(tmp_path / "a.npz"), *more]) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "to learn from" not in printed.out
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processor cores")
+def test_processor_cores_share_each_batch(training_set, tmp_path):
+    words = [*training_set, "-o", str(tmp_path / "two.npz"), "--steps", "1", "--devices", "2"]
+    code = (
+        "import sys\n"
+        "from lungmask_jax import cli\n"
+        "assert cli.main(sys.argv[1:]) == 0\n"
+        "import jax\n"
+        "print('devices:', jax.device_count())\n"
+    )
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    env = {**os.environ, "XLA_FLAGS": " ".join(f for f in flags if "device_count" not in f)}
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "devices: 2" in done.stdout
+    assert (tmp_path / "two.npz").is_file()
+
+
+def test_what_train_would_write_over_is_refused_before(training_set, tmp_path, capsys):
+    (tmp_path / "mine.png").write_text("somebody's")
+    assert cli.main([*training_set, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]) == 1
+    assert f"found {tmp_path / 'mine.png'}: replace it with --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "mine.png").read_text() == "somebody's"
+
+
+def test_a_network_that_cannot_learn_was_called_ready(training_set, tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    for path in (tmp_path / "masks").iterdir():
+        mask = io.load_mask(path)
+        io.save(mask.with_array(generator.integers(0, 2, mask.shape).astype(np.uint8)), path)
+    out = tmp_path / "mine.npz"
+    assert cli.main([*training_set, "-o", str(out), "--steps", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "is ready" not in printed.out
+    assert f"{out} has learned nothing" in printed.err.splitlines()[-1]
+
+
+LUNGS = SegmenterSpec(target="lungs")
+
+
+def prepared(name, *, slices=2, mask=1, image=0.0, fingerprint=""):
+    images = np.full((slices, 4, 4, 1), image)
+    masks = np.zeros((slices, 4, 4))
+    masks[:, :, 0] = mask
+    return Prepared(name, Samples.of(images, masks), fingerprint or name)
+
+
+def test_nothing_is_said_of_data_that_are_as_they_should_be():
+    assert list(_doubts.doubts([prepared("a"), prepared("b")], [prepared("c")], LUNGS)) == []
+
+
+def test_masks_that_are_empty_are_named():
+    scans = [prepared("a"), prepared("b", mask=0), prepared("c", mask=0)]
+    (line,) = _doubts.doubts(scans, [prepared("d")], LUNGS)
+    assert line.startswith("no lungs in 2 of 4 masks, those of b, c:")
+    many = [prepared(str(number), mask=0) for number in range(9)]
+    (line,) = _doubts.doubts([prepared("a"), *many], [prepared("d")], LUNGS)
+    assert "those of 0, 1, 2, 3, 4, 4 more" in line
+
+
+def test_scans_without_lungs_are_named():
+    scans = [prepared("a"), prepared("b", slices=0)]
+    (line,) = _doubts.doubts(scans, [prepared("d")], LUNGS)
+    assert line.startswith("no lungs found in b:")
+
+
+def test_scans_held_out_without_a_target_allow_no_dice():
+    *_, line = _doubts.doubts([prepared("a")], [prepared("b", mask=0)], LUNGS)
+    assert line.startswith("no lungs in what is held out, b: no Dice is possible")
+
+
+def test_masks_that_are_all_empty_are_nothing_to_learn_from():
+    with pytest.raises(errors.ScanError, match="those of all 2 scans are empty of lungs"):
+        list(_doubts.doubts([prepared("a", mask=0), prepared("b", mask=0)], [prepared("c")], LUNGS))
+
+
+def test_a_scan_on_both_sides_and_one_that_a_bundle_knows_are_named():
+    def strangers(train, held_out, start=None):
+        sides = tuple([data.Case(s.name, Path(s.name)) for s in side] for side in (train, held_out))
+        return list(_doubts.strangers(train, held_out, sides, start))
+
+    train = [prepared("a", fingerprint="1"), prepared("b", fingerprint="2")]
+    assert strangers(train, [prepared("c", fingerprint="3")]) == []
+    (line,) = strangers(train, [prepared("c", fingerprint="2")])
+    assert line.startswith("c, held out, is the same scan as b, which is learned from")
+    (line,) = strangers([prepared("ann_1"), prepared("ben_1")], [prepared("ann_2")])
+    assert "alike by name: ann_1 and ann_2" in line
+    spec = SegmenterSpec(target="lungs", card={"trained_on_images": ["3"]})
+    start = weights.Bundle("first", spec, {}, {}, "")
+    (line,) = strangers(train, [prepared("c", fingerprint="3")], start)
+    assert line.startswith("c, held out, is known to first")
+
+
+def test_a_loss_that_does_not_fall_is_said():
+    assert list(_doubts.unfallen([])) == list(_doubts.unfallen([{"step": 5, "loss": 1.0}])) == []
+    assert list(_doubts.unfallen([{"step": 5, "loss": 1.0}, {"step": 9, "loss": 0.9}])) == []
+    (line,) = _doubts.unfallen([{"step": 5, "loss": 0.9}, {"step": 9, "loss": 0.9}])
+    assert line.startswith("the loss did not fall: 0.9 up to step 5, 0.9 at the end")
+
+
+def test_a_network_is_judged_against_a_mask_of_everything():
+    truth = np.zeros((1, 4, 4), bool)
+    truth[0, 0] = True  # a quarter
+    everything, nothing = np.ones_like(truth), np.zeros_like(truth)
+    assert _doubts.Judged.of([everything], [truth]) == pytest.approx((0.4, 0.4))
+    assert _doubts.Judged.of([truth, nothing], [truth, nothing]) == pytest.approx((1, 8 / 36))
+    assert not _doubts.Judged.of([everything], [truth]).learned
+    assert not _doubts.Judged.of([nothing], [truth]).learned
+    assert _doubts.Judged.of([truth], [truth]).learned
+    out = Path("a.npz")
+    assert list(_doubts.unlearned(out, _doubts.Judged.of([truth], [truth]))) == []
+    (line,) = _doubts.unlearned(out, _doubts.Judged.of([nothing], [truth]))
+    assert "a.npz has learned nothing: its Dice on the scans held out is 0.000" in line
+    (line,) = _doubts.unlearned(out, None)
+    assert "nothing tells how good it is" in line
