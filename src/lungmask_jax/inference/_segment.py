@@ -158,8 +158,7 @@ def segment(
     begin("lung network")
     raw = find(ct, bundles["lungs"], None, progress).labels
     begin("lung masks")
-    raw = postprocess.without_gas(raw, ct)
-    raw = postprocess.with_aerated(raw, ct)  # by itself: each mask is as large as the scan
+    raw = postprocess.with_aerated(raw, ct)
     lungs = _lungs(raw, ct, bundles["lungs"].spec.postprocess)
     del raw  # as large as the lungs
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}
@@ -181,7 +180,8 @@ def _unseen(_stage: str) -> None:
 
 def _lungs(raw: Volume, ct: Volume, spec: PostprocessSpec) -> Volume:
     body = preprocess.body_box(ct)
-    return postprocess.clean_lungs(raw, spec, midline=(body.left + body.right - 1) / 2)
+    row, column = (body.top + body.bottom - 1) / 2, (body.left + body.right - 1) / 2
+    return postprocess.clean_lungs(raw, spec, midline=column, middle_row=row)
 
 
 def _infection(raw: Volume, lungs: Volume, ct: Volume, bundle: Bundle) -> tuple[Volume, Volume]:
