@@ -153,7 +153,7 @@ def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
 def _by_midline(mask: np.ndarray, middle: float) -> np.ndarray:
     """What never falls apart: two lungs where much lies on both sides of the midline, else one."""
     before = np.arange(mask.shape[2]) < middle
-    share = np.count_nonzero(mask[:, :, before]) / max(np.count_nonzero(mask), 1)
+    share = np.count_nonzero(mask[:, :, before]) / np.count_nonzero(mask)
     if min(share, 1 - share) < _BOTH_SIDES:
         return mask * np.uint8(RIGHT if share > 0.5 else LEFT)
     return mask * np.where(before, RIGHT, LEFT).astype(np.uint8)
