@@ -1,12 +1,14 @@
 """What a lung mask holds of the abdomen, told by shape, place and connection, never by HU."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
-from lungmask_jax.postprocess._components import FACES, labelled, sizes
+from lungmask_jax.postprocess._components import FACES, bounds, labelled, sizes
 from lungmask_jax.volume import Volume
 
-_COARSE_MM = 2.5
+_COARSE_MM = 4.0
 _NECK_MM = 4.0
 _ABOVE_BASE_MM = 10.0
 
@@ -37,19 +39,27 @@ def without_bowel(mask: Volume, *, middle_row: float | None = None) -> Volume:
     low = _lowest(found)
     if len(mask) == 1 or low >= _lowest(found[:, max(int(np.ceil(row)), 0) :]):
         return mask.with_array(found)
-    steps = [max(1, int(_COARSE_MM / mm)) for mm in mask.spacing]
+    box = bounds(found)
+    left = found.copy()
+    left[box] &= ~_nearest_bowel(found[box], mask.spacing, row - box[1].start)
+    return mask.with_array(left)
+
+
+def _nearest_bowel(found: np.ndarray, spacing: Sequence[float], row: float) -> np.ndarray:
+    """What is nearer to a piece of bowel than to one of lung, from a coarse copy."""
+    steps = [max(1, int(_COARSE_MM / mm)) for mm in spacing]
     coarse = found[:: steps[0], :: steps[1], :: steps[2]]
-    apart = [mm * step for mm, step in zip(mask.spacing, steps, strict=True)]
+    apart = [mm * step for mm, step in zip(spacing, steps, strict=True)]
     pieces, bowel = _bowel(coarse, apart, row / steps[1])
     if not bowel.any():
-        return mask.with_array(found)
+        return np.zeros(found.shape, bool)
     nearest = ndimage.distance_transform_edt(
         pieces == 0, sampling=apart, return_distances=False, return_indices=True
     )
     gone: np.ndarray = bowel[pieces[tuple(nearest)]]
     for axis, step in enumerate(steps):
         gone = gone.repeat(step, axis).take(range(found.shape[axis]), axis)
-    return mask.with_array(found & ~gone)
+    return gone
 
 
 def _lowest(found: np.ndarray) -> int:
