@@ -519,10 +519,13 @@ def test_what_may_be_lung_stays(place):
     np.testing.assert_array_equal(without_bowel(mask), mask)
 
 
-def test_a_single_slice_has_no_below():
+def test_what_has_no_below_or_no_size_stays():
     mask = np.zeros((1, 60, 100), bool)
     mask[0, 6:54, 8:40] = mask[0, 2:6, 60:70] = True
     np.testing.assert_array_equal(without_bowel(mask), mask)
+    images = bases()
+    images[1:7, 8:20, 50:70] = True
+    np.testing.assert_array_equal(without_bowel(images, (1.0, 1.0, 1.0)), images)
 
 
 @given(masks, spacings)

@@ -52,7 +52,6 @@ def _of_lungs(lungs: Volume) -> Iterator[str]:
     ml = (right + left) * lungs.voxel_ml
     if len(lungs) > 1 and quantify.has_size(lungs) and ml < _LITTLE_ML:
         yield f"only {ml:.0f} ml of lung: is this a whole chest? Shares and severity mean little"
-        return
     small, large = sorted([(right, "right"), (left, "left")])
     if not small[0]:
         yield f"no {small[1]} lung found: look at the picture"
