@@ -263,6 +263,29 @@ def test_mirror_averaging_of_a_symmetric_model_changes_nothing():
     np.testing.assert_array_equal(plain, both)
 
 
+@pytest.mark.parametrize("slices", [1, 4])
+def test_nothing_in_hu_takes_away_what_the_network_calls_lung(slices):
+    """Emphysema at -990 HU was taken for gas."""
+    ct = np.full((slices, 64, 64), 40, np.int16)
+    ct[:, 8:56, 4:28] = ct[:, 8:56, 36:60] = -990
+    ct[:, 20:40, 40:44], ct[:, 0, 0] = -800, 700
+    result = inference.segment(Volume(ct), weights=[threshold_bundle(hu=-500.0)])
+    np.testing.assert_array_equal(result.lungs.array > 0, ct < -500)
+
+
+def test_what_makes_a_result_doubtful_goes_with_it(scan, result):
+    assert result.notes == ()
+    assert 15 < result.noise_hu < 25
+    assert result.measure()["noise_hu"] == result.noise_hu
+    ct = np.full((1, 32, 32), 40, np.int16)
+    ct[:, 4:20, 3:12] = -900
+    one = inference.segment(Volume(ct), weights=[threshold_bundle()])
+    assert one.notes == (
+        "no left lung found: look at the picture",
+        "the size of the voxels is not known: there are shares, but no ml",
+    )
+
+
 def test_one_slice_works_everywhere(tmp_path):
     made = phantom((1, 128, 128), disease=0.2)
     result = inference.segment(made.ct)
@@ -389,12 +412,13 @@ def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
     ct[:, 8:12, 4:8] = -500
     ct[:, 16:20, 4:8] = -100
     lungs = threshold_bundle(hu=0.0)
-    result = inference.segment(scanned(ct), weights=[lungs, layered_bundle()])
+    scan = scanned(ct, Volume(ct).affine * [2, 1, 1, 1])
+    result = inference.segment(scan, weights=[lungs, layered_bundle()])
     expected = np.select([ct > -300, ct > -700], [2, 1], 0)
     np.testing.assert_array_equal(result.lesions.array, expected)
     np.testing.assert_array_equal(result.infection.array, expected > 0)
     numbers = result.measure()
-    assert numbers["ground_glass_ml"] == pytest.approx(5 * 16 / 1000)
+    assert numbers["ground_glass_ml"] == pytest.approx(5 * 16 * 2 / 1000)
     assert numbers["consolidation_percent"] == pytest.approx(100 * 16 / 32**2)
     assert "a_lesions.nii.gz" in [path.name for path in result.save(tmp_path, name="a")]
     both = inference.probabilities(scanned(ct), layered_bundle())

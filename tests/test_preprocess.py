@@ -37,6 +37,17 @@ def test_body_box_leaves_the_table_out():
     assert preprocess.body_box(ct) == Box(30, 100, 20, 110)
 
 
+def test_body_box_holds_lungs_behind_a_chest_wall_as_thin_as_a_tube():
+    """The front of a large chest was cut off at the mediastinum."""
+    ct = np.full((1, 128, 128), -1000, np.int16)
+    ct[0, 30:100, 20:110] = 40
+    ct[0, 32:90, 24:60] = ct[0, 32:90, 66:106] = ct[0, 32:45, 24:106] = -900
+    ct[0, 108:112, 10:120], ct[0, 109:111, 12:118] = 40, -1000  # a hollow table
+    box = preprocess.body_box(Volume(ct))
+    assert box.top in (30, 31)
+    assert box.bottom == 100
+
+
 def test_body_box_covers_all_slices():
     ct = body()
     ct.array[3, 10:60, 40:60] = 40

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,21 @@ def test_a_row_holds_measures_models_and_the_note():
     assert row["infection_percent"] == 33.333
     assert row["lungs_model"] == "mine 123"
     assert "medical device" in row["note"]
+
+
+def test_a_row_holds_the_noise_and_the_notes():
+    made = replace(segmentation([1, 0, 0, 0], [0, 0, 0, 0]), noise_hu=81.2345, notes=("a", "b"))
+    row = report.row("case", made)
+    assert row["noise_hu"] == 81.234
+    assert row["notes"] == "a; b"
+
+
+def test_ml_of_voxels_without_a_size_are_null():
+    lungs = Volume(np.array([[[1, 2]]], np.uint8))
+    row = report.row("image", Segmentation(lungs, lungs, lungs, {}))
+    assert row["lungs_ml"] is None
+    assert row["infection_ml"] is None
+    assert row["infection_percent"] == 100
 
 
 def test_what_is_undefined_is_null_in_json(tmp_path):

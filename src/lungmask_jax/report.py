@@ -25,18 +25,20 @@ def row(name: str, segmentation: Segmentation) -> dict[str, str | float | None]:
         segmentation: Its masks.
 
     Returns:
-        A flat mapping; numbers have three decimals, and what is undefined is ``None``.
+        A flat mapping; numbers have three decimals, and what is undefined is ``None``. ``notes``
+        are those of the segmentation, divided by semicolons.
 
     Example:
         >>> import numpy as np
         >>> from lungmask_jax.volume import Volume
-        >>> lungs = Volume(np.array([[[1, 2]]], np.uint8))
+        >>> lungs = Volume(np.array([[[1, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
         >>> row("a", Segmentation(lungs, lungs, None, {"lungs": "mine"}))["lungs_ml"]
-        0.002
+        2.0
     """
     measured = {key: _plain(value) for key, value in segmentation.measure().items()}
     models = {f"{target}_model": name for target, name in segmentation.models.items()}
-    return {"scan": name, **measured, **models, "version": __version__, "note": DISCLAIMER}
+    made = {**models, "version": __version__, "note": DISCLAIMER}
+    return {"scan": name, **measured, "notes": "; ".join(segmentation.notes), **made}
 
 
 def write_json(path: Path, values: Row) -> None:

@@ -64,8 +64,6 @@ def summary(row: Mapping[str, str | float | None]) -> str:
             "" if shares[0] is None else f" ({whole:.1f} %, in the worse lung {max(sides):.1f} %)"
         )
         parts += [f"infection {_ml(row['infection_ml'])}{share}", str(row["severity"])]
-    if not row["lungs_ml"]:
-        parts.append("NO LUNGS FOUND: is this a chest CT?")
     return ", ".join(parts)
 
 
@@ -75,6 +73,8 @@ def counted(number: int, what: str) -> str:
 
 
 def _ml(value: str | float | None) -> str:
-    """Millilitres, with a decimal where they are few."""
-    value = float(value or 0)
+    """Millilitres, with a decimal where they are few; none where the size of voxels is unknown."""
+    if value is None:
+        return "of unknown size"
+    value = float(value)
     return f"{value:.1f} ml" if 0 < value < 10 else f"{value:.0f} ml"

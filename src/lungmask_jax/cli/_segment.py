@@ -6,9 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from lungmask_jax import data, inference, io, report
 from lungmask_jax.cli._bundles import bundles
@@ -16,13 +14,10 @@ from lungmask_jax.cli._progress import bar, counted, stepper, summary
 from lungmask_jax.cli._stages import Stages
 from lungmask_jax.errors import LungmaskError, ScanWarning
 from lungmask_jax.files import writable
-from lungmask_jax.labels import LEFT, RIGHT
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
-
-_LITTLE_ML: Final = 500
 
 
 class _Read(NamedTuple):
@@ -109,7 +104,7 @@ def _one(
     result.save(options.out, name=name)
     report.update_csv(options.out / "measures.csv", [row])
     report.write_json(numbers, row)
-    return row, [*notes, *_doubts(result)]
+    return row, [*notes, *result.notes]
 
 
 def _remove_old(name: str, result: inference.Segmentation, out: Path) -> None:
@@ -117,20 +112,6 @@ def _remove_old(name: str, result: inference.Segmentation, out: Path) -> None:
     for kind in ("infection", "lesions", "uncertainty"):
         if getattr(result, kind) is None:
             (out / f"{name}_{kind}.nii.gz").unlink(missing_ok=True)
-
-
-def _doubts(result: inference.Segmentation) -> Iterator[str]:
-    """What makes the numbers of a scan of several slices, whose size is known, doubtful."""
-    ct, lungs = result.ct, result.lungs
-    if len(ct) == 1 or ct.spacing == (1.0, 1.0, 1.0) or not lungs.array.any():
-        return
-    ml = np.count_nonzero(lungs.array) * lungs.voxel_ml
-    if ml < _LITTLE_ML:
-        yield f"only {ml:.0f} ml of lung: is this a whole chest? Shares and severity mean little"
-    else:
-        for side, label in (("right", RIGHT), ("left", LEFT)):
-            if not (lungs.array == label).any():
-                yield f"no {side} lung found: look at the picture"
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:

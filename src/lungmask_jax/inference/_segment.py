@@ -12,6 +12,7 @@ from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import writable
 from lungmask_jax.inference._network import Progress, find
+from lungmask_jax.inference._notes import notes
 from lungmask_jax.spec import PostprocessSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
@@ -34,6 +35,9 @@ class Segmentation:
             the infection model does not tell them apart.
         uncertainty: Entropy of the infection's probability inside the lungs, uint8 in percent of a
             bit: 0 is sure, 100 is one half; ``None`` unless asked for.
+        noise_hu: Standard deviation of the noise, as `lungmask_jax.preprocess.noise_hu` tells it.
+        notes: What makes masks and numbers doubtful, in sentences: no lungs, a lung missing or far
+            smaller than the other, little lung, no voxel size, much noise.
 
     Example:
         >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -48,14 +52,17 @@ class Segmentation:
     models: Mapping[str, str]
     lesions: Volume | None = None
     uncertainty: Volume | None = None
+    noise_hu: float = float("nan")
+    notes: tuple[str, ...] = ()
 
     def measure(self) -> dict[str, float | str]:
         """Volumes, infected shares and severity, as `lungmask_jax.quantify.measures` gives them.
 
         Returns:
-            A flat dict, fit for JSON and CSV.
+            A flat dict, fit for JSON and CSV, with ``noise_hu``.
         """
-        return quantify.measures(self.lungs, self.infection, lesions=self.lesions)
+        measured = quantify.measures(self.lungs, self.infection, lesions=self.lesions)
+        return {**measured, "noise_hu": self.noise_hu}
 
     def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
         """A montage of slices with the masks drawn on them.
@@ -162,13 +169,14 @@ def segment(
     begin("lung network")
     raw = find(ct, bundles["lungs"], None, progress).labels
     begin("lung masks")
-    raw = postprocess.without_gas(raw, ct)
-    raw = postprocess.with_aerated(raw, ct)  # by itself: each mask is as large as the scan
+    raw = postprocess.with_aerated(raw, ct)
     lungs = _lungs(raw, ct, bundles["lungs"].spec.postprocess)
     del raw  # as large as the lungs
     models = {target: f"{b.name} {b.checksum[:12]}" for target, b in bundles.items()}
+    noise = preprocess.noise_hu(ct)
+    doubts = notes(ct, lungs, noise)
     if "infection" not in bundles:
-        return Segmentation(ct, lungs, None, models)
+        return Segmentation(ct, lungs, None, models, noise_hu=noise, notes=doubts)
     begin("infection network")
     found = find(ct, bundles["infection"], lungs, progress, unsure=uncertainty)
     begin("infection masks")
@@ -176,7 +184,7 @@ def segment(
     doubt = found.doubt
     if doubt is not None:
         doubt = ct.with_array(doubt.array * (lungs.array != 0))
-    return Segmentation(ct, lungs, infection, models, lesions, doubt)
+    return Segmentation(ct, lungs, infection, models, lesions, doubt, noise, doubts)
 
 
 def _unseen(_stage: str) -> None:
@@ -185,7 +193,8 @@ def _unseen(_stage: str) -> None:
 
 def _lungs(raw: Volume, ct: Volume, spec: PostprocessSpec) -> Volume:
     body = preprocess.body_box(ct)
-    return postprocess.clean_lungs(raw, spec, midline=(body.left + body.right - 1) / 2)
+    row, column = (body.top + body.bottom - 1) / 2, (body.left + body.right - 1) / 2
+    return postprocess.clean_lungs(raw, spec, midline=column, middle_row=row)
 
 
 def _infection(raw: Volume, lungs: Volume, ct: Volume, bundle: Bundle) -> tuple[Volume, Volume]:

@@ -4,7 +4,8 @@ Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run
 right to the left, so the right lung has the lower columns.
 """
 
-from lungmask_jax.postprocess._air import with_aerated, without_gas
+from lungmask_jax.postprocess._air import with_aerated
+from lungmask_jax.postprocess._bowel import without_bowel
 from lungmask_jax.postprocess._components import filled, without_small
 from lungmask_jax.postprocess._infection import clean_infection, lesions
 from lungmask_jax.postprocess._lungs import clean_lungs, sides
@@ -16,6 +17,6 @@ __all__ = [
     "lesions",
     "sides",
     "with_aerated",
-    "without_gas",
+    "without_bowel",
     "without_small",
 ]

@@ -1,4 +1,4 @@
-"""What HU tell of a lung mask: gas alone is no lung, and aerated tissue beside lung is lung."""
+"""What HU tell of a lung mask: aerated tissue beside lung is lung. They only add, never remove."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from lungmask_jax.postprocess._components import FACES, bounds, labelled, large, sizes
+from lungmask_jax.postprocess._components import bounds, labelled, sizes
 from lungmask_jax.volume import Volume
 
 _GAS_HU = -960
@@ -20,49 +20,14 @@ _ADJOINING = 0.25
 _SMALLEST_ML = 0.1
 
 
-def without_gas(mask: Volume, ct: Volume) -> Volume:
-    """A lung mask without the air of airways, stomach, bowel and room.
-
-    Lung holds tissue, and its mean over some millimetres is above -960 HU even in emphysema; gas
-    alone is near -1000. Gas of more than 1 ml (150 mm² in a single slice) goes, with a rim of some
-    millimetres. Bullae go too, and `filled` brings them back. A scan without bone (nothing above
-    400 HU) has been through a window, where lung may be as dark as air, and stays as it is; so does
-    one whose lungs are all black.
-
-    Args:
-        mask: Boolean or 0/1.
-        ct: The scan in HU.
-
-    Returns:
-        Boolean.
-
-    Example:
-        >>> hu = np.full((1, 64, 128), -850, np.int16)
-        >>> hu[:, :, 64:], hu[:, 0, 0] = -1000, 700
-        >>> left = without_gas(Volume(np.ones(hu.shape, bool)), Volume(hu))
-        >>> left.array[0, 32, ::32].astype(int).tolist()
-        [1, 1, 0, 0]
-    """
-    found: np.ndarray = mask.array != 0
-    if not _telling(found, ct):
-        return mask.with_array(found)
-    box = bounds(found)
-    inside, hu = found[box], ct.array[box]
-    _, down, across = mask.spacing
-    reach = _reach(mask)
-    smallest = 1 / mask.voxel_ml if len(mask) > 1 else 150 / (down * across)
-    gas = large(_black(hu, inside, reach), smallest)
-    found[box] &= ~_dilated(gas, 4 * max(reach))
-    return mask.with_array(found)
-
-
 def with_aerated(mask: Volume, ct: Volume) -> Volume:
     """A lung mask with the aerated lung beside it that it leaves out, such as half an apex.
 
     Tissue of -960 to -600 HU over 1.5 mm is lung, or the rim of gas, which is thin. So what is some
     7 mm wide and three pixels, lung in the mask included, joins it: parts of 0.1 ml or more, where
     the mask adjoins a quarter of their surface, and the denser edge around them, up to -500 HU.
-    Gas does not join. As in `without_gas`, a scan that has been through a window stays as it is.
+    Gas does not join. A scan without bone (nothing above 400 HU) has been through a window, where
+    lung may be as dark as air, and its mask stays as it is; so does one whose lungs are all black.
 
     Args:
         mask: Boolean or 0/1.
@@ -173,14 +138,3 @@ def _black(hu: np.ndarray, inside: np.ndarray, reach: list[int]) -> np.ndarray:
             mean = ndimage.uniform_filter(plane.astype(np.float32), size, mode="nearest")
             np.logical_and(there, mean < _GAS_HU, out=black)
     return found
-
-
-def _dilated(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """The mask and what is so near in its slice, in steps along rows and columns."""
-    if not mask.any():
-        return mask
-    result = mask.copy()
-    depth, *sides = bounds(mask)
-    box = (depth, *(slice(max(side.start - pixels, 0), side.stop + pixels) for side in sides))
-    result[box] = ndimage.binary_dilation(mask[box], FACES[1:2], iterations=pixels)
-    return result

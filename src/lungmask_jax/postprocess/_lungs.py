@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax.postprocess._bowel import without_bowel
 from lungmask_jax.postprocess._components import (
     FACES,
     bounds,
@@ -22,10 +23,18 @@ from lungmask_jax.volume import Volume
 _COARSE_MM = 2.5
 _SMALL_SHARE = 0.05
 _CROSSING = 0.2
+_BOTH_SIDES = 0.3
+_DEPTHS_MM = (2, 4, 6, 9, 12, 16, 20, 27, 36, 48, 64)
 
 
-def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = None) -> Volume:
-    """Lungs out of a raw lung mask: small pieces dropped, sides told apart, holes filled.
+def clean_lungs(
+    mask: Volume,
+    spec: PostprocessSpec,
+    *,
+    midline: float | None = None,
+    middle_row: float | None = None,
+) -> Volume:
+    """Lungs out of a raw lung mask: no small pieces, no bowel, sides told apart, holes filled.
 
     A piece is small below a twentieth of the largest one, on its side.
 
@@ -33,6 +42,7 @@ def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = 
         mask: Boolean or 0/1.
         spec: Smallest component to keep, and whether holes are filled.
         midline: The body's middle column; the middle of the slice without one.
+        middle_row: The row halfway from its front to its back, for `without_bowel`.
 
     Returns:
         uint8: 0 background, 1 right, 2 left. An empty mask stays empty.
@@ -48,7 +58,9 @@ def clean_lungs(mask: Volume, spec: PostprocessSpec, *, midline: float | None = 
     box = (slice(None), *bounds(mask.array)[1:])  # all slices: one alone has no volume
     part = Volume(mask.array[box], mask.affine)
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
+    row = (mask.shape[1] - 1) / 2 if middle_row is None else middle_row
     kept = without_small(part, min_ml=spec.min_component_ml, min_share=_SMALL_SHARE)
+    kept = without_bowel(kept, middle_row=row - box[1].start)
     labels = sides(kept, midline=middle - box[2].start)
     del kept, part  # each is as large as the lungs
     inside = result[box]
@@ -64,8 +76,9 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
 
     On a coarse copy the mask is thinned, step by step, until it falls into parts on both sides of
     the midline; these are the seeds. A component of the full mask takes the side of the nearest
-    seeds, and one that reaches both (lungs that touch) is divided between them. A single lung
-    takes the side of the midline it lies on.
+    seeds, and one that reaches both (lungs that touch) is divided between them. What never falls
+    apart is divided at the midline if 30 % or more lies on either side of it; else it is a single
+    lung, of the side on which it lies.
 
     Args:
         mask: Boolean or 0/1.
@@ -113,7 +126,7 @@ def _nearest_sides(found: np.ndarray, spacing: Sequence[float], middle: float) -
 
 
 def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
-    """Sure parts of the right and the left lung; one side only if the mask never falls apart.
+    """Sure parts of the right and the left lung; one side only if the mask lies on that side.
 
     Parts that keep to one side of the midline come first. Lungs that still touch do not, whatever
     else lies beside them. In rotated patients a lung may cross: then any parting will do.
@@ -122,7 +135,7 @@ def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
     for core in _thinned(mask, spacing):
         components, count = ndimage.label(core, structure=FACES)
         voxels = np.bincount(components.ravel(), minlength=count + 1)
-        large = 1 + np.flatnonzero(voxels[1:] >= 0.05 * voxels[1:].sum())
+        large = 1 + np.flatnonzero(voxels[1:] >= _SMALL_SHARE * voxels[1:].max(initial=1))
         columns = np.array([c for *_, c in ndimage.center_of_mass(core, components, large)])
         if not ((columns < middle).any() and (columns > middle).any()):
             continue
@@ -134,17 +147,23 @@ def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
         if (np.minimum(right, 1 - right) < _CROSSING).all():
             return placed
         parted = placed if parted is None else parted
-    if parted is not None:
-        return parted
-    center = ndimage.center_of_mass(mask)[2]
-    return mask * np.uint8(RIGHT if center < middle else LEFT)
+    return _by_midline(mask, middle) if parted is None else parted
+
+
+def _by_midline(mask: np.ndarray, middle: float) -> np.ndarray:
+    """What never falls apart: two lungs where much lies on both sides of the midline, else one."""
+    before = np.arange(mask.shape[2]) < middle
+    share = np.count_nonzero(mask[:, :, before]) / np.count_nonzero(mask)
+    if min(share, 1 - share) < _BOTH_SIDES:
+        return mask * np.uint8(RIGHT if share > 0.5 else LEFT)
+    return mask * np.where(before, RIGHT, LEFT).astype(np.uint8)
 
 
 def _thinned(mask: np.ndarray, spacing: list[float]) -> Iterator[np.ndarray]:
     """The mask, then what lies ever deeper inside it within each slice."""
     yield mask
     depth = np.stack([ndimage.distance_transform_edt(s, sampling=spacing[1:]) for s in mask])
-    for radius_mm in (2, 4, 6, 9, 12, 16, 20):
+    for radius_mm in _DEPTHS_MM:
         core = depth > radius_mm
         if not core.any():
             return

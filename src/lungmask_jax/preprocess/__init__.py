@@ -9,6 +9,7 @@ from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.preprocess._geometry import Box, body_box, full_box, mask_box, region
 from lungmask_jax.preprocess._images import network_images, resample, restore, windowed
+from lungmask_jax.preprocess._noise import noise_hu
 from lungmask_jax.preprocess._thickness import Between, averaged, between, majority, together
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "mask_box",
     "median3",
     "network_images",
+    "noise_hu",
     "region",
     "resample",
     "restore",

@@ -13,6 +13,7 @@ __all__ = ["Box", "body_box", "full_box", "mask_box", "region"]
 
 _BODY_HU = -500
 _COARSE = 128
+_DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
 class Box(NamedTuple):
@@ -83,8 +84,9 @@ def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     """The patient's body without the table.
 
     Tissue is what lies above -500 HU; an opening cuts thin things (table, tubes, clothes) off. The
-    largest component of each slice counts, with what lies beside it. At most 32 slices are looked
-    at, at low resolution.
+    largest component of each slice counts, with what lies beside it, and with the air that tissue
+    encloses there: the wall in front of large lungs may be as thin as a tube. At most 32 slices are
+    looked at, at low resolution.
 
     Args:
         volume: A CT in HU.
@@ -104,7 +106,7 @@ def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     coarse = volume.array[some, ::step, ::step] > _BODY_HU
     found = np.zeros(coarse.shape[1:], bool)
     for tissue in coarse:
-        found |= _body(_opened(tissue))
+        found |= _body(tissue)
     if not found.any():
         return full_box(volume)
     rows, columns = _extent(np.any(found, axis=1)), _extent(np.any(found, axis=0))
@@ -138,17 +140,13 @@ def mask_box(mask: Volume, *, margin_mm: float = 0.0) -> Box:
     )
 
 
-def _opened(tissue: np.ndarray) -> np.ndarray:
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    return cv2.morphologyEx(tissue.astype(np.uint8), cv2.MORPH_OPEN, kernel)
-
-
 def _body(tissue: np.ndarray) -> np.ndarray:
     """The largest component, and others beside it; what lies wholly above or below is a table.
 
     In a slice cut out around the lungs, mediastinum and chest wall are components of their own.
     """
-    _, components, stats, _ = cv2.connectedComponentsWithStats(tissue)
+    opened = cv2.morphologyEx(tissue.astype(np.uint8), cv2.MORPH_OPEN, _DISC)
+    _, components, stats, _ = cv2.connectedComponentsWithStats(opened)
     if len(stats) == 1:
         return np.zeros(tissue.shape, bool)
     area, top = stats[:, cv2.CC_STAT_AREA], stats[:, cv2.CC_STAT_TOP]
@@ -157,8 +155,20 @@ def _body(tissue: np.ndarray) -> np.ndarray:
     largest = area.argmax()
     beside = (top < bottom[largest]) & (bottom > top[largest])
     keep = beside & (area >= 0.02 * area[largest])
-    body: np.ndarray = keep[components]
+    rows = slice(top[largest], bottom[largest])
+    body: np.ndarray = keep[components] | _enclosed(tissue, rows, 0.02 * area[largest])
     return body
+
+
+def _enclosed(tissue: np.ndarray, rows: slice, smallest: float) -> np.ndarray:
+    """Large air with tissue all around, half of it or more in some rows; and its nearest wall."""
+    air = np.pad(~tissue, 1, constant_values=True).astype(np.uint8)
+    _, components, stats, centers = cv2.connectedComponentsWithStats(air, connectivity=4)
+    middle = centers[:, 1] - 1
+    keep = (stats[:, cv2.CC_STAT_AREA] >= smallest) & (middle >= rows.start) & (middle < rows.stop)
+    keep[[0, components[0, 0]]] = False
+    inside = keep[components].astype(np.uint8)
+    return cv2.dilate(inside, _DISC)[1:-1, 1:-1] > 0
 
 
 def _extent(line: Any) -> tuple[int, int]:
