@@ -269,7 +269,7 @@ def test_nothing_in_hu_takes_away_what_the_network_calls_lung(slices):
     ct = np.full((slices, 64, 64), 40, np.int16)
     ct[:, 8:56, 4:28] = ct[:, 8:56, 36:60] = -990
     ct[:, 20:40, 40:44], ct[:, 0, 0] = -800, 700
-    result = inference.segment(Volume(ct), weights=[threshold_bundle(hu=-500.0)])
+    result = inference.segment(scanned(ct), weights=[threshold_bundle(hu=-500.0)])
     np.testing.assert_array_equal(result.lungs.array > 0, ct < -500)
 
 
@@ -279,7 +279,7 @@ def test_what_makes_a_result_doubtful_goes_with_it(scan, result):
     assert result.measure()["noise_hu"] == result.noise_hu
     ct = np.full((1, 32, 32), 40, np.int16)
     ct[:, 4:20, 3:12] = -900
-    one = inference.segment(Volume(ct), weights=[threshold_bundle()])
+    one = inference.segment(scanned(ct), weights=[threshold_bundle()])
     assert one.notes == (
         "no left lung found: look at the picture",
         "the size of the voxels is not known: there are shares, but no ml",

@@ -177,13 +177,22 @@ def test_a_volume_in_the_order_of_its_file_is_refused():
         as_volume(turned)
 
 
-@pytest.mark.parametrize("spacing", [(1, 1, 1), (1000, 1, 1), (1, 0.01, 0.01), (2.5, 120, 1)])
+@pytest.mark.parametrize("spacing", [(1000, 1, 1), (1, 0.01, 0.01), (2.5, 120, 1)])
 def test_a_doubtful_size_is_told_at_every_entrance(spacing):
     place = PLACE / np.array([*SPACING, 1]) * np.array([*spacing, 1])
     image = nib.Nifti1Image(body().transpose(2, 1, 0), place[:, [2, 1, 0, 3]])
     for scan in ({"scan": Volume(body(), place)}, {"scan": image}):
         with pytest.warns(ScanWarning, match="ml and distances are not real"):
             as_volume(**scan)
+
+
+def test_voxels_of_one_millimetre_have_a_size_if_they_lie_somewhere():
+    somewhere = PLACE / np.array([*SPACING, 1])
+    assert as_volume(Volume(body(), somewhere)).has_size
+    assert as_volume(body(), spacing=(1, 1, 1)).has_size
+    for scan in (Volume(body()), nib.Nifti1Image(body().transpose(2, 1, 0), np.eye(4))):
+        with pytest.warns(ScanWarning, match="shares, but no ml"):
+            assert not as_volume(scan).has_size
 
 
 def test_a_tilted_gantry_is_told_at_every_entrance():

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.labels import swap_sides
-from lungmask_jax.quantify import SEVERITY_PERCENT, has_size, measures, severity
+from lungmask_jax.quantify import SEVERITY_PERCENT, measures, severity
 from lungmask_jax.volume import Volume
 
 SHAPE = (2, 3, 4)
@@ -155,7 +155,7 @@ def test_voxels_of_unknown_size_have_shares_and_no_ml(origin):
     affine[:3, 3] = {"corner": 0, "far corner": ends, "middle": ends / 2}[origin]
     lungs = Volume(lungs.array, affine)
     found = measures(lungs, lungs.with_array(np.array([[[1, 0, 0, 0]]], np.uint8)), lesions=lungs)
-    assert not has_size(lungs)
+    assert not lungs.has_size
     positive = ("right_lung_ml", "left_lung_ml", "lungs_ml", "infection_ml", "ground_glass_ml")
     assert all(math.isnan(found[key]) for key in positive)
     assert found["left_infection_ml"] == 0  # nothing is nothing, whatever its size
@@ -167,8 +167,13 @@ def test_a_scan_brought_to_one_millimetre_has_ml():
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = -150.3, 20.0, -1000.5
     lungs = Volume(np.array([[[1, 1, 2, 0]]], np.uint8), affine)
-    assert has_size(lungs)
+    assert lungs.has_size
     assert measures(lungs)["lungs_ml"] == pytest.approx(0.003)
+
+
+def test_an_array_of_voxels_of_one_millimetre_has_ml():
+    lungs = Volume.of(np.array([[[1, 1, 2, 0]]], np.uint8), spacing=(1, 1, 1))
+    assert measures(lungs.with_array(lungs.array))["lungs_ml"] == pytest.approx(0.003)
 
 
 def test_without_lungs_there_are_no_ml_even_if_voxels_have_no_size():

@@ -8,7 +8,7 @@ from lungmask_jax.errors import ShapeError
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.volume import Volume
 
-__all__ = ["SEVERITY_PERCENT", "has_size", "measures", "severity"]
+__all__ = ["SEVERITY_PERCENT", "measures", "severity"]
 
 SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
@@ -30,7 +30,7 @@ def measures(
         ``right_infection_percent``, ``left_infection_percent``, ``infection_percent`` and
         ``severity``, and with its lesions ``ground_glass_ml``, ``consolidation_ml``,
         ``ground_glass_percent`` and ``consolidation_percent``, shares of the lungs. The share of a
-        lung that is not there is NaN, and so are ml above 0 where voxels have no size (`has_size`).
+        lung that is not there is NaN, and so are ml above 0 where voxels have no known size.
 
     Raises:
         ShapeError: The masks have different shapes.
@@ -47,39 +47,14 @@ def measures(
             raise ShapeError(
                 f"expected masks of one scan, found shapes {lungs.shape} and {other.shape}"
             )
-    voxel_ml = lungs.voxel_ml if has_size(lungs) else 1.0
+    voxel_ml = lungs.voxel_ml if lungs.has_size else 1.0
     result = _measured(_table(lungs, infection, lesions) * voxel_ml, infection, lesions)
-    if has_size(lungs):
+    if lungs.has_size:
         return result
     return {
         key: float("nan") if key.endswith("_ml") and value else value
         for key, value in result.items()
     }
-
-
-def has_size(volume: Volume) -> bool:
-    """Whether the voxels of a volume have a size, or only the 1 mm of those who do not know it.
-
-    Images, arrays and headers without a place in space have voxels of 1 x 1 x 1 mm, and the origin
-    of the patient in a corner or in the middle. A scan that was brought to 1 mm lies elsewhere.
-
-    Args:
-        volume: A scan or a mask.
-
-    Returns:
-        Whether lengths and ml mean anything.
-
-    Example:
-        >>> image, affine = Volume(np.zeros((1, 4, 6))), np.eye(4)
-        >>> affine[:3, 3] = -170.5, -92.0, 31.0
-        >>> has_size(image), has_size(Volume(image.array, affine))
-        (False, True)
-    """
-    if volume.spacing != (1.0, 1.0, 1.0):
-        return True
-    origin = np.abs(volume.affine[:3, 3])
-    ends = np.abs(volume.affine[:3, :3] @ (np.array(volume.shape) - 1.0))
-    return not ((origin == 0) | (origin == ends) | (origin == ends / 2)).all()
 
 
 def severity(right_percent: float, left_percent: float) -> str:

@@ -70,6 +70,9 @@ class Volume:
         affine: ``(4, 4)`` float64, from indices of ``array`` to millimetres in RAS.
         axcodes: Axis codes of the file it came from; saving goes back to them.
         header: Of the NIfTI file it came from; dropped when place, shape or ``axcodes`` change.
+        has_size: Whether the size of its voxels is known. Images, arrays and headers that do not know
+            it have voxels of 1 x 1 x 1 mm, and the origin of the patient in a corner or in the
+            middle; a scan that was brought to 1 mm lies elsewhere, and `of` is told the size.
         checked: Whether it has been through the checks of `lungmask_jax.io`, as what
             `lungmask_jax.io.load` returns has. Other values or another place begin anew.
 
@@ -88,6 +91,7 @@ class Volume:
     affine: np.ndarray = field(default_factory=_canonical_affine)
     axcodes: str = CANONICAL
     header: Header | None = field(default=None, repr=False)
+    has_size: bool = field(default=False, repr=False)
     checked: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +110,7 @@ class Volume:
                 f"expected an invertible 4x4 affine, found {affine.tolist()}: mend the header"
             )
         object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "has_size", self.has_size or self._shows_size())
         if self.header and not self.header.describes(affine, self.array.shape, self.axcodes):
             object.__setattr__(self, "header", None)
 
@@ -139,7 +144,14 @@ class Volume:
         _refuse_slices_last(array.shape, steps)
         affine = _canonical_affine()
         affine[:3, :3] *= steps
-        return cls(array, affine, "LPS")
+        return cls(array, affine, "LPS", has_size=True)
+
+    def _shows_size(self) -> bool:
+        if self.spacing != (1.0, 1.0, 1.0):
+            return True
+        origin = np.abs(self.affine[:3, 3])
+        ends = np.abs(self.affine[:3, :3] @ (np.array(self.shape) - 1.0))
+        return not ((origin == 0) | (origin == ends) | (origin == ends / 2)).all()
 
     def as_checked(self) -> Self:
         """The same volume, marked as checked.

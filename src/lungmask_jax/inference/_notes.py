@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from lungmask_jax import preprocess, quantify
+from lungmask_jax import preprocess
 from lungmask_jax.labels import LEFT, RIGHT
 from lungmask_jax.volume import Volume
 
@@ -50,7 +50,7 @@ def _of_lungs(lungs: Volume) -> Iterator[str]:
         yield "no lungs found: is this a chest CT?"
         return
     ml = (right + left) * lungs.voxel_ml
-    if len(lungs) > 1 and quantify.has_size(lungs) and ml < _LITTLE_ML:
+    if len(lungs) > 1 and lungs.has_size and ml < _LITTLE_ML:
         yield f"only {ml:.0f} ml of lung: is this a whole chest? Shares and severity mean little"
     small, large = sorted([(right, "right"), (left, "left")])
     if not small[0]:
@@ -63,7 +63,7 @@ def _of_lungs(lungs: Volume) -> Iterator[str]:
 
 
 def _of_size(lungs: Volume) -> Iterator[str]:
-    if not quantify.has_size(lungs):
+    if not lungs.has_size:
         yield "the size of the voxels is not known: there are shares, but no ml"
 
 

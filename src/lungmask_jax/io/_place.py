@@ -91,14 +91,14 @@ def note_size(volume: Volume, source: object) -> None:
         source: Where it comes from, for messages.
 
     Warns:
-        ScanWarning: Voxels are exactly 1 mm, or too large or too small.
+        ScanWarning: The size of the voxels is not known, or is one that no patient has.
     """
     step, *pixel = volume.spacing
     sizes = " x ".join(f"{mm:.4g}" for mm in volume.spacing)
-    if volume.spacing == (1.0, 1.0, 1.0):
+    if not volume.has_size:
         warn(
-            f"the voxels of {source} are exactly 1 x 1 x 1 mm, as where the size is not known: "
-            "unless it was resampled to that, ml and distances are not real"
+            f"the voxels of {source} are 1 x 1 x 1 mm and lie at the origin, as where nobody knows "
+            "their size: there are shares, but no ml"
         )
     lengths = np.multiply(volume.spacing, volume.shape)
     large = max(pixel) > WIDEST_PIXEL_MM or max(lengths) > LONGEST_MM

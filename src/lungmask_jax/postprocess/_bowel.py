@@ -37,7 +37,7 @@ def without_bowel(mask: Volume, *, middle_row: float | None = None) -> Volume:
         (np.False_, np.True_)
     """
     found: np.ndarray = mask.array.astype(bool, copy=False)
-    if len(mask) == 1 or mask.spacing == (1.0, 1.0, 1.0):
+    if len(mask) == 1 or not mask.has_size:
         return mask.with_array(found)
     row = (mask.shape[1] - 1) / 2 if middle_row is None else middle_row
     if _lowest(found) >= _lowest(found[:, max(int(np.ceil(row)), 0) :]):

@@ -17,8 +17,8 @@ def together(volume: Volume, spec: PreprocessSpec) -> int:
     """How many neighboring slices a network sees as one.
 
     As many as are ``spec.thickness_mm`` thick, at most. No scan is left with less than 96: where
-    there are so few, little time is to be gained, and a spacing may be wrong. A spacing of 1 mm in
-    all directions is what images and files have that do not know theirs; it counts for nothing.
+    there are so few, little time is to be gained, and a spacing may be wrong. Slices whose thickness
+    is not known are seen alone.
 
     Args:
         volume: The scan.
@@ -32,7 +32,7 @@ def together(volume: Volume, spec: PreprocessSpec) -> int:
         >>> together(scan, PreprocessSpec(thickness_mm=2.5)), together(scan, PreprocessSpec())
         (2, 1)
     """
-    if volume.spacing == (1.0, 1.0, 1.0):
+    if not volume.has_size:
         return 1
     thick = int(spec.thickness_mm / volume.spacing[0] + 1e-6)
     return max(1, min(thick, len(volume) // _FEWEST))
