@@ -70,9 +70,9 @@ class Volume:
         affine: ``(4, 4)`` float64, from indices of ``array`` to millimetres in RAS.
         axcodes: Axis codes of the file it came from; saving goes back to them.
         header: Of the NIfTI file it came from; dropped when place, shape or ``axcodes`` change.
-        has_size: Whether the size of its voxels is known. Images, arrays and headers that do not know
-            it have voxels of 1 x 1 x 1 mm, and the origin of the patient in a corner or in the
-            middle; a scan that was brought to 1 mm lies elsewhere, and `of` is told the size.
+        has_size: Whether the size of its voxels is known. Images, arrays and headers that do not
+            know it have voxels of 1 x 1 x 1 mm, and the origin of the patient in a corner or in
+            the middle; a scan that was brought to 1 mm lies elsewhere, and `of` is told the size.
         checked: Whether it has been through the checks of `lungmask_jax.io`, as what
             `lungmask_jax.io.load` returns has. Other values or another place begin anew.
 

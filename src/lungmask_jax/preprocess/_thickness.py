@@ -17,8 +17,8 @@ def together(volume: Volume, spec: PreprocessSpec) -> int:
     """How many neighboring slices a network sees as one.
 
     As many as are ``spec.thickness_mm`` thick, at most. No scan is left with less than 96: where
-    there are so few, little time is to be gained, and a spacing may be wrong. Slices whose thickness
-    is not known are seen alone.
+    there are so few, little time is to be gained, and a spacing may be wrong. Slices of unknown
+    thickness are seen alone.
 
     Args:
         volume: The scan.
