@@ -1,5 +1,7 @@
 """What all commands show while they work."""
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
@@ -11,12 +13,21 @@ __all__ = ["bar", "console", "counted", "stepper", "summary"]
 _WIDE = 200
 
 
+class _Console(Console):
+    """A console to which nobody needs to listen, as in ``| head``: the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """What is printed from here on goes nowhere, by whatever console."""
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+
+
 def console() -> Console:
     """Where commands print; in a file or a pipe no line is broken and no table is squeezed."""
-    found = Console()
+    found = _Console()
     if found.is_terminal:
         return found
-    return Console(soft_wrap=True, width=max(found.width, _WIDE))
+    return _Console(soft_wrap=True, width=max(found.width, _WIDE))
 
 
 def bar() -> Progress:
@@ -28,6 +39,7 @@ def bar() -> Progress:
         MofNCompleteColumn(),
         console=shown,
         transient=True,
+        redirect_stderr=sys.stderr.isatty(),  # or errors would go where progress is shown
         disable=not shown.is_terminal,
     )
 
