@@ -13,7 +13,7 @@ from lungmask_jax.errors import ScanError
 from lungmask_jax.files import alone, atomic, checksum, legible
 from lungmask_jax.inference import DISCLAIMER, Segmentation
 
-__all__ = ["Row", "read_csv", "read_json", "row", "update_csv", "write_json"]
+__all__ = ["Row", "cell", "read_csv", "read_json", "row", "update_csv", "write_json"]
 
 Row = Mapping[str, str | float | None]
 
@@ -110,7 +110,10 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
         ...     table.read_text().splitlines()
         ['scan,lungs_ml', 'a,2.0']
     """
-    new = [{key: _cell(value) for key, value in one.items()} for one in rows]
+    new = [
+        {key: cell(value) if isinstance(value, str) else value for key, value in one.items()}
+        for one in rows
+    ]
     with alone(path):
         table = read_csv(path) if path.exists() else {}
         table |= {str(one["scan"]): one for one in new}
@@ -157,12 +160,21 @@ def read_csv(path: Path) -> dict[str, Row]:
     return {str(line["scan"]): line for line in lines}
 
 
-def _cell(value: str | float | None) -> str | float | None:
-    """A value that is the same in a spreadsheet: no formula, no bytes that are no text."""
-    if not isinstance(value, str):
-        return value
-    text = legible(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def cell(text: str) -> str:
+    r"""A text that a spreadsheet shows, and does not take for a formula.
+
+    Args:
+        text: Any, such as the name of a scan.
+
+    Returns:
+        The same, legible, with an apostrophe in front where it would be a formula.
+
+    Example:
+        >>> cell("case 1"), cell("=1+1"), cell("a\udcff")
+        ('case 1', "'=1+1", 'a%FF')
+    """
+    shown = legible(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def _plain(value: float | str) -> float | str | None:

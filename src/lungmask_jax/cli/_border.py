@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from typing import Final
 from lungmask_jax.errors import LungmaskError
 from lungmask_jax.files import legible
 
-__all__ = ["Failures", "bordered", "complain", "exit_code", "one_line"]
+__all__ = ["Failures", "bordered", "complain", "exit_code", "one_line", "stopping"]
 
 _LONGEST: Final = 1000
 
@@ -79,6 +79,16 @@ def exit_code(error: BaseException, *, debug: bool) -> int:
         return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
     complain(f"lungmask-jax: {_said(error)}", error if debug else None)
     return 1
+
+
+@contextlib.contextmanager
+def stopping(words: Callable[[], str]) -> Iterator[None]:
+    """A block after whose stop it is said what was done and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(words())
+        raise
 
 
 def complain(words: str, error: BaseException | None = None) -> None:

@@ -23,12 +23,10 @@ def run(options: argparse.Namespace) -> int:
         task = progress.add_task("phantom", total=None)
         result = inference.segment(truth.ct, progress=stepper(progress, task))
     row = report.row("phantom", result)
-    with results.staged() as folder:
+    with results.written("phantom.json") as folder:
         paths = result.save(folder, name="phantom")
         io.save(truth.ct, folder / "phantom.nii.gz")
         report.write_json(folder / "phantom.json", row, files=[*paths, folder / "phantom.nii.gz"])
-        with results.moved(folder, "phantom.json"):
-            pass
     scores = {"lungs": metrics.dice(result.lungs.array > 0, truth.lungs.array > 0)}
     if result.infection is not None:
         scores["infection"] = metrics.dice(result.infection.array, truth.infection.array)

@@ -74,6 +74,14 @@ class Outputs:
             yield Path(folder)
 
     @contextlib.contextmanager
+    def written(self, record: str) -> Iterator[Path]:
+        """A hidden folder to write results into, which appear together when the block ends well."""
+        with self.staged() as folder:
+            yield folder
+            with self.moved(folder, record):
+                pass
+
+    @contextlib.contextmanager
     def moved(self, staged: Path, record: str) -> Iterator[None]:
         """Moves results in, all but the record, which follows when the block ends well.
 

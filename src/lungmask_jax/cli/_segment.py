@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import Progress
 
 from lungmask_jax import inference, io, report
-from lungmask_jax.cli._border import Failures, one_line
+from lungmask_jax.cli._border import Failures, one_line, stopping
 from lungmask_jax.cli._bundles import bundles
 from lungmask_jax.cli._notes import Notes, noted
 from lungmask_jax.cli._outputs import Outputs, outputs
@@ -70,31 +70,23 @@ def run(options: argparse.Namespace) -> int:
     with bar() as progress, noted() as notes:
         job = _Job(options, models, results, Failures(options.debug), notes, stages)
         done = len(scans) - len(todo)
-        try:
+        with stopping(lambda: f"{_so_far(done, scans, options)}; --skip-existing leaves them out"):
             for lines in _all(todo, job, progress):
                 done += 1
                 for line in lines:
                     progress.console.print(one_line(line), markup=False, highlight=False)
-        except KeyboardInterrupt as stop:
-            stop.add_note(
-                f"{done} of {counted(len(scans), 'scan')} done, results in {options.out}; the same "
-                "command with --skip-existing goes on with the others"
-            )
-            raise
-        _conclude(job, progress, len(scans), done, len(scans) - len(todo))
+        stages.end()
+        if options.profile:
+            progress.console.print(stages.table())
+        said = one_line(_so_far(done, scans, options))
+        progress.console.print(said, markup=False, highlight=False)
+        progress.console.print(inference.DISCLAIMER)
     return 1 if job.failures.count else 0
 
 
-def _conclude(job: _Job, progress: Progress, count: int, done: int, before: int) -> None:
-    say = progress.console.print
-    job.stages.end()
-    if job.options.profile:
-        say(job.stages.table())
-    where = f", results in {job.options.out}" if done else ""
-    earlier = f" ({before} by an earlier run)" if before else ""
-    line = one_line(f"{done} of {counted(count, 'scan')} done{earlier}{where}")
-    say(line, markup=False, highlight=False)
-    say(inference.DISCLAIMER)
+def _so_far(done: int, scans: Mapping[str, Path], options: argparse.Namespace) -> str:
+    where = f", results in {options.out}" if done else ""
+    return f"{done} of {counted(len(scans), 'scan')} done{where}"
 
 
 def _check_table(results: Outputs) -> None:
