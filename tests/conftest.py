@@ -6,6 +6,8 @@ import jax
 import optax
 import pytest
 
+from lungmask_jax import cli
+
 hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("lungmask_jax")
 
@@ -44,6 +46,11 @@ def _excused(make):
         return optax.GradientTransformation(tx.init, update)
 
     return made
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_outside(monkeypatch):
+    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
 
 
 @pytest.fixture

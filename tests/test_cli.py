@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import subprocess
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, errors, inference, io, metrics, training, trees, weights
+from lungmask_jax import cli, errors, io, training, trees, weights
 from lungmask_jax.cli import _recipe, _settings
 from lungmask_jax.cli._options import parser
 from lungmask_jax.phantoms import phantom
@@ -22,118 +21,6 @@ from lungmask_jax.spec import (
     TrainSpec,
     from_json,
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_cache_outside(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
-
-
-@pytest.fixture(scope="module")
-def scan_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("scans") / "one.nii.gz"
-    io.save(phantom((8, 128, 128), disease=0.2, seed=1).ct, path)
-    return path
-
-
-def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
-    assert cli.main(["segment", str(scan_file), "-o", str(tmp_path)]) == 0
-    written = {path.name for path in tmp_path.iterdir()}
-    kinds = ("lungs.nii.gz", "infection.nii.gz", "lesions.nii.gz", "overlay.png")
-    assert written == {*(f"one_{kind}" for kind in kinds), "one.json", "measures.csv"}
-    values = json.loads((tmp_path / "one.json").read_text())
-    with (tmp_path / "measures.csv").open() as file:
-        (line,) = csv.DictReader(file)
-    assert line["severity"] == values["severity"]
-    assert float(line["lungs_ml"]) == values["lungs_ml"] > 0
-    assert cv2.imread(str(tmp_path / "one_overlay.png")) is not None
-    assert "not a medical device" in capsys.readouterr().out.lower()
-
-
-def test_segment_removes_its_own_old_masks_and_no_others(scan_file, tmp_path):
-    foreign = tmp_path / "one_infection.nii.gz"
-    foreign.write_bytes(b"drawn by hand")
-    words = ["segment", str(scan_file), "-o", str(tmp_path)]
-    assert cli.main([*words, "--weights", "lungs"]) == 0
-    assert foreign.read_bytes() == b"drawn by hand"
-    assert cli.main([*words, "--uncertainty"]) == 0
-    assert {"one_lesions.nii.gz", "one_uncertainty.nii.gz"} < {p.name for p in tmp_path.iterdir()}
-    assert cli.main([*words, "--weights", "lungs"]) == 0
-    left = {"one_lungs.nii.gz", "one_overlay.png", "one.json", "measures.csv"}
-    assert {path.name for path in tmp_path.iterdir()} == left
-
-
-def test_one_bad_scan_does_not_stop_the_others(scan_file, tmp_path, capsys):
-    bad = tmp_path / "bad.nii.gz"
-    bad.write_bytes(b"not a scan")
-    out = tmp_path / "out"
-    assert cli.main(["segment", str(bad), str(scan_file), "-o", str(out)]) == 1
-    assert (out / "one.json").exists()
-    assert not list(out.glob("bad*"))
-    printed = capsys.readouterr().out
-    assert "bad:" in printed
-    assert "1 of 2 scans done" in printed
-
-
-def test_the_profile_names_the_stages_of_all_scans(scan_file, tmp_path, capsys):
-    other = tmp_path / "two.nii.gz"
-    other.write_bytes(scan_file.read_bytes())
-    words = ["segment", str(scan_file), str(other), "-o", str(tmp_path), "--profile"]
-    assert cli.main(words) == 0
-    printed = capsys.readouterr().out
-    stages = ("weights", "read", "lung network", "lung masks", "infection network", "write")
-    assert [stage for stage in stages if printed.count(stage) != 1] == []
-    assert "2 of 2 scans done" in printed
-
-
-def test_what_was_mended_while_reading_ahead_is_told_of_its_own_scan(scan_file, tmp_path, capsys):
-    unsigned = io.load(scan_file)
-    shifted = unsigned.with_array((unsigned.array + 1024).astype(np.int16))
-    io.save(shifted, tmp_path / "shifted.nii.gz")
-    words = ["segment", str(scan_file), str(tmp_path / "shifted.nii.gz"), "--weights", "lungs"]
-    assert cli.main([*words, "-o", str(tmp_path)]) == 0
-    notes = [line for line in capsys.readouterr().out.splitlines() if "subtracted 1024" in line]
-    assert [note.split(":")[0] for note in notes] == ["shifted"]
-
-
-def test_running_again_replaces_the_row(scan_file, tmp_path):
-    for _ in range(2):
-        arguments = ["segment", str(scan_file), "-o", str(tmp_path), "--weights", "lungs"]
-        assert cli.main(arguments) == 0
-    with (tmp_path / "measures.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 1
-
-
-def test_a_folder_stands_for_its_files_and_equal_names_stay_apart(scan_file, tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "ct.nii.gz").write_bytes(scan_file.read_bytes())
-    out = tmp_path / "out"
-    arguments = ["segment", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(out)]
-    assert cli.main([*arguments, "--weights", "lungs"]) == 0
-    assert {path.name for path in out.glob("*.json")} == {"a_ct.json", "b_ct.json"}
-
-
-def test_images_need_a_window_and_work_with_one(tmp_path, capsys):
-    made = phantom((1, 128, 128)).ct.array[0]
-    grey = np.clip((made + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
-    image = tmp_path / "slice.png"
-    cv2.imwrite(str(image), grey)
-    out = str(tmp_path / "out")
-    assert cli.main(["segment", str(image), "-o", out]) == 1
-    assert "--window" in capsys.readouterr().out
-    assert cli.main(["segment", str(image), "-o", out, "--window", "-1350", "150"]) == 0
-
-
-def test_demo_prints_dice_against_the_truth(tmp_path, capsys, monkeypatch):
-    from lungmask_jax.cli import _demo
-
-    small = phantom((8, 128, 128), disease=0.2)
-    monkeypatch.setattr(_demo.phantoms, "phantom", lambda **_: small)
-    assert cli.main(["demo", "-o", str(tmp_path)]) == 0
-    lungs = io.load_mask(tmp_path / "phantom_lungs.nii.gz")
-    dice = metrics.dice(lungs.array > 0, small.lungs.array > 0)
-    assert f"lungs {dice:.3f}" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -279,59 +166,6 @@ def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_
     assert "expected a bundle for the lungs, found one for infection" in capsys.readouterr().err
 
 
-def test_masks_of_a_former_run_do_not_stay(scan_file, tmp_path):
-    out = tmp_path / "o"
-    assert cli.main(["segment", str(scan_file), "-o", str(out), "--uncertainty"]) == 0
-    assert (out / "one_uncertainty.nii.gz").exists()
-    (out / "one_else.nii.gz").touch()
-    assert cli.main(["segment", str(scan_file), "-o", str(out), "--weights", "lungs"]) == 0
-    assert {path.name for path in out.glob("*.nii.gz")} == {"one_lungs.nii.gz", "one_else.nii.gz"}
-
-
-def test_a_folder_that_cannot_be_written_is_told_before_any_work(scan_file, capsys):
-    assert cli.main(["segment", "nowhere.nii.gz", "-o", str(scan_file)]) == 1
-    found = capsys.readouterr()
-    assert f"expected a folder for results, found that {scan_file} cannot be made" in found.err
-    assert "nowhere" not in found.out
-
-
-def test_little_lung_is_said(tmp_path, capsys):
-    scan = tmp_path / "scan.nii.gz"
-    io.save(phantom((6, 64, 64), disease=0.3, spacing_mm=(3.0, 6.0, 6.0)).ct, scan)
-    words = ["segment", str(scan), "nowhere.nii.gz", "-o", str(tmp_path / "o")]
-    assert cli.main(words) == 1
-    printed = capsys.readouterr().out
-    assert "ml of lung: is this a whole chest?" in printed
-    assert "in the worse lung" in printed
-    assert "1 of 2 scans done, results in" in printed
-    assert cli.main(["segment", "nowhere.nii.gz", "-o", str(tmp_path / "o")]) == 1
-    assert "0 of 1 scan done\n" in capsys.readouterr().out
-
-
-def test_a_scan_that_is_stopped_while_written_anew_is_not_done(scan_file, tmp_path, monkeypatch):
-    words = ["segment", str(scan_file), "-o", str(tmp_path / "o"), "--weights", "lungs"]
-    assert cli.main(words) == 0
-
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(inference.Segmentation, "save", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        cli.main(words)
-    assert not [*(tmp_path / "o").glob("*.json")]
-
-
-def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):
-    scan = tmp_path / "scan.nii.gz"
-    io.save(phantom((6, 64, 64), disease=0.2).ct, scan)
-    words = ["segment", str(scan), "-o", str(tmp_path / "o"), "--uncertainty", "--weights"]
-    assert cli.main([*words, "lungs", "infection", "infection"]) == 0
-    doubt = io.load_mask(tmp_path / "o" / "scan_uncertainty.nii.gz")
-    assert 0 < doubt.array.max() <= 100
-    row = json.loads((tmp_path / "o" / "scan.json").read_text())
-    assert row["infection_model"].startswith("infection+infection ")
-
-
 def test_the_log_is_as_fine_as_it_is_asked_for(training_set, tmp_path):
     out = tmp_path / "mine.npz"
     words = [*training_set, "-o", str(out), "--steps", "3", "--steps-per-epoch", "2"]
@@ -421,31 +255,6 @@ def test_scans_were_read_before_a_network_that_does_not_fit_was_refused(
     assert "to learn from" not in printed.out
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["train", "--images", "x", "-o", "y.npz"],
-        ["train", "--images", "x", "--masks", "x", "-o", "y.bin"],
-        ["train", "--images", "x", "--masks", "x", "-o", "y.npz", "--preset", "lung"],
-        ["segment", "x.nii.gz", "-o", "y", "--weights", "nothing"],
-    ],
-)
-def test_wrong_settings_are_one_line_and_exit_code_one(arguments, capsys):
-    assert cli.main(arguments) == 1
-    message = capsys.readouterr().err
-    assert message.startswith("lungmask-jax: ")
-    assert message.count("\n") == 1
-
-
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys, monkeypatch):
-    from lungmask_jax.cli import _demo
-
-    monkeypatch.setattr(_demo.phantoms, "phantom", lambda **_: phantom((1, 64, 64)))
-    (tmp_path / "file").write_text("in the way")
-    assert cli.main(["demo", "-o", str(tmp_path / "file")]) == 1
-    assert capsys.readouterr().err.startswith("lungmask-jax: ")
-
-
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processor cores")
 def test_processor_cores_share_each_batch(training_set, tmp_path):
     words = [*training_set, "-o", str(tmp_path / "two.npz"), "--steps", "1", "--devices", "2"]
@@ -465,270 +274,6 @@ def test_processor_cores_share_each_batch(training_set, tmp_path):
     assert (tmp_path / "two.npz").is_file()
 
 
-def test_help_needs_neither_jax_nor_opencv():
-    code = (
-        "import sys, contextlib\n"
-        "from lungmask_jax import cli\n"
-        "with contextlib.suppress(SystemExit):\n"
-        "    cli.main(['segment', '--help'])\n"
-        "heavy = {'jax', 'cv2', 'scipy', 'nibabel', 'rich', 'numpy'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--window" in done.stdout
-    assert "not a medical device" in done.stdout.lower()
-
-
-@pytest.fixture
-def masks(tmp_path):
-    """Predictions as segment leaves them, one wrong by a row, and the truth."""
-    found, true = tmp_path / "found", tmp_path / "true"
-    found.mkdir()
-    true.mkdir()
-    for number in range(3):
-        made = phantom((4, 64, 64), disease=0.2, seed=number)
-        io.save(made.infection, true / f"case{number}.nii.gz")
-        io.save(made.lungs, found / f"case{number}_ct_lungs.nii.gz")
-        array = np.roll(made.infection.array, int(number == 2), axis=1)
-        io.save(made.infection.with_array(array), found / f"case{number}_ct_infection.nii.gz")
-    return ["evaluate", "--pred", str(found), "--true", str(true)]
-
-
-def test_evaluate_writes_every_case_and_a_summary(masks, tmp_path, capsys):
-    out = tmp_path / "scores"
-    assert cli.main([*masks, "-o", str(out)]) == 0
-    with (out / "cases.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    assert [line["case"] for line in lines] == ["case0", "case1", "case2"]
-    assert [float(line["dice"]) == 1 for line in lines] == [True, True, False]
-    summary = json.loads((out / "summary.json").read_text())["summary"]["infection"]["dice"]
-    assert summary["cases"] == 3
-    assert summary["mean"] == pytest.approx(np.mean([float(line["dice"]) for line in lines]))
-    assert "infection" in capsys.readouterr().out
-
-
-def test_evaluate_compares_with_another_model(masks, tmp_path, capsys):
-    assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
-    words = [*masks, "--against", str(tmp_path / "one" / "cases.csv"), "-o", str(tmp_path / "two")]
-    assert cli.main(words) == 0
-    found = json.loads((tmp_path / "two" / "summary.json").read_text())["comparison"]["infection"]
-    assert found["dice"] == {
-        "cases": 3,
-        "mean": 0,
-        "low": 0,
-        "high": 0,
-        "better": 0,
-        "worse": 0,
-        "p": 1,
-    }
-
-
-def test_evaluate_segments_what_a_list_names(tmp_path, capsys):
-    made = phantom((8, 96, 96), disease=0.2, seed=3)
-    io.save(made.ct, tmp_path / "ct.nii.gz")
-    io.save(made.lungs, tmp_path / "lungs.nii.gz")
-    io.save(made.infection, tmp_path / "infection.nii.gz")
-    row = "ct.nii.gz,lungs.nii.gz,infection.nii.gz"
-    (tmp_path / "metadata.csv").write_text(f"ct_scan,lung_mask,infection_mask\n{row}\n")
-    words = ["evaluate", "--data", str(tmp_path / "metadata.csv"), "--target", "lungs"]
-    assert cli.main([*words, "--weights", "lungs", "-o", str(tmp_path / "out")]) == 0
-    found = json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]
-    assert list(found) == ["lungs", "right_lung", "left_lung"]
-    assert found["lungs"]["dice"]["mean"] > 0.9
-
-
-@pytest.mark.parametrize("target", ["lungs", "infection"])
-def test_scans_were_read_before_a_model_that_lacks_was_asked_for(tmp_path, capsys, target):
-    for name in ("ct.nii", "lungs.nii", "infection.nii"):
-        (tmp_path / name).write_bytes(b"no scan")
-    row = "ct.nii,lungs.nii,infection.nii"
-    (tmp_path / "metadata.csv").write_text(f"ct_scan,lung_mask,infection_mask\n{row}\n")
-    (other,) = {"lungs", "infection"} - {target}
-    words = ["evaluate", "--data", str(tmp_path / "metadata.csv"), "--target", target]
-    assert cli.main([*words, "--weights", other, "-o", str(tmp_path / "out")]) == 1
-    printed = capsys.readouterr()
-    assert f"expected a model for {target} among --weights, found {other}" in printed.err
-    assert "ct.nii" not in printed.out
-    assert not (tmp_path / "out").exists()
-
-
-def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
-    scans = tmp_path / "scans"
-    scans.mkdir()
-    for number in range(3):
-        io.save(
-            phantom((4, 64, 64), disease=0.2, seed=number).ct, scans / f"case{number}_ct.nii.gz"
-        )
-    words = [*masks, "--scans", str(scans), "--worst", "1"]
-    assert cli.main([*words, "-o", str(tmp_path / "one")]) == 0
-    drawn = sorted(path.name for path in (tmp_path / "one").glob("*.png"))
-    assert drawn == ["boxes.png", "worst1_case2.png"]  # the only one with an error
-    against = ["--against", str(tmp_path / "one" / "cases.csv")]
-    assert cli.main([*masks, *against, "-o", str(tmp_path / "two")]) == 0
-    single, both = (cv2.imread(str(tmp_path / name / "boxes.png")).shape for name in ("one", "two"))
-    assert both[0] > 1.5 * single[0]
-    assert not list((tmp_path / "two").glob("worst*"))
-
-
-def test_pictures_of_a_former_run_stayed_among_the_new_ones(masks, tmp_path):
-    scans, out = tmp_path / "scans", tmp_path / "out"
-    scans.mkdir()
-    for number in range(3):
-        made = phantom((4, 64, 64), disease=0.2, seed=number)
-        io.save(made.ct, scans / f"case{number}.nii.gz")
-        io.save(made.lungs, tmp_path / "true" / f"case{number}_lungs.nii.gz")
-        (tmp_path / "true" / f"case{number}.nii.gz").rename(
-            tmp_path / "true" / f"case{number}_infection.nii.gz"
-        )
-    words = [*masks, "--scans", str(scans), "-o", str(out)]
-    assert cli.main(words) == 0
-    assert len(list(out.glob("worst*"))) == 3
-    assert cli.main([*words, "--worst", "1", "--target", "lungs"]) == 0
-    drawn = sorted(path.name for path in out.glob("*.png"))
-    assert drawn == [
-        "boxes_left_lung.png",
-        "boxes_lungs.png",
-        "boxes_right_lung.png",
-        "worst1_case0.png",
-    ]
-
-
-def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
-    scans = tmp_path / "scans"
-    scans.mkdir()
-    for number in range(3):
-        io.save(phantom((4, 64, 64), seed=number).ct, scans / f"case{number}.nii.gz")
-    (scans / "case1.nii.gz").write_bytes(b"no scan")
-    words = [*masks, "--scans", str(scans)]
-    assert cli.main([*words, "-o", str(tmp_path / "three")]) == 1
-    printed = capsys.readouterr().out
-    assert "case1 infection: dice 1.000" in printed
-    assert "case1: " in printed
-    with (tmp_path / "three" / "cases.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 3
-    drawn = sorted(path.name for path in (tmp_path / "three").glob("worst*"))
-    assert drawn == ["worst1_case2.png", "worst2_case0.png"]
-    # a case that is not among the worst needs no picture, and its scan is not read
-    assert cli.main([*words, "--worst", "1", "-o", str(tmp_path / "one")]) == 0
-    (scans / "case1.nii.gz").unlink()
-    assert cli.main([*words, "-o", str(tmp_path / "none")]) == 1
-    assert "expected a scan of every case" in capsys.readouterr().err
-
-
-def test_one_failed_case_lost_the_summary_of_a_comparison(masks, tmp_path, capsys):
-    assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
-    table = tmp_path / "one" / "cases.csv"
-    (tmp_path / "found" / "case2_ct_infection.nii.gz").write_bytes(b"no mask")
-    words = [*masks, "--by-type", "--against", str(table)]
-    for number in range(3):
-        for folder, name in (("found", f"case{number}_ct_lesions"), ("true", f"case{number}")):
-            made = phantom((4, 64, 64), disease=0.2, seed=number)
-            io.save(made.lesions, tmp_path / folder / f"{name}.nii.gz")
-    (tmp_path / "found" / "case2_ct_lesions.nii.gz").write_bytes(b"no mask")
-    assert cli.main([*words, "-o", str(tmp_path / "two")]) == 1
-    found = json.loads((tmp_path / "two" / "summary.json").read_text())
-    assert list(found["summary"]) == ["infection", "ground_glass", "consolidation"]
-    assert list(found["comparison"]) == ["infection"]
-    assert found["comparison"]["infection"]["dice"]["cases"] == 2
-    assert "case2 infection" in found["not_compared"]
-    assert "case0 ground_glass" in found["not_compared"]
-    assert "not compared, in one table only: case0 ground_glass" in capsys.readouterr().out
-    assert (tmp_path / "two" / "boxes_infection.png").is_file()
-
-
-SCORES = "case,label,dice,iou,sensitivity,precision,surface_dice,hausdorff95_mm,lesion_f1"
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        (None, "found no file"),
-        ("scan,lungs_ml\na,3\n", "another table"),
-        ("case,label,dice\n", "another table"),
-        ("case,label,dice\na,infection,1\n", "without iou, sensitivity"),
-        (f"{SCORES}\na,infection,high,1,1,1,1,1,1\n", "expected scores in"),
-        (f"{SCORES}\na,infection,1\n", "expected scores in"),
-        (f"{SCORES}\na,lungs,1,1,1,1,1,1,1\n", "expected one row a case of infection"),
-        (f"{SCORES}\n" + 2 * "a,infection,1,1,1,1,1,1,1\n", "2 rows of 1 cases"),
-    ],
-)
-def test_another_table_to_compare_with_is_refused_at_once(masks, tmp_path, capsys, table, message):
-    if table is not None:
-        (tmp_path / "cases.csv").write_text(table)
-    words = [*masks, "--against", str(tmp_path / "cases.csv"), "-o", str(tmp_path / "o")]
-    assert cli.main(words) == 1
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
-
-
-def test_lesions_of_a_list_are_scored_by_type(tmp_path):
-    made = phantom((8, 96, 96), disease=0.3, seed=5)
-    io.save(made.ct, tmp_path / "ct.nii.gz")
-    io.save(made.lesions, tmp_path / "infection.nii.gz")
-    (tmp_path / "metadata.csv").write_text("ct_scan,infection_mask\nct.nii.gz,infection.nii.gz\n")
-    words = ["evaluate", "--data", str(tmp_path / "metadata.csv"), "--by-type"]
-    assert cli.main([*words, "-o", str(tmp_path / "out")]) == 0
-    found = json.loads((tmp_path / "out" / "summary.json").read_text())["summary"]
-    assert list(found) == ["infection", "ground_glass", "consolidation"]
-    assert cli.main(["segment", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "pred")]) == 0
-    (tmp_path / "true").mkdir()
-    io.save(made.lesions, tmp_path / "true" / "ct.nii.gz")
-    words = ["evaluate", "--by-type", "--pred", str(tmp_path / "pred")]
-    words += ["--true", str(tmp_path / "true"), "-o", str(tmp_path / "two")]
-    assert cli.main(words) == 0  # the lesions that segment has written
-    again = json.loads((tmp_path / "two" / "summary.json").read_text())["summary"]
-    assert again["consolidation"]["dice"] == found["consolidation"]["dice"]
-    assert found["infection"]["dice"]["mean"] > 0.3
-
-
-def test_types_were_scored_against_a_truth_that_tells_none(masks, tmp_path, capsys):
-    for path in (tmp_path / "found").glob("*_infection*"):
-        path.rename(path.with_name(path.name.replace("infection", "lesions")))
-    (tmp_path / "true" / "case0.nii.gz").write_bytes(b"no mask")
-    assert cli.main([*masks, "--by-type", "-o", str(tmp_path / "scores")]) == 1
-    message = "expected a truth with 2 (consolidation) for --by-type, found none"
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "scores").exists()
-
-
-def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, capsys):
-    made = phantom((2, 64, 64))
-    io.save(made.infection, tmp_path / "true" / "case1.nii.gz")
-    assert cli.main([*masks, "-o", str(tmp_path / "scores")]) == 1
-    printed = capsys.readouterr().out
-    assert "case1: expected masks of one shape" in " ".join(printed.split())
-    assert len((tmp_path / "scores" / "cases.csv").read_text().splitlines()) == 3
-
-
-@pytest.mark.parametrize(
-    "more", [[], ["--pred", "x"], ["--pred", "x", "--true", "y", "--data", "z"]]
-)
-def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
-    assert cli.main(["evaluate", *more, "-o", str(tmp_path / "o")]) == 1
-    assert "expected --pred with --true, or --data" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--pred", "x", "--true", "y", "--worst", "-1"], "--worst of 0 or more, found -1"),
-        (["--data", "x", "--scans", "y"], "expected --scans beside --pred"),
-        (["--data", "x", "--by-type", "--target", "lungs"], "expected --by-type for infection"),
-    ],
-)
-def test_evaluate_says_what_does_not_fit(words, message, tmp_path, capsys):
-    assert cli.main(["evaluate", *words, "-o", str(tmp_path / "o")]) == 1
-    assert message in capsys.readouterr().err
-
-
-def test_a_linked_scan_keeps_the_name_of_the_link(tmp_path):
-    from lungmask_jax.cli import _segment
-
-    (tmp_path / "3fa9c0de").write_text("")
-    (tmp_path / "patient1.nii.gz").symlink_to(tmp_path / "3fa9c0de")
-    assert list(_segment._named([tmp_path / "patient1.nii.gz"])) == ["patient1"]
-
-
 def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
     recipe = tmp_path / "quick.toml"
     recipe.write_text(
@@ -743,25 +288,28 @@ def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
     assert spec.model.options == {"deep_supervision": True, "norm": "batch"}
 
 
-def test_every_command_is_run():
-    actions = [action for action in parser()._actions if action.dest == "command"]
-    assert set(actions[0].choices) == set(cli._COMMANDS)
-
-
 def test_every_key_of_a_recipe_is_an_option_of_train():
     taken = vars(parser().parse_args(["train", "--data", "a", "-o", "b"]))
     assert {key.replace("-", "_") for key in _recipe.KEYS} <= set(taken)
 
 
 PLAIN = SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"])
+
+
 TRAINED = {"training": {"steps": 3}, "data": "phantoms\nand more", "recipe": "by hand"}
+
+
 BEGUN = {"started_from": "lungs"}
+
+
 AWKWARD = SegmenterSpec(
     target="infection",
     model=ModelSpec(options={"norm": "batch", "deep_supervision": True}),
     preprocess=PreprocessSpec(size=(128, 64), denoise="median"),
     card={"training": {"loss": "tversky", "loss_options": {"beta": 0.8}, "weight_decay": 1e-5}},
 )
+
+
 SEVERAL = replace(
     AWKWARD, model=replace(AWKWARD.model, members=2), card={"members": 2 * [AWKWARD.card]}
 )

@@ -37,6 +37,8 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
         return _folder_files(path)
     if not path.exists():
         raise ScanError(f"expected a scan, found nothing at {path}: check the path")
+    if not path.is_file():  # a pipe may never begin, a device never end
+        raise ScanError(f"expected a file or a folder, {path} is a pipe or a device: copy it first")
     kind = _kind(path)
     if kind == "other":
         raise ScanError(
