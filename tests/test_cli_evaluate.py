@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lungmask_jax import cli, io
+from lungmask_jax.cli._summary import SHOWN
 from lungmask_jax.phantoms import phantom
 
 
@@ -131,9 +132,9 @@ def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
     (scans / "case1.nii.gz").write_bytes(b"no scan")
     words = [*masks, "--scans", str(scans)]
     assert cli.main([*words, "-o", str(tmp_path / "three")]) == 1
-    printed = capsys.readouterr().out
-    assert "case1 infection: dice 1.000" in printed
-    assert "case1: " in printed
+    printed = capsys.readouterr()
+    assert "case1 infection: dice 1.000" in printed.out
+    assert printed.err.startswith("case1: ")
     with (tmp_path / "three" / "cases.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
     drawn = sorted(path.name for path in (tmp_path / "three").glob("worst*"))
@@ -225,8 +226,7 @@ def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, 
     made = phantom((2, 64, 64))
     io.save(made.infection, tmp_path / "true" / "case1.nii.gz")
     assert cli.main([*masks, "-o", str(tmp_path / "scores")]) == 1
-    printed = capsys.readouterr().out
-    assert "case1: expected masks of one shape" in " ".join(printed.split())
+    assert "case1: expected masks of one shape" in capsys.readouterr().err
     assert len((tmp_path / "scores" / "cases.csv").read_text().splitlines()) == 3
 
 
@@ -249,3 +249,37 @@ def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
 def test_evaluate_says_what_does_not_fit(words, message, tmp_path, capsys):
     assert cli.main(["evaluate", *words, "-o", str(tmp_path / "o")]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_files_of_others_and_inputs_are_kept(masks, tmp_path, capsys):
+    out = tmp_path / "scores"
+    out.mkdir()
+    for name in ("worst1_memo.png", "cases.csv"):
+        (out / name).write_bytes(b"of others")
+        assert cli.main([*masks, "-o", str(out)]) == 1
+        assert "this program did not make it" in capsys.readouterr().err
+        assert (out / name).read_bytes() == b"of others"
+        (out / name).unlink()
+    assert cli.main([*masks, "-o", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert cli.main([*masks, "--against", str(out / "cases.csv"), "-o", str(out)]) == 1
+    assert "it is an input" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_infinite_distances_are_counted_and_the_table_fits_a_terminal(
+    masks, tmp_path, capsys, monkeypatch
+):
+    path = tmp_path / "found" / "case1_ct_infection.nii.gz"
+    mask = io.load_mask(path)
+    io.save(mask.with_array(0 * mask.array), path)  # no surface: an infinite distance
+    assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
+    printed = capsys.readouterr().out
+    row = next(line for line in printed.splitlines() if line.startswith("hausdorff95_mm"))
+    assert "2 +1 inf" in row
+    words = ["--against", str(tmp_path / "one" / "cases.csv"), "-o", str(tmp_path / "two")]
+    assert cli.main([*masks, *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line.rstrip() for line in lines if any(line.startswith(key) for key in SHOWN)]
+    assert len(table) == 2 * len(SHOWN)
+    assert max(map(len, table)) <= 80

@@ -406,7 +406,8 @@ def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypa
 def killed(code, *words):
     """Runs segment in another process, which ends itself; its exit code and what it printed."""
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from test_cli_segment import *; "
-    start += "inference.segment, _segment.bundles = by_density, named_only; "
+    start += "from lungmask_jax.cli import _segment; _segment.bundles = named_only; "
+    start += "inference.segment = by_density; "
     command = [sys.executable, "-c", start + code, str(Path(__file__).parent)]
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
@@ -450,7 +451,7 @@ segment(sys.argv[1], '-o', sys.argv[2])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-@pytest.mark.parametrize("moves", [4, 7])
+@pytest.mark.parametrize("moves", [3, 12, 15])
 def test_a_run_that_was_killed_while_it_moved_its_files_is_done_again(scan, tmp_path, quick, moves):
     out = tmp_path / "out"
     found, _, _ = killed(KILLED, scan, out, moves)
