@@ -134,7 +134,7 @@ def test_any_console_will_do(encoding):
         "from lungmask_jax.cli._progress import console\n"
         "from lungmask_jax.cli._summary import _table\n"
         "def run(options):\n"
-        "    table = _table('mean \u00b1 sd', '\u80ba')\n"
+        "    table = _table('\u80ba', 'mean \u00b1 sd')\n"
         "    table.add_row('1', '\\udcff')\n"
         "    console().print(table)\n"
         "    raise ValueError('\u80ba\\udcff')\n"

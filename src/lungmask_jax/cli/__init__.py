@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lungmask_jax.cli import _options
-from lungmask_jax.cli._border import bordered, exit_code
+from lungmask_jax.cli import _border, _options
 
 __all__ = ["main"]
 
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else [*arguments]
     options = _options.parsed(words)
-    with bordered(quiet=options.quiet):
+    with _border.bordered(quiet=options.quiet):
         try:
             if options.recipe:
                 from lungmask_jax.cli._recipe import with_recipe
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit:  # of the parser
             raise
         except BaseException as error:  # nobody is above: a traceback helps no user
-            return exit_code(error, debug=options.debug)
+            return _border.exit_code(error, debug=options.debug)
 
 
 def _run_segment(options: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -197,9 +196,9 @@ def _print(shown: Console, label: str, result: Mapping[str, Any]) -> None:
         shown.print(table)
 
 
-def _table(*heads: str) -> Table:
+def _table(title: str, *heads: str) -> Table:
     """One that fits into 80 columns."""
-    return Table(*heads, box=box.SIMPLE, pad_edge=False)
+    return Table("score", *heads, title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
 
 
 def _short(value: float) -> str:
@@ -208,5 +207,6 @@ def _short(value: float) -> str:
 
 def _cases(one: Mapping[str, Any]) -> str:
     """How many cases have the score; infinite and undefined ones are in no mean."""
-    others = {"inf": one["infinite"], "undef": one["undefined"]}
-    return " ".join([str(one["cases"]), *(f"+{n} {what}" for what, n in others.items() if n)])
+    others = {"inf": one["infinite"], "nan": one["undefined"]}
+    more = " ".join(f"{number} {what}" for what, number in others.items() if number)
+    return f"{one['cases']} +{more}" if more else str(one["cases"])

@@ -115,9 +115,7 @@ def _check_header(header: Row, needed: Collection[str], path: Path) -> None:
         )
 
 
-def _files(
-    header: Row, row: Row, folder: Path, needed: Collection[str]
-) -> dict[str, Path | None]:
+def _files(header: Row, row: Row, folder: Path, needed: Collection[str]) -> dict[str, Path | None]:
     """What each column that is used names, None where there is no such file."""
     named = zip(header.fields, row.fields, strict=False)
     return {column: _found(text, folder) for column, text in named if column in needed}
