@@ -8,6 +8,8 @@ import numpy as np
 import optax
 import pytest
 
+from lungmask_jax import cli
+
 hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("lungmask_jax")
 
@@ -98,6 +100,11 @@ def _write_dicom(path, height=0.0, pixels=None, *, drop=(), syntax="1.2.840.1000
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_outside(monkeypatch):
+    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
 
 
 @pytest.fixture

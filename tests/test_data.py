@@ -1,3 +1,5 @@
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from lungmask_jax.data import (
     folds,
     load_case,
     lookalikes,
+    names,
     pair_folders,
     pair_masks,
     read_metadata,
@@ -106,8 +109,22 @@ def test_scans_of_one_name_became_one_case_of_one_patient(tmp_path: Path) -> Non
     cases = read_metadata(table)
     assert [case.name for case in cases] == [case.patient for case in cases] == ["p0_ct", "p1_ct"]
     table.write_text("ct_scan,lung_mask\n" + 2 * rows[0])
-    with pytest.raises(ScanError, match=r"different names, found \['p0_ct'\] twice"):
+    with pytest.raises(ScanError, match=r"each scan once, .*ct\.nii is there twice"):
         read_metadata(table)
+
+
+@pytest.mark.parametrize(
+    "note", ["none.nii", "", '"two\nlines, and a comma"', 'a "word" in it', '"never closed']
+)
+def test_a_column_that_is_not_used_may_hold_anything(tmp_path: Path, note: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.nii").touch()
+        (tmp_path / f"{name}_lungs.nii").touch()
+    header = "note,ct_scan,lung_mask,infection_mask,lung_and_infection_mask\n"
+    rows = [f"{note},{name}.nii,{name}_lungs.nii,none.nii,\n" for name in ("a", "b")]
+    (tmp_path / "metadata.csv").write_text(header + "".join(rows))
+    cases = read_metadata(tmp_path / "metadata.csv", masks=["lungs"])
+    assert [(case.name, case.infection) for case in cases] == [("a", None), ("b", None)]
 
 
 def test_shifted_rows_are_all_reported_with_their_number(tmp_path: Path) -> None:
@@ -179,9 +196,9 @@ def test_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def folders(root: Path, images: list[str], masks: list[str]) -> tuple[Path, Path]:
-    for folder, names in (("images", images), ("masks", masks)):
+    for folder, files in (("images", images), ("masks", masks)):
         (root / folder).mkdir()
-        for name in names:
+        for name in files:
             (root / folder / name).write_bytes(b"")
     return root / "images", root / "masks"
 
@@ -415,3 +432,29 @@ def test_a_scan_has_the_fingerprint_of_its_numbers_alone(tmp_path):
     moved[0, 0, 0] += 1
     others = [Volume(moved), Volume(values[:, ::-1]), Volume(values.reshape(2, 12, 8))]
     assert len({fingerprint(one) for one in (ct, *others)}) == 4
+
+
+# names
+
+
+def test_names_go_up_the_path_until_they_differ() -> None:
+    paths = ["p1/visit/ct.nii.gz", "p2/visit/ct.nii", "p2/old/ct.nii", "p2/old/other.nii"]
+    assert names(paths) == ["p1_visit_ct", "p2_visit_ct", "old_ct", "other"]
+    assert names(["a.nii", "a.nii.gz", "b.NII.GZ"]) == ["a.nii", "a.nii.gz", "b"]
+    assert names(["/a_b/ct.nii", "/a/b_ct.nii", "/c/ct.nii"]) == ["a_b_ct", "b_ct", "c_ct"]
+
+
+def test_names_that_are_equal_even_so_get_a_number() -> None:
+    paths = ["/a_b/c/x.nii", "/a/b_c/x.nii", "/a_b/c/x/x.nii"]
+    assert names(paths[:2]) == ["c_x", "b_c_x"]
+    found = names(["/a_b_c/x.nii", "/a/b_c/x.nii", "/a_b/c/x.nii", "/a_b_c_x.nii"])
+    assert len(set(found)) == 4
+    assert sorted(found)[:2] == ["a_b_c_x", "a_b_c_x_2"]
+
+
+@given(st.lists(st.text("aA_./é\udcff\x1b\u202e", min_size=1, max_size=6), max_size=6))
+def test_names_are_different_and_legible_whatever_the_paths(texts: list[str]) -> None:
+    paths = list({os.path.abspath(f"/{text}.nii"): None for text in texts})
+    found = names(paths)
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in found}) == len(paths)
+    assert all(name.isprintable() and name.encode() and "/" not in name for name in found)

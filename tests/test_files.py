@@ -1,10 +1,13 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import atomic, writable
+from lungmask_jax.files import alone, atomic, legible, writable
 
 
 def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
@@ -39,13 +42,55 @@ def test_it_takes_a_string_and_the_permissions_of_a_new_file(tmp_path: Path) -> 
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
-def test_link_is_followed(tmp_path: Path) -> None:
+def test_what_a_link_points_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of others")
     (tmp_path / "link.txt").symlink_to(tmp_path / "file")
     with atomic(tmp_path / "link.txt") as temporary:
         assert temporary.suffix == ".txt"
         temporary.write_text("new")
-    assert (tmp_path / "link.txt").is_symlink()
-    assert (tmp_path / "file").read_text() == "new"
+    assert not (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "link.txt").read_text() == "new"
+    assert (tmp_path / "file").read_text() == "of others"
+
+
+def test_a_name_as_long_as_can_be_is_written(tmp_path: Path) -> None:
+    name = f"{'a' * 240}.{'b' * 6}.nii.gz"
+    with atomic(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert os.listdir(tmp_path) == [name]
+
+
+def add_up(path: Path, times: int) -> None:
+    for _ in range(times):
+        with alone(path):
+            path.write_text(str(int(path.read_text()) + 1))
+
+
+def test_one_writer_at_a_time_and_no_lock_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "count"
+    path.write_text("0")
+    with ThreadPoolExecutor(4) as pool:  # the lock is that of an open file, not of a process
+        list(pool.map(add_up, [path] * 4, [25] * 4))
+    assert path.read_text() == "100"
+    assert os.listdir(tmp_path) == ["count"]
+
+
+def test_a_file_system_without_locks_is_used_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError("no locks")))
+    (tmp_path / "count").write_text("0")
+    add_up(tmp_path / "count", 2)
+    assert (tmp_path / "count").read_text() == "2"
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_a_legible_text_is_the_same_twice_and_can_be_written(text: str) -> None:
+    shown = legible(text)
+    assert legible(shown) == shown
+    assert shown.encode("utf-8").decode("utf-8") == shown
+    assert not any(character in shown for character in "\0\x1b\n\u202e\udcff")
 
 
 def test_folder_in_the_way_and_missing_folder_are_errors(tmp_path: Path) -> None:

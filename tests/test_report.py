@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -78,3 +80,48 @@ def test_another_table_is_refused_and_stays(tmp_path, content):
     with pytest.raises(ScanError, match=r"expected a table .* move it"):
         report.update_csv(path, [{"scan": "b", "x": 2.0}])
     assert path.read_bytes() == content
+
+
+def test_a_row_with_more_cells_than_columns_is_refused_not_cut(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("scan,x\na,1,2\n")
+    with pytest.raises(ScanError, match="move it, or save it with commas"):
+        report.update_csv(path, [{"scan": "b", "x": 2.0}])
+
+
+def test_no_cell_is_a_formula_and_numbers_stay_numbers(tmp_path):
+    path = tmp_path / "table.csv"
+    for _ in range(2):
+        report.update_csv(path, [{"scan": "=1+1", "x": -2.0}, {"scan": "a\udcff\x1b", "x": 1.0}])
+    assert path.read_text().splitlines() == ["scan,x", "'=1+1,-2.0", "a%FF%1B,1.0"]
+
+
+def test_six_processes_lose_no_row(tmp_path):
+    code = (
+        "import sys, pathlib; from lungmask_jax import report\n"
+        "for row in range(50):\n"
+        "    name = f'{sys.argv[1]}-{row}'\n"
+        "    report.update_csv(pathlib.Path(sys.argv[2]), [{'scan': name, 'x': 1.0}])\n"
+    )
+    path = tmp_path / "table.csv"
+    words = [[sys.executable, "-c", code, str(number), str(path)] for number in range(6)]
+    processes = [subprocess.Popen(one) for one in words]
+    assert [process.wait(timeout=120) for process in processes] == [0] * 6
+    assert len(report.read_csv(path)) == 300
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_what_was_written_is_kept_with_its_checksum(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    report.write_json(tmp_path / "a.json", {"scan": "a"}, files=[tmp_path / "a.png"])
+    found = report.read_json(tmp_path / "a.json")
+    assert found == {"scan": "a", "files_written": {"a.png": "e3b0c44298fc1c14"}}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{", '{"scan": "a"}', '{"files_written": 3}', "[" * 100_000, "\udcff"]
+)
+def test_another_json_file_says_nothing(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert report.read_json(path) == report.read_json(tmp_path) == {}

@@ -11,6 +11,7 @@ from lungmask_jax.viz import learning_curve, montage, overlay, save_png, windowe
 from lungmask_jax.volume import Volume
 
 SKY_BLUE, YELLOW, VERMILION = (86, 180, 233), (240, 228, 66), (213, 94, 0)
+PURPLE = (204, 121, 167)
 CHART_BLUE, GREY = (0, 114, 178), 94  # -800 HU in the default window
 
 
@@ -214,7 +215,65 @@ def test_words_that_do_not_fit_shrink() -> None:
     rgb = montage(ct, lungs, infection, title=words, caption=words, tile=256)
     assert rgb[:, -5:].max(initial=0, where=np.arange(len(rgb))[:, None, None] < 20) == 0
     assert rgb[-20:, -5:].max() == 0
-    assert near(rgb[:80, 128:], VERMILION).any()
+    assert all(near(rgb[:100], color).any() for color in (SKY_BLUE, YELLOW, VERMILION))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((12, 24, 24), (20, 120, 4)),
+        ((12, 24, 24), (20, 12_000, 4)),
+        ((12, 8, 128), (20, 4, 4)),
+        ((12, 128, 8), (20, 4, 4)),
+        ((1, 1200, 1200), (1, 1, 1)),
+        ((1, 1, 1), (1, 1, 1)),
+        ((12, 24, 24), (1e-3, 1e-6, 1e6)),
+    ],
+)
+def test_a_picture_is_no_larger_than_others_whatever_the_header_says(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    ct = Volume(np.full(shape, -800, np.int16), spaced(*spacing))
+    mask = ct.with_array(np.ones(shape, np.uint8))
+    for rgb in (montage(ct, mask, mask, count=3), viz.errors(ct, mask, mask, count=1)):
+        assert rgb.size <= 3 * (3 * 256 * 256 * 3) or rgb.size <= 1.3 * (1024 * 1024 * 3)
+    rows, columns = shape[1:]
+    drawn = overlay(ct, mask, mask).shape
+    assert rows <= drawn[0] <= 3 * rows
+    assert columns <= drawn[1] <= 3 * columns
+
+
+def test_a_lone_slice_is_drawn_at_full_size_with_the_whole_legend() -> None:
+    ct = Volume(np.full((1, 600, 700), -800, np.int16))
+    lungs, lesions = np.zeros((2, 1, 600, 700), np.uint8)
+    lungs[0, 100:500, 30:340] = 1
+    lungs[0, 100:500, 360:670] = 2
+    lesions[0, 300:320, 100:120] = 1
+    lesions[0, 300:320, 400:420] = 2
+    rgb = montage(ct, ct.with_array(lungs), ct.with_array(lesions), title="a" * 300)
+    assert rgb.shape[1] == 690 + 2  # the lungs, 25 mm around them as far as there are, a frame
+    header = rgb[: len(rgb) - 450]
+    assert all(near(header, color).sum() > 50 for color in (SKY_BLUE, YELLOW, VERMILION, PURPLE))
+    words = np.argwhere(near(header, (245, 245, 245)))[:, 1]
+    assert words.max() < 690
+
+
+def test_any_text_is_drawn() -> None:
+    ct = scan(slices=1)[0]
+    pictures = {
+        words: montage(ct, title=words, tile=64).tobytes()
+        for words in (
+            "a\udcff",
+            "\ud800",
+            "a\0b",
+            "\x1b[31m",
+            "\u202eabc",
+            "\u0645\u0631",
+            "e\u0301",
+        )
+    }
+    assert len(set(pictures.values())) == len(pictures)
+    montage(ct, title="x" * 1_000_000)
 
 
 @pytest.mark.parametrize("options", [{"count": 0}, {"columns": 0}, {"tile": 63}])

@@ -1,14 +1,22 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, by one writer at a time, and legible names."""
 
+import contextlib
+import hashlib
 import os
 import secrets
+import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from lungmask_jax.errors import ScanError
 
-__all__ = ["atomic", "writable"]
+__all__ = ["alone", "atomic", "checksum", "legible", "writable"]
+
+_UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of characters that steer, not show
+_DIGITS: Final = 16
 
 
 @contextmanager
@@ -17,13 +25,14 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     It lies in the same folder, so the last step is one rename: whoever reads `path` meanwhile sees
     the old file or the new one, never half of it. If the block fails, the temporary file is removed
-    and an older `path` stays as it was. A link is followed, and what it points to is replaced.
+    and an older `path` stays as it was. A link is not followed: the file takes its place, and what
+    it points to stays as it was.
 
     Args:
         path: Where the file is to be; its folder must be there.
 
     Yields:
-        A path with the same suffixes, which the block must write.
+        A path with the same suffix, which the block must write.
 
     Raises:
         OSError: The folder is missing, cannot be written, or `path` is a folder.
@@ -36,17 +45,87 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         ...     Path(folder, "numbers.txt").read_text()
         '1 2 3'
     """
-    name, target = Path(path), Path(path).resolve()
+    target = Path(path)
     if target.is_dir():
-        raise IsADirectoryError(f"expected the path of a file, found the folder {name}: add a name")
-    suffixes = "".join(name.suffixes[-2:])
-    temporary = target.parent / f".{secrets.token_hex(8)}{suffixes}"
+        raise IsADirectoryError(f"expected the path of a file, {target} is a folder: add a name")
+    suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
+    temporary = target.parent / f".{secrets.token_hex(8)}{suffix}"
     try:
         yield temporary
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Waits until no other process is in such a block for this path, so that it may be changed.
+
+    The lock is that of the operating system: it ends with the process, however that ends. A file
+    system that has no locks is used without.
+
+    Args:
+        path: What is to be read, changed and written again; it need not be there.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with alone(Path(folder) / "numbers.txt"):
+        ...         characters = Path(folder, "numbers.txt").write_text("1 2 3")
+        ...     os.listdir(folder)
+        ['numbers.txt']
+    """
+    lock = Path(path).parent / f".{Path(path).name}.lock"
+    descriptor = _locked(lock)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps a file that is open
+            lock.unlink()
+        os.close(descriptor)
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """What tells the content of a file from any other.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The first 16 digits of its SHA-256.
+
+    Raises:
+        OSError: It cannot be read.
+
+    Example:
+        >>> checksum(os.devnull)
+        'e3b0c44298fc1c14'
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+
+
+def legible(text: str) -> str:
+    r"""A text that shows what it is wherever it is shown, in a terminal, a table or a file name.
+
+    Bytes that are no UTF-8, as Python keeps them in file names, control characters and those that
+    turn the direction of writing become percent and their bytes in hexadecimal, as in URLs.
+
+    Args:
+        text: Any.
+
+    Returns:
+        The same text if there is nothing unseen in it.
+
+    Example:
+        >>> legible("Zoë 1.5"), legible("M\udcfcller"), legible("a\x1b[31m")
+        ('Zoë 1.5', 'M%FCller', 'a%1B[31m')
+    """
+    return "".join(_escaped(one) if unicodedata.category(one) in _UNSEEN else one for one in text)
 
 
 def writable(folder: str | os.PathLike[str]) -> Path:
@@ -75,8 +154,40 @@ def writable(folder: str | os.PathLike[str]) -> Path:
             f"expected a folder for results, found that {path} cannot be made "
             f"({error.strerror}): give another one"
         ) from error
-    if not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK | os.X_OK):
         raise ScanError(
             f"expected a folder for results, found that {path} cannot be written: give another one"
         )
     return path
+
+
+def _locked(lock: Path) -> int:
+    """A descriptor of the lock file, which its last owner removes: only the one that is there."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            _wait(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _wait(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # no locks on this file system
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _escaped(one: str) -> str:
+    how = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
+    return "".join(f"%{byte:02X}" for byte in one.encode("utf-8", how))

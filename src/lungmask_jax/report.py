@@ -6,15 +6,19 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from lungmask_jax import __version__
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import atomic
+from lungmask_jax.files import alone, atomic, checksum, legible
 from lungmask_jax.inference import DISCLAIMER, Segmentation
 
-__all__ = ["Row", "row", "update_csv", "write_json"]
+__all__ = ["Row", "cell", "read_csv", "read_json", "row", "update_csv", "write_json"]
 
 Row = Mapping[str, str | float | None]
+
+_FORMULA: Final = ("=", "+", "-", "@")
+_LONGEST: Final = 10_000_000  # characters of a JSON file that is read
 
 
 def row(name: str, segmentation: Segmentation) -> dict[str, str | float | None]:
@@ -41,26 +45,56 @@ def row(name: str, segmentation: Segmentation) -> dict[str, str | float | None]:
     return {"scan": name, **measured, "notes": "; ".join(segmentation.notes), **made}
 
 
-def write_json(path: Path, values: Row) -> None:
+def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] = ()) -> None:
     """Writes a row as JSON, under a temporary name first.
 
     Args:
         path: Where.
         values: What `row` returned.
+        files: What else was written. Name and checksum of each are kept under ``files_written``,
+            so that a later run can tell its own files from those of others.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_json(Path(folder) / "a.json", {"scan": "a", "lungs_ml": None})
         ...     json.loads(Path(folder, "a.json").read_text())
-        {'scan': 'a', 'lungs_ml': None}
+        {'scan': 'a', 'lungs_ml': None, 'files_written': {}}
     """
+    kept = {**values, "files_written": {file.name: checksum(file) for file in files}}
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Args:
+        path: Where.
+
+    Returns:
+        The values; none if there is no such file, or one that `write_json` did not write.
+
+    Example:
+        >>> read_json(Path("nowhere.json"))
+        {}
+    """
+    try:
+        if not path.is_file():  # a pipe would keep us waiting
+            return {}
+        with path.open(encoding="utf-8") as file:
+            values = json.loads(file.read(_LONGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    files = values.get("files_written") if isinstance(values, dict) else None
+    return values if isinstance(files, dict) else {}
 
 
 def update_csv(path: Path, rows: Iterable[Row]) -> None:
     """Adds rows to a table; a row replaces an earlier one of the same scan.
+
+    Several processes may do so at once: each waits for its turn. Texts that a spreadsheet would
+    take for a formula get an apostrophe in front.
 
     Args:
         path: The table; made if it is not there, replaced in one go if it is.
@@ -78,34 +112,71 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
         ...     table.read_text().splitlines()
         ['scan,lungs_ml', 'a,2.0']
     """
-    table: dict[str, Row] = {}
-    if path.exists():
-        table = _table(path)
-    table |= {str(one["scan"]): one for one in rows}
-    columns = list(dict.fromkeys(key for one in table.values() for key in one))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table.values())
-    with atomic(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    new = [
+        {key: cell(value) if isinstance(value, str) else value for key, value in one.items()}
+        for one in rows
+    ]
+    with alone(path):
+        table = read_csv(path) if path.exists() else {}
+        table |= {str(one["scan"]): one for one in new}
+        columns = list(dict.fromkeys(key for one in table.values() for key in one))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table.values())
+        with atomic(path) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _table(path: Path) -> dict[str, Row]:
-    """The rows of a table by their scan; spreadsheets add a byte order mark."""
+def read_csv(path: Path) -> dict[str, Row]:
+    """The rows of a table; a byte order mark, as spreadsheets add it, does not matter.
+
+    Args:
+        path: What `update_csv` wrote.
+
+    Returns:
+        The row of each scan, all values as text.
+
+    Raises:
+        ScanError: It is no such table.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     update_csv(Path(folder) / "table.csv", [{"scan": "a", "lungs_ml": 1.0}])
+        ...     read_csv(Path(folder) / "table.csv")
+        {'a': {'scan': 'a', 'lungs_ml': '1.0'}}
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             found = list(reader.fieldnames or [])
-            if "scan" in found:
-                lines = ({key: line[key] for key in line if key} for line in reader)
-                return {str(line["scan"]): line for line in lines}
+            lines = list(reader) if "scan" in found else []
     except (UnicodeDecodeError, csv.Error) as error:
         raise ScanError(f"expected a table in UTF-8, {path} is none ({error}): move it") from error
-    raise ScanError(
-        f"expected a table with the column scan and commas between, found {found} in "
-        f"{path}: move it, or save it with commas"
-    )
+    if "scan" not in found or any(None in line for line in lines):
+        raise ScanError(
+            f"expected a table with the column scan and commas between, found {found} in "
+            f"{path}: move it, or save it with commas"
+        )
+    return {str(line["scan"]): line for line in lines}
+
+
+def cell(text: str) -> str:
+    r"""A text that a spreadsheet shows, and does not take for a formula.
+
+    Args:
+        text: Any, such as the name of a scan.
+
+    Returns:
+        The same, legible, with an apostrophe in front where it would be a formula.
+
+    Example:
+        >>> cell("case 1"), cell("=1+1"), cell("a\udcff")
+        ('case 1', "'=1+1", 'a%FF')
+    """
+    shown = legible(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def _plain(value: float | str) -> float | str | None:

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lungmask_jax.cli import _options
-from lungmask_jax.errors import LungmaskError
+from lungmask_jax.cli import _border, _options
 
 __all__ = ["main"]
 
@@ -26,26 +25,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; those of the process without any.
 
     Returns:
-        The exit code: 0 if all went well, 1 if a scan or a setting was wrong. Words that cannot be
-        understood end the process with 2, as argparse does.
+        The exit code: 0 if all went well, 1 if a scan or a setting was wrong, 130 after Ctrl-C and
+        143 after SIGTERM. Words that cannot be understood end the process with 2, as argparse does.
 
     Example:
         >>> main(["segment", "nowhere.nii.gz", "-o", "out"])  # doctest: +SKIP
         1
     """
     words = sys.argv[1:] if arguments is None else [*arguments]
-    options = _options.parser().parse_args(words)
-    _cache_compilations()
-    _share_memory()
-    try:
-        if options.recipe:
-            from lungmask_jax.cli._recipe import with_recipe
+    options = _options.parsed(words)
+    with _border.bordered(quiet=options.quiet):
+        try:
+            if options.recipe:
+                from lungmask_jax.cli._recipe import with_recipe
 
-            options = _options.parser().parse_args(with_recipe(words, options.recipe))
-        return _COMMANDS[options.command](options)
-    except (LungmaskError, OSError) as error:
-        print(f"lungmask-jax: {error}", file=sys.stderr)
-        return 1
+                options = _options.parsed(with_recipe(words, options.recipe))
+            _configure(options)
+            return _COMMANDS[options.command](options)
+        except SystemExit:  # of the parser
+            raise
+        except BaseException as error:  # nobody is above: a traceback helps no user
+            return _border.exit_code(error, debug=options.debug)
 
 
 def _run_segment(options: argparse.Namespace) -> int:
@@ -55,10 +55,6 @@ def _run_segment(options: argparse.Namespace) -> int:
 
 
 def _run_train(options: argparse.Namespace) -> int:
-    cores = min(options.devices or 0, os.cpu_count() or 1)
-    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if cores > 1 and not told and "jax" not in sys.modules:  # which reads it when it starts
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))  # without GPUs, cores do
     from lungmask_jax.cli import _train
 
     return _train.run(options)
@@ -96,6 +92,26 @@ _COMMANDS = {
     "weights": _run_discovery,
     "doctor": _run_discovery,
 }
+
+
+def _configure(options: argparse.Namespace) -> None:
+    """What JAX and the memory allocator read when they start."""
+    _cache_compilations()
+    _share_memory()
+    if options.devices:
+        _divide(options.devices)
+    if options.device:
+        from lungmask_jax.cli import _device
+
+        _device.choose(options.device)
+
+
+def _divide(devices: int) -> None:
+    """Without GPUs, processor cores share each batch."""
+    cores = min(devices, os.cpu_count() or 1)
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if cores > 1 and not told and "jax" not in sys.modules:  # which reads it when it starts
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
 
 
 def _cache_compilations() -> None:

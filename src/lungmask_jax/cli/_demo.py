@@ -4,30 +4,40 @@ import argparse
 import time
 
 from lungmask_jax import inference, io, metrics, phantoms, report
-from lungmask_jax.cli._progress import bar, stepper, summary
+from lungmask_jax.cli._outputs import outputs
+from lungmask_jax.cli._progress import bar, console, stepper, summary
 
 __all__ = ["run"]
+
+_FILES = ("", "_lungs", "_infection", "_lesions")
 
 
 def run(options: argparse.Namespace) -> int:
     """Makes a phantom, segments it, and prints how well."""
     began = time.perf_counter()
+    results = outputs(options.out, overwrite=options.overwrite)
+    names = [f"phantom{kind}.nii.gz" for kind in _FILES]
+    results.check("phantom.json", [*names, "phantom_overlay.png"])
     truth = phantoms.phantom(disease=options.disease, seed=options.seed)
     with bar() as progress:
         task = progress.add_task("phantom", total=None)
         result = inference.segment(truth.ct, progress=stepper(progress, task))
-    paths = result.save(options.out, name="phantom")
-    io.save(truth.ct, options.out / "phantom.nii.gz")
     row = report.row("phantom", result)
-    report.write_json(options.out / "phantom.json", row)
+    with results.written("phantom.json") as folder:
+        paths = result.save(folder, name="phantom")
+        io.save(truth.ct, folder / "phantom.nii.gz")
+        report.write_json(folder / "phantom.json", row, files=[*paths, folder / "phantom.nii.gz"])
     scores = {"lungs": metrics.dice(result.lungs.array > 0, truth.lungs.array > 0)}
     if result.infection is not None:
         scores["infection"] = metrics.dice(result.infection.array, truth.infection.array)
     seconds = time.perf_counter() - began
-    print(f"A synthetic chest CT of {truth.ct.shape} voxels: {summary(row)}")
     dice = ", ".join(f"{target} {score:.3f}" for target, score in scores.items())
-    print(f"Dice against its truth: {dice}")
-    print(f"Done in {seconds:.0f} s. Look at {paths[-1]}")
-    print("Now your own: lungmask-jax segment SCAN.nii.gz -o OUT")
-    print(inference.DISCLAIMER)
+    for line in (
+        f"A synthetic chest CT of {truth.ct.shape} voxels: {summary(row)}",
+        f"Dice against its truth: {dice}",
+        f"Done in {seconds:.0f} s. Look at {options.out / paths[-1].name}",
+        "Now your own: lungmask-jax segment SCAN.nii.gz -o OUT",
+        inference.DISCLAIMER,
+    ):
+        console().print(line, markup=False, highlight=False)
     return 0

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
-from lungmask_jax import data, evaluation, inference, io
+from lungmask_jax import data, evaluation, inference, io, report
+from lungmask_jax.cli._border import Failures, one_line, stopping
 from lungmask_jax.cli._bundles import bundles, exposed
-from lungmask_jax.cli._progress import bar, console
-from lungmask_jax.cli._summary import SHOWN, read_rows, write
+from lungmask_jax.cli._progress import bar, console, counted
+from lungmask_jax.cli._summary import RECORD, SHOWN, read_rows, results, write
 from lungmask_jax.cli._worst import Masks, Picture, save, worst
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
 from lungmask_jax.evaluation import Row
-from lungmask_jax.files import writable
 from lungmask_jax.labels import CONSOLIDATION
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
@@ -28,30 +28,28 @@ def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
     others, jobs = read_rows(options.against, options.target), _jobs(options)
-    writable(options.out)
+    where = results(options)
     rows: list[Row] = []
     pictures: list[Picture] = []
-    failed = 0
-    with bar() as progress:
+    failures = Failures(options.debug)
+    with bar() as progress, stopping(lambda: f"no scores of {counted(len(jobs), 'case')} written"):
         say = functools.partial(progress.console.print, markup=False, highlight=False)
         for name, _, read in progress.track(jobs, description="scoring"):
-            try:
+            with failures.of(name):
                 masks = read()
                 found = _scored(name, masks, options)
                 rows += found
                 for row in found:
                     scores = " ".join(f"{key} {row[key]:.3f}" for key in SHOWN)
                     seen = f" ({row['seen']})" if row.get("seen") else ""
-                    say(f"{name} {row['label']}: {scores}{seen}")
+                    say(one_line(f"{name} {row['label']}: {scores}{seen}"))
                 pictures = worst(pictures, found[0], masks, options.worst)
-            except (LungmaskError, OSError) as error:
-                failed += 1
-                say(f"{name}: {error}", style="red")
     if not rows:
-        raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    write(options, rows, others, console())
-    save(pictures, options.out)
-    return 1 if failed else 0
+        raise ScanError(f"expected cases to score, all {failures.count} failed: see above")
+    with where.written(RECORD) as folder:
+        save(pictures, folder)
+        write(options, rows, others, console(), folder)
+    return 1 if failures.count else 0
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -148,7 +146,7 @@ def _segmented(
 
 def _scored(name: str, masks: Masks, options: argparse.Namespace) -> Sequence[Row]:
     rows = evaluation.case_rows(
-        name,
+        report.cell(name),
         masks.found,
         masks.truth,
         options.target,

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import calibration, training, viz, weights
+from lungmask_jax.cli._border import complain
 from lungmask_jax.cli._doubts import Judged, unfallen, unlearned
-from lungmask_jax.cli._progress import complain
 from lungmask_jax.cli._stop import Stop, stoppable
 from lungmask_jax.files import atomic
 from lungmask_jax.spec import SegmenterSpec, TrainSpec

@@ -1,25 +1,52 @@
 """What the command line understands; nothing here is heavy to import."""
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lungmask_jax import __version__
+from lungmask_jax.errors import nearest
 from lungmask_jax.spec import TrainSpec
 
-__all__ = ["parser"]
+__all__ = ["parsed", "parser"]
 
 _DISCLAIMER = "Research use only. Not a medical device."
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that names the nearest command or choice, where a wrong one was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with the usage, what is wrong, and what may have been meant."""
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if wrong:
+            known = [choice.strip(" '") for choice in wrong[2].split(",")]
+            message = f"{message[: wrong.start()]}no {wrong[1]!r}: {nearest(wrong[1], known)}"
+        super().error(message)
+
+
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The options that the words of a command line name; the process ends if it cannot."""
+    whole = parser()
+    options, unknown = whole.parse_known_args(words)
+    if unknown:
+        (commands,) = (one.choices for one in whole._actions if isinstance(one.choices, dict))
+        command = commands[options.command]
+        known = [name for name in command._option_string_actions if name.startswith("--")]
+        command.error(f"no option {unknown[0]!r}: {nearest(unknown[0].partition('=')[0], known)}")
+    return options
+
+
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``command`` and ``recipe`` are always among what it finds."""
-    whole = argparse.ArgumentParser(
+    """The parser of all commands; what the shell around them asks for is always there."""
+    whole = _Parser(
         prog="lungmask-jax",
         description="Lungs and COVID-19 infection in chest CT, segmented and measured.",
         epilog=_DISCLAIMER,
     )
-    whole.set_defaults(recipe=None)
+    whole.set_defaults(recipe=None, devices=None, device=None, quiet=False, debug=False)
     whole.add_argument("--version", action="version", version=f"lungmask-jax {__version__}")
     commands = whole.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
@@ -46,13 +73,21 @@ def _add_segment(commands: Any) -> None:
         metavar="SCAN",
         help="NIfTI file, image, DICOM file, or a folder of one of these",
     )
+    segment.add_argument(
+        "--recursive", action="store_true", help="look for scans in all folders within, too"
+    )
     segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    segment.add_argument(
+        "--skip-existing", action="store_true", help="leave out scans whose results are there"
+    )
+    _add_overwrite(segment)
     _add_weights(segment)
     segment.add_argument(
         "--uncertainty", action="store_true", help="also write how unsure the infection model is"
     )
     segment.add_argument("--profile", action="store_true", help="print where the time went")
     _add_window(segment)
+    _add_shell(segment)
 
 
 def _add_train(commands: Any) -> None:
@@ -123,6 +158,7 @@ def _add_train(commands: Any) -> None:
     kept.add_argument("--overwrite", action="store_true", help="replace what is in --out")
     train.add_argument("--seed", type=int, default=0)
     _add_window(train)
+    _add_shell(train)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -158,7 +194,9 @@ def _add_evaluate(commands: Any) -> None:
     _add_weights(evaluate)
     evaluate.add_argument("--tolerance", type=float, help="mm, of the surface Dice")
     evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    _add_overwrite(evaluate)
     _add_window(evaluate)
+    _add_shell(evaluate)
 
 
 def _add_demo(commands: Any) -> None:
@@ -171,6 +209,8 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
     demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
     demo.add_argument("--seed", type=int, default=0, help="another patient")
+    _add_overwrite(demo)
+    _add_shell(demo)
 
 
 def _add_discovery(commands: Any) -> None:
@@ -208,3 +248,20 @@ def _add_window(command: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="HU of the darkest and brightest grey level, for images and windowed scans",
     )
+
+
+def _add_overwrite(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files in the folder for the results that this program did not make",
+    )
+
+
+def _add_shell(command: argparse.ArgumentParser) -> None:
+    """What all commands that work understand."""
+    command.add_argument(
+        "--device", choices=["cpu", "gpu", "tpu"], help="where to compute (default: the fastest)"
+    )
+    command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    command.add_argument("--debug", action="store_true", help="print where an error arose, too")

@@ -1,5 +1,7 @@
 """What all commands show while they work."""
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
@@ -12,18 +14,27 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["bar", "complain", "console", "counted", "stepper", "summary"]
+__all__ = ["bar", "console", "counted", "stepper", "summary"]
 
 
 _WIDE = 200
 
 
+class _Console(Console):
+    """A console to which nobody needs to listen, as in ``| head``: the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """What is printed from here on goes nowhere, by whatever console."""
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+
+
 def console() -> Console:
     """Where commands print; in a file or a pipe no line is broken and no table is squeezed."""
-    found = Console()
+    found = _Console()
     if found.is_terminal:
         return found
-    return Console(soft_wrap=True, width=max(found.width, _WIDE))
+    return _Console(soft_wrap=True, width=max(found.width, _WIDE))
 
 
 def bar() -> Progress:
@@ -36,13 +47,9 @@ def bar() -> Progress:
         TimeRemainingColumn(compact=True),
         console=shown,
         transient=True,
+        redirect_stderr=sys.stderr.isatty(),  # or errors would go where progress is shown
         disable=not shown.is_terminal,
     )
-
-
-def complain(words: str) -> None:
-    """What must not be overlooked: a line in red, on stderr."""
-    Console(stderr=True, soft_wrap=True).print(words, style="red", markup=False, highlight=False)
 
 
 def stepper(progress: Progress, task: TaskID) -> Callable[[str, int, int], None]:

@@ -1,7 +1,6 @@
 """``lungmask-jax evaluate --protocol NAME``: a published table with a row of our own."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,13 @@ import numpy as np
 from rich.progress import Progress
 from rich.table import Table
 
-from lungmask_jax import data, evaluation, inference, io, metrics, protocols
+from lungmask_jax import data, evaluation, inference, io, metrics, protocols, report
+from lungmask_jax.cli._border import Failures, stopping
 from lungmask_jax.cli._bundles import bundles, exposed
 from lungmask_jax.cli._progress import bar, console
-from lungmask_jax.cli._summary import read_rows, write
-from lungmask_jax.errors import LungmaskError, ScanError, SpecError
+from lungmask_jax.cli._summary import RECORD, read_rows, results, write
+from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.evaluation import Row
-from lungmask_jax.files import atomic, writable
 from lungmask_jax.protocols import PROTOCOLS
 from lungmask_jax.spec import PRESETS
 from lungmask_jax.volume import Volume
@@ -40,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
         "covid-semiseg": (_semiseg, "infection"),
     }[options.protocol]
     models = bundles(options.weights, needed)
-    writable(options.out)
-    with bar() as progress:
+    results(options)
+    with bar() as progress, stopping(lambda: "no scores written"):
         ours, failed = judge(options, models, progress)
     _print(options, ours)
     return 1 if failed else 0
@@ -64,20 +63,18 @@ def _ct_seg(
     cases = protocols.covid19_ct_seg_cases(options.data)
     window = tuple(options.window) if options.window else _WINDOW
     rows: list[Row] = []
-    failed = 0
+    failures = Failures(options.debug)
     for case in progress.track(cases, description="segmenting"):
-        try:
+        with failures.of(case.name):
             rows += _both(case, models, window)
-        except (LungmaskError, OSError) as error:
-            failed += 1
-            progress.console.print(f"{case.name}: {error}", style="red", markup=False)
     if not rows:
-        raise ScanError(f"expected cases to score, all {failed} failed: see above")
-    write(options, rows, others, progress.console)
+        raise ScanError(f"expected cases to score, all {failures.count} failed: see above")
+    with results(options).written(RECORD) as folder:
+        write(options, rows, others, progress.console, folder)
     labels = ("left_lung", "right_lung", "infection")
     ours = tuple(_mean(rows, label, key) for label in labels for key in ("dice", "surface_dice"))
     count = len({row["case"] for row in rows if not row["seen"]})
-    return {f"lungmask_jax {_name(models)}, {count} cases": ours}, failed
+    return {f"lungmask_jax {_name(models)}, {count} cases": ours}, failures.count
 
 
 def _both(case: data.Case, models: Sequence[Bundle], window: Any) -> list[dict[str, str | float]]:
@@ -97,19 +94,16 @@ def _semiseg(
     window = tuple(options.window) if options.window else PRESETS["infection"].window
     lines: dict[str, list[dict[str, Any]]] = {"map": [], "mask": []}
     pairs = protocols.covid_semiseg_pairs(options.data)
+    failures = Failures(options.debug)
     for name, image, mask in progress.track(pairs, description="segmenting"):
-        try:
-            scores = _slice(image, mask, bundle, window)
-        except (LungmaskError, OSError) as error:
-            progress.console.print(f"{name}: {error}", style="red", markup=False)
-            continue
-        for kind, one in scores.items():
-            lines[kind].append({"case": name, **one})
+        with failures.of(name):
+            for kind, one in _slice(image, mask, bundle, window).items():
+                lines[kind].append({"case": name, **one})
     count = len(lines["map"])
     if not count:
         raise ScanError(f"expected slices to score, all {len(pairs)} failed: see above")
-    with atomic(options.out / "cases.json") as temporary:
-        temporary.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    with results(options).written("cases.json") as folder:
+        report.write_json(folder / "cases.json", lines)
     keys = PROTOCOLS["covid-semiseg"].scores
     return {
         f"lungmask_jax {bundle.name}, {kind}, {count} of {len(pairs)} slices": tuple(
@@ -174,5 +168,5 @@ def _print(options: argparse.Namespace, ours: Mapping[str, Scores]) -> None:
     for caution in protocol.cautions:
         shown.print(f"- {caution}", markup=False, highlight=False)
     result = {"published": dict(protocol.published), "ours": dict(ours), "scores": protocol.scores}
-    with atomic(options.out / "table.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    with results(options).written("table.json") as folder:
+        report.write_json(folder / "table.json", result)

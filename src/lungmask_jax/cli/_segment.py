@@ -1,72 +1,150 @@
 """``lungmask-jax segment``: scans in, masks, pictures and numbers out."""
 
 import argparse
+import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from lungmask_jax import data, inference, io, report
+from rich.progress import Progress
+
+from lungmask_jax import inference, io, report
+from lungmask_jax.cli._border import Failures, one_line, stopping
 from lungmask_jax.cli._bundles import bundles
+from lungmask_jax.cli._notes import Notes, noted
+from lungmask_jax.cli._outputs import Outputs, outputs
 from lungmask_jax.cli._progress import bar, counted, stepper, summary
+from lungmask_jax.cli._scans import named_scans
 from lungmask_jax.cli._stages import Stages
-from lungmask_jax.errors import LungmaskError, ScanWarning
-from lungmask_jax.files import writable
+from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 __all__ = ["run"]
 
+_TABLE: Final = "measures.csv"
+
+
+class _Job(NamedTuple):
+    """What all scans of a run have in common."""
+
+    options: argparse.Namespace
+    models: Sequence[Bundle]
+    outputs: Outputs
+    failures: Failures
+    notes: Notes
+    stages: Stages
+
+    def files(self, name: str) -> list[str]:
+        """What will be written for a scan, apart from its JSON file."""
+        masks = ["lungs"]
+        if any(model.spec.target == "infection" for model in self.models):
+            masks += ["infection", "lesions"]
+        if self.options.uncertainty:
+            masks.append("uncertainty")
+        return [*(f"{name}_{mask}.nii.gz" for mask in masks), f"{name}_overlay.png"]
+
 
 class _Read(NamedTuple):
-    """A scan, and what was said while it was read."""
+    """A scan, where it is from, and what was said while it was read."""
 
     ct: Volume
+    source: str
     notes: list[str]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Segments every scan; one that fails is named and the others go on."""
-    writable(options.out)  # before any work
-    stages, failed = Stages(), 0
+    """Segments every scan; one that fails is named on stderr and the others go on."""
+    scans = named_scans(options.scans, recursive=options.recursive)
+    results = outputs(options.out, [*scans.values()], overwrite=options.overwrite)
+    _check_table(results)
+    stages = Stages()
     stages.begin("weights")
     models = bundles(options.weights, "lungs")
-    scans = _named(options.scans)
-    with bar() as progress, ThreadPoolExecutor(1) as reader:
-        say = progress.console.print
-        for name, scan in _ahead(scans, options, reader):
-            task = progress.add_task(name, total=None)
-            began = time.perf_counter()
-            try:
-                row, notes = _one(name, scan, options, models, stepper(progress, task), stages)
-            except (LungmaskError, OSError) as error:
-                failed += 1
-                say(f"{name}: {error}", style="red", markup=False, highlight=False)
-            else:
-                seconds = time.perf_counter() - began
-                for line in (*notes, f"{summary(row)} ({seconds:.1f} s)"):
-                    say(f"{name}: {line}", markup=False, highlight=False)
-            progress.remove_task(task)
+    todo = _without_done(scans, results) if options.skip_existing else scans
+    with bar() as progress, noted() as notes:
+        job = _Job(options, models, results, Failures(options.debug), notes, stages)
+        done = len(scans) - len(todo)
+        with stopping(lambda: f"{_so_far(done, scans, options)}; --skip-existing leaves them out"):
+            for lines in _all(todo, job, progress):
+                done += 1
+                for line in lines:
+                    progress.console.print(one_line(line), markup=False, highlight=False)
         stages.end()
         if options.profile:
-            say(stages.table())
-        done = len(scans) - failed
-        where = f", results in {options.out}" if done else ""
-        say(f"{done} of {counted(len(scans), 'scan')} done{where}")
-        say(inference.DISCLAIMER)
-    return 1 if failed else 0
+            progress.console.print(stages.table())
+        said = one_line(_so_far(done, scans, options))
+        progress.console.print(said, markup=False, highlight=False)
+        progress.console.print(inference.DISCLAIMER)
+    return 1 if job.failures.count else 0
+
+
+def _so_far(done: int, scans: Mapping[str, Path], options: argparse.Namespace) -> str:
+    where = f", results in {options.out}" if done else ""
+    return f"{done} of {counted(len(scans), 'scan')} done{where}"
+
+
+def _check_table(results: Outputs) -> None:
+    """A table of others is found before any work."""
+    path = results.folder / _TABLE
+    if not os.path.lexists(path):
+        return
+    try:
+        ours = path.is_file() and not path.is_symlink()
+        ours = ours and all("version" in row for row in report.read_csv(path).values())
+    except ScanError:
+        if not results.overwrite:
+            raise
+        ours = False
+    if not ours and not results.overwrite:
+        raise ScanError(
+            f"{path} is there, and this program did not make it: move it, give another --out, or "
+            "replace it with --overwrite"
+        )
+    if not ours:
+        path.unlink()
+
+
+def _without_done(scans: Mapping[str, Path], results: Outputs) -> dict[str, Path]:
+    return {
+        name: path
+        for name, path in scans.items()
+        if not results.is_done(f"{name}.json", _source(path))
+    }
+
+
+def _source(path: Path) -> str:
+    """What tells a scan from another one of the same name."""
+    return os.path.abspath(path)
+
+
+def _all(scans: Mapping[str, Path], job: _Job, progress: Progress) -> Iterator[list[str]]:
+    """What is to be said of each scan that is done."""
+    with ThreadPoolExecutor(1) as reader:
+        for name, scan in _ahead(scans, job, reader):
+            task = progress.add_task(name, total=None)
+            began = time.perf_counter()
+            lines: list[str] = []
+            with job.failures.of(name):
+                row, notes = _one(name, scan, job, stepper(progress, task))
+                seconds = time.perf_counter() - began
+                lines = [
+                    f"{name}: {line}" for line in (*notes, f"{summary(row)} ({seconds:.1f} s)")
+                ]
+            progress.remove_task(task)
+            if lines:
+                yield lines
 
 
 def _ahead(
-    scans: Mapping[str, Path], options: argparse.Namespace, reader: ThreadPoolExecutor
+    scans: Mapping[str, Path], job: _Job, reader: ThreadPoolExecutor
 ) -> Iterator[tuple[str, Future[_Read]]]:
     """Each scan; the next one is read while it is worked on."""
-    window = tuple(options.window) if options.window else None
     current: tuple[str, Future[_Read]] | None = None
     for name, path in scans.items():
-        following = name, reader.submit(_read, path, window)
+        following = name, reader.submit(_read, name, path, job)
         if current:
             yield current
         current = following
@@ -74,50 +152,47 @@ def _ahead(
         yield current
 
 
-def _read(path: Path, window: tuple[float, float] | None) -> _Read:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ScanWarning)
-        ct = io.load(path, window=window)
-    return _Read(ct, [str(note.message) for note in caught if note.category is ScanWarning])
+def _read(name: str, path: Path, job: _Job) -> _Read:
+    """A scan whose results can be written."""
+    job.notes.taken()
+    _check_place(name, path, job)
+    ct = io.load(path, window=tuple(job.options.window) if job.options.window else None)
+    return _Read(ct, _source(path), job.notes.taken())
+
+
+def _check_place(name: str, path: Path, job: _Job) -> None:
+    record, folder = f"{name}.json", job.outputs.folder
+    if path.is_dir() and os.path.samefile(path, folder):
+        raise ScanError(f"results would lie among the slices in {folder}: give another --out")
+    job.outputs.check(record, job.files(name))
+    other = report.read_json(folder / record).get("source", _source(path))
+    if other != _source(path) and not job.outputs.overwrite:
+        raise ScanError(
+            f"{folder / record} has the results of another scan, {other}: give another --out, or "
+            "replace them with --overwrite"
+        )
 
 
 def _one(
-    name: str,
-    scan: Future[_Read],
-    options: argparse.Namespace,
-    models: Sequence[Bundle],
-    step: inference.Progress,
-    stages: Stages,
+    name: str, scan: Future[_Read], job: _Job, step: inference.Progress
 ) -> tuple[report.Row, list[str]]:
-    stages.begin("read")
-    ct, notes = scan.result()
+    job.notes.taken()
+    job.stages.begin("read")
+    ct, source, notes = scan.result()
     result = inference.segment(
-        ct, weights=models, uncertainty=options.uncertainty, progress=step, begin=stages.begin
+        ct,
+        weights=job.models,
+        uncertainty=job.options.uncertainty,
+        progress=step,
+        begin=job.stages.begin,
     )
-    stages.begin("numbers")
+    job.stages.begin("numbers")
     row = report.row(name, result)
-    stages.begin("write")
-    numbers = options.out / f"{name}.json"
-    if numbers.exists():  # written last: where it is, the scan is done
-        numbers.unlink()
-        _remove_old(name, result, options.out)
-    result.save(options.out, name=name)
-    report.update_csv(options.out / "measures.csv", [row])
-    report.write_json(numbers, row)
-    return row, [*notes, *result.notes]
-
-
-def _remove_old(name: str, result: inference.Segmentation, out: Path) -> None:
-    """Masks that an earlier run wrote and this one will not."""
-    for kind in ("infection", "lesions", "uncertainty"):
-        if getattr(result, kind) is None:
-            (out / f"{name}_{kind}.nii.gz").unlink(missing_ok=True)
-
-
-def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Scans by the name of their results; a folder of NIfTI files stands for the files."""
-    scans: list[Path] = []
-    for path in paths:
-        inside = sorted(path.glob("*.nii*")) if path.is_dir() else []
-        scans += inside or [path]
-    return dict(zip(data.names(scans), scans, strict=True))
+    job.stages.begin("write")
+    record = f"{name}.json"
+    with job.outputs.staged() as folder:
+        files = result.save(folder, name=name)
+        report.write_json(folder / record, {**row, "source": source}, files=files)
+        with job.outputs.moved(folder, record):
+            report.update_csv(job.outputs.folder / _TABLE, [row])
+    return row, [*notes, *job.notes.taken(), *result.notes]

@@ -4,7 +4,6 @@ import argparse
 import csv
 import functools
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +12,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lungmask_jax import evaluation, viz
+from lungmask_jax import evaluation, report, viz
+from lungmask_jax.cli._border import complain, one_line
 from lungmask_jax.cli._bundles import SEEN
-from lungmask_jax.cli._progress import complain
+from lungmask_jax.cli._outputs import Outputs, outputs
 from lungmask_jax.errors import ScanError
 from lungmask_jax.evaluation import TEXTS, Row
 from lungmask_jax.files import atomic
 
-__all__ = ["SHOWN", "read_rows", "write"]
+__all__ = ["RECORD", "SHOWN", "read_rows", "results", "write"]
 
+RECORD = "summary.json"
 SHOWN = ("dice", "iou", "sensitivity", "precision", "surface_dice", "hausdorff95_mm", "lesion_f1")
 
 
@@ -58,28 +59,38 @@ def _numbers(line: Mapping[str, str], path: Path) -> Row:
         raise ScanError(f"expected scores in {path}, found {error}: write it again") from error
 
 
-def write(
-    options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row], shown: Console
-) -> None:
-    """Cases as CSV, the summary as JSON and as a table; then the box plots.
+def results(options: argparse.Namespace) -> Outputs:
+    """The folder for the scores; files of others in it are found before any work."""
+    found = outputs(options.out, [options.against], overwrite=options.overwrite)
+    patterns = ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png", "cases.csv")
+    names = [path.name for pattern in patterns for path in found.folder.glob(pattern)]
+    found.check(RECORD, names)
+    for record in ("cases.json", "table.json") if options.protocol else ():
+        found.check(record, [])
+    return found
 
-    Cases that a model knows are summed up apart, and not compared. The pictures that a former run
-    left, of the worst cases too, go first.
+
+def write(
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    others: Sequence[Row],
+    shown: Console,
+    folder: Path,
+) -> None:
+    """Cases as CSV, box plots, a table that is printed, and the summary with what is there.
+
+    Cases that a model knows are summed up apart, and not compared.
     """
-    for pattern in ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png"):
-        for path in options.out.glob(pattern):
-            path.unlink()
-    with atomic(options.out / "cases.csv") as temporary:
+    with atomic(folder / "cases.csv") as temporary:
         temporary.write_text(_csv(rows), encoding="utf-8")
+    unseen = _unseen(rows)
+    _draw(options, unseen or rows, _unseen(others) if unseen else [], folder)
     result: dict[str, Any] = {"summary": _summaries(rows, "")}
     result |= {_key(seen): found for seen in SEEN if (found := _summaries(rows, seen))}
     if others:
         result |= {"against": str(options.against), **_compared(*_unknown(rows, others))}
-    with atomic(options.out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(_plain(result), indent=2) + "\n", encoding="utf-8")
+    report.write_json(folder / RECORD, _plain(result), files=sorted(folder.iterdir()))
     _say(options, rows, result, shown)
-    unseen = _unseen(rows)
-    _draw(options, unseen or rows, _unseen(others) if unseen else [])
 
 
 def _say(
@@ -99,7 +110,7 @@ def _say(
     say = functools.partial(shown.print, markup=False, highlight=False)
     if result.get("not_compared"):
         say(f"not compared, in one table only: {', '.join(result['not_compared'])}")
-    say(f"every case in {options.out / 'cases.csv'}")
+    say(one_line(f"every case in {options.out / 'cases.csv'}"))
 
 
 def _unseen(rows: Sequence[Row]) -> list[Row]:
@@ -166,7 +177,9 @@ def _compared(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _draw(options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row]) -> None:
+def _draw(
+    options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row], folder: Path
+) -> None:
     """The scores of each label as boxes; those of another model beside them."""
     ours, labels = options.out.name or "this", _labels(rows)
     models = {ours: rows}
@@ -180,9 +193,7 @@ def _draw(options: argparse.Namespace, rows: Sequence[Row], others: Sequence[Row
         known = ", known to the model" if any(row.get("seen") for row in found[ours]) else ""
         title = f"{label}, {len(found[ours])} cases{known}"
         picture = viz.box_plot(_boxes({n: some for n, some in found.items() if some}), title=title)
-        viz.save_png(
-            picture, options.out / ("boxes.png" if len(labels) == 1 else f"boxes_{label}.png")
-        )
+        viz.save_png(picture, folder / ("boxes.png" if len(labels) == 1 else f"boxes_{label}.png"))
 
 
 def _boxes(models: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[float]]]:
@@ -207,23 +218,38 @@ def _plain(value: Any) -> Any:
 def _print(
     shown: Console, title: str, found: Mapping[str, Any], compared: Mapping[str, Any] | None
 ) -> None:
-    table = Table(title=title)
-    heads = ["score", "cases", "mean ± sd", "95 % interval", "median (quartiles)", "range"]
-    for head in [*heads, *(["difference", "p"] if compared else [])]:
-        table.add_column(head)
+    """The scores of a label, and below how they differ from another model's."""
+    table = _table(title, "cases", "mean ± sd", "95 %", "median (quartiles)")
     for score in SHOWN:
         one = found[score]
-        cells = [
-            score,
-            str(one["cases"]),
-            f"{one['mean']:.3f} ± {one['sd']:.3f}",
-            f"{one['low']:.3f} to {one['high']:.3f}",
-            f"{one['median']:.3f} ({one['q1']:.3f} to {one['q3']:.3f})",
-            f"{one['min']:.3f} to {one['max']:.3f}",
-        ]
-        if compared:
-            other = compared[score]
-            cells.append(f"{other['mean']:+.3f} ({other['low']:+.3f} to {other['high']:+.3f})")
-            cells.append(f"{other['p']:.3g}")
-        table.add_row(*cells)
+        mean, sd, low, high, median, q1, q3 = (
+            _short(one[key]) for key in ("mean", "sd", "low", "high", "median", "q1", "q3")
+        )
+        table.add_row(
+            score, _cases(one), f"{mean} ± {sd}", f"{low}-{high}", f"{median} ({q1}-{q3})"
+        )
     shown.print(table)
+    if compared:
+        table = _table(f"{title}, difference", "cases", "mean (95 %)", "better", "worse", "p")
+        for score, one in compared.items():
+            mean = f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
+            counts = (str(one[key]) for key in ("cases", "better", "worse"))
+            cases, better, worse = counts
+            table.add_row(score, cases, mean, better, worse, f"{one['p']:.3g}")
+        shown.print(table)
+
+
+def _table(title: str, *heads: str) -> Table:
+    """One that fits into 80 columns."""
+    return Table("score", *heads, title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if not abs(value) >= 10 else f"{value:.1f}"
+
+
+def _cases(one: Mapping[str, Any]) -> str:
+    """How many cases have the score; infinite and undefined ones are in no mean."""
+    others = {"inf": one["infinite"], "nan": one["undefined"]}
+    more = " ".join(f"{number} {what}" for what, number in others.items() if number)
+    return f"{one['cases']} +{more}" if more else str(one["cases"])

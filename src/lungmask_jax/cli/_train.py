@@ -11,11 +11,12 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import data, training, weights
+from lungmask_jax.cli._border import complain
 from lungmask_jax.cli._card import card
 from lungmask_jax.cli._doubts import doubts, strangers
 from lungmask_jax.cli._learn import Files, Run, learn
 from lungmask_jax.cli._prepare import Prepared, cases, prepared
-from lungmask_jax.cli._progress import bar, complain, counted
+from lungmask_jax.cli._progress import bar, counted
 from lungmask_jax.cli._settings import settings
 from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.files import writable

@@ -1,11 +1,12 @@
 """The list of cases that comes with COVID-19-CT-Seg on Kaggle."""
 
 import csv
+import io
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import names, patient
@@ -59,12 +60,13 @@ def read_metadata(
             "scans and masks"
         )
     header, *rows = _table(path)
-    _check_header(header, {"ct_scan", *(MASKS[target] for target in masks)}, path)
-    files = [_files(header, row, path.parent) for row in rows]
+    needed = {"ct_scan", *(MASKS[target] for target in masks or MASKS)}
+    _check_header(header, needed if masks else {"ct_scan"}, path)
+    files = [_files(header, row, path.parent, needed) for row in rows]
     problems = [
         f"row {row.number}: {problem}"
         for row, found in zip(rows, files, strict=True)
-        for problem in _problems(header, row, found)
+        for problem in _problems(header, row, found, needed)
     ]
     if problems or not rows:
         raise ScanError(
@@ -93,9 +95,15 @@ def _table(path: Path) -> list[Row]:
         raise ScanError(f"expected a metadata.csv, found none at {path}: check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ScanError(f"expected to read {path}, found: {error}") from error
-    lines = enumerate(csv.reader(text.splitlines()), start=1)
-    rows = [Row(number, [field.strip() for field in fields]) for number, fields in lines]
+    try:
+        rows = _rows(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error:  # a quote that is none: a row is a line, whatever is in it
+        rows = _rows(csv.reader(text.splitlines(), quoting=csv.QUOTE_NONE))
     return [row for row in rows if row.fields] or [Row(1, [])]
+
+
+def _rows(lines: Any) -> list[Row]:
+    return [Row(lines.line_num, [field.strip() for field in fields]) for fields in lines]
 
 
 def _check_header(header: Row, needed: Collection[str], path: Path) -> None:
@@ -107,18 +115,20 @@ def _check_header(header: Row, needed: Collection[str], path: Path) -> None:
         )
 
 
-def _files(header: Row, row: Row, folder: Path) -> dict[str, Path | None]:
-    """What each column names, None where there is no such file."""
+def _files(header: Row, row: Row, folder: Path, needed: Collection[str]) -> dict[str, Path | None]:
+    """What each column that is used names, None where there is no such file."""
     named = zip(header.fields, row.fields, strict=False)
-    return {column: _found(text, folder) for column, text in named if column in COLUMNS}
+    return {column: _found(text, folder) for column, text in named if column in needed}
 
 
-def _problems(header: Row, row: Row, files: Mapping[str, Path | None]) -> Iterator[str]:
+def _problems(
+    header: Row, row: Row, files: Mapping[str, Path | None], needed: Collection[str]
+) -> Iterator[str]:
     if len(row.fields) != len(header.fields):
         yield f"expected {len(header.fields)} fields, found {len(row.fields)}"
         return
     for column, text in zip(header.fields, row.fields, strict=True):
-        if column in COLUMNS:
+        if column in needed:
             problem = _field_problem(column, text)
             if problem:
                 yield problem

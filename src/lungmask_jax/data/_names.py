@@ -1,13 +1,16 @@
 """What file names say: which files belong together, and which scans are one patient's."""
 
+import itertools
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from lungmask_jax.errors import ScanError
+from lungmask_jax.files import legible
 
 SUFFIXES: Final = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 SAME_PATIENT: Final = re.compile(
@@ -55,7 +58,10 @@ def patient(name: str) -> str:
 def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """What the results of scans are filed under: file names without what tells their type.
 
-    Where several are equal, as in a folder for each patient, that of the folder stands before.
+    Where several are equal, as in a folder for each patient, the names of their folders stand
+    before, up the path until they differ; files of one folder that differ in their type alone keep
+    it. Names that some file systems take for one (``A`` and ``a``) count as equal. What cannot be
+    read in a name is written as in URLs (`lungmask_jax.files.legible`).
 
     Args:
         paths: Files, or folders of slices; a link counts by its own name.
@@ -64,19 +70,67 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         A name for each, all different.
 
     Raises:
-        ScanError: Two are equal even so.
+        ScanError: One path is there twice.
 
     Example:
-        >>> names(["ann/ct.nii.gz", "ben/ct.nii.gz", "ben/old.nii"])
-        ['ann_ct', 'ben_ct', 'old']
+        >>> names(["ann/1/ct.nii.gz", "ben/1/ct.nii.gz", "ben/old.nii"])
+        ['ann_1_ct', 'ben_1_ct', 'old']
+        >>> names(["a.nii", "a.nii.gz"])
+        ['a.nii', 'a.nii.gz']
     """
     whole = [Path(os.path.abspath(path)) for path in paths]
-    stems = Counter(stem(path.name) for path in whole)
-    found = [
-        f"{path.parent.name}_{stem(path.name)}" if stems[stem(path.name)] > 1 else stem(path.name)
-        for path in whole
-    ]
-    twice = sorted(name for name, count in Counter(found).items() if count > 1)
+    twice = [path for path, count in Counter(whole).items() if count > 1]
     if twice:
-        raise ScanError(f"expected scans of different names, found {twice} twice: rename them")
-    return found
+        raise ScanError(f"expected each scan once, {legible(str(twice[0]))} is there twice")
+    parts = _parts(whole)
+    depths = [1] * len(parts)
+    while True:
+        found = ["_".join(one[-depth:]) for one, depth in zip(parts, depths, strict=True)]
+        equal = _equal(map(_plain, found))
+        deeper = [
+            depth + (same and depth < len(one))
+            for one, depth, same in zip(parts, depths, equal, strict=True)
+        ]
+        if deeper == depths:
+            return _numbered(found)
+        depths = deeper
+
+
+def _parts(paths: Sequence[Path]) -> list[list[str]]:
+    """The folders of each path, and what it is called itself."""
+    stems = [stem(path.name) for path in paths]
+    same = _equal((path.parent, _plain(one)) for path, one in zip(paths, stems, strict=True))
+    leaves = [
+        path.name if equal or not one else one
+        for path, one, equal in zip(paths, stems, same, strict=True)
+    ]
+    return [
+        [legible(part) for part in (*path.parent.parts[1:], leaf)]
+        for path, leaf in zip(paths, leaves, strict=True)
+    ]
+
+
+def _equal(values: Iterable[Hashable]) -> list[bool]:
+    """For each value, whether it is there more than once."""
+    values = list(values)
+    counts = Counter(values)
+    return [counts[value] > 1 for value in values]
+
+
+def _plain(name: str) -> str:
+    """What file systems that know no case compare."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _numbered(found: Sequence[str]) -> list[str]:
+    """The same names; those that are equal even with all their folders get a number."""
+    taken, seen, result = set(map(_plain, found)), set[str](), []
+    for name in found:
+        unique = name
+        if _plain(name) in seen:
+            numbered = (f"{name}_{number}" for number in itertools.count(2))
+            unique = next(one for one in numbered if _plain(one) not in taken)
+            taken.add(_plain(unique))
+        seen.add(_plain(unique))
+        result.append(unique)
+    return result

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.files import atomic
+from lungmask_jax.files import atomic, legible
 
 __all__ = [
     "BLUE",
@@ -42,6 +42,7 @@ SMALLEST: Final = 6
 FINER: Final = 3
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FINER = 4
+_LONGEST = 200  # characters that are drawn
 
 
 def save_png(rgb: np.ndarray, path: str | Path) -> None:
@@ -164,6 +165,7 @@ def _press(
 
 def _stamp(words: str, height: int) -> np.ndarray:
     """``(rows, columns)`` float in [0, 1]: how much of each pixel the words cover."""
+    words = legible(words[:_LONGEST])  # OpenCV crashes on text that is no UTF-8
     thickness = max(1, round(height * _FINER / 9))
     scale = height * _FINER / 22  # a capital letter is 22 units tall
     (width, _), _ = cv2.getTextSize(words, _FONT, scale, thickness)

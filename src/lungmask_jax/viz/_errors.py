@@ -6,7 +6,7 @@ import numpy as np
 
 from lungmask_jax.errors import SpecError
 from lungmask_jax.viz._canvas import BLUE, GREEN, VERMILION, Color
-from lungmask_jax.viz._page import around, labelled, page
+from lungmask_jax.viz._page import around, labelled, page, tile_shape
 from lungmask_jax.viz._slices import WINDOW, blended, check, windowed
 from lungmask_jax.volume import Volume
 
@@ -57,9 +57,7 @@ def errors(
         raise SpecError(f"expected 1 tile of 64 pixels or more, found {count} of {tile}")
     ours, theirs = found.array != 0, truth.array != 0
     down, across = around(ours | theirs, ct)
-    _, rows_mm, columns_mm = ct.spacing
-    high, wide = (side.stop - side.start for side in (down, across))
-    shape = max(1, round(tile * high * rows_mm / (wide * columns_mm))), tile
+    shape = tile_shape((down, across), ct, tile)
     tiles = []
     for index in _worst((ours ^ theirs).sum(axis=(1, 2)), count):
         place = (index, down, across)

@@ -7,7 +7,7 @@ import numpy as np
 from lungmask_jax.errors import SpecError
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.viz._canvas import Color, canvas
-from lungmask_jax.viz._page import around, extent, labelled, page
+from lungmask_jax.viz._page import around, extent, labelled, page, tile_shape
 from lungmask_jax.viz._slices import (
     LESION_COLORS,
     LUNG_COLORS,
@@ -23,6 +23,7 @@ __all__ = ["montage"]
 
 _BLACK: Color = (0, 0, 0)
 _CORONAL_SLICES = 8
+_TILE = 256
 
 
 class _Scan(NamedTuple):
@@ -42,7 +43,7 @@ def montage(
     title: str = "",
     caption: str = "",
     window: tuple[float, float] = WINDOW,
-    tile: int = 256,
+    tile: int | None = None,
 ) -> np.ndarray:
     """Slices spread evenly over the lungs, from head to feet, and a coronal view at the end.
 
@@ -58,7 +59,8 @@ def montage(
         title: Above the tiles, left of the legend.
         caption: Below the tiles.
         window: ``(low, high)`` HU that become black and white.
-        tile: Width of a tile in pixels.
+        tile: Width of a tile in pixels; by default 256, and for a single slice as many as it has
+            voxels, from 512 to 1024.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -73,18 +75,22 @@ def montage(
         (66, 198, 3)
     """
     check(ct, lungs, infection)
-    if count < 1 or (columns is not None and columns < 1) or tile < 64:
+    if count < 1 or (columns is not None and columns < 1) or (tile or 64) < 64:
         raise SpecError(
             "expected at least 1 tile, 1 column and 64 pixels a tile, "
             f"found {count}, {columns} and {tile}"
         )
     scan = _Scan(ct, lungs, infection, window)
     box = around(None if lungs is None else lungs.array, ct)
-    _, rows_mm, columns_mm = ct.spacing
-    rows, across = (bounds.stop - bounds.start for bounds in box)
-    shape = max(1, round(tile * rows * rows_mm / (across * columns_mm))), tile
+    shape = tile_shape(box, ct, tile or _width(scan, box[1], count))
     tiles = _tiles(scan, box, count=count, shape=shape)
     return page(tiles, columns, title=title, names=_names(scan), caption=caption)
+
+
+def _width(scan: _Scan, across: slice, count: int) -> int:
+    """Of a tile that shows what there is to see and costs no more than others."""
+    alone = count == 1 or len(scan.ct) == 1
+    return min(max(across.stop - across.start, 2 * _TILE), 4 * _TILE) if alone else _TILE
 
 
 def _tiles(

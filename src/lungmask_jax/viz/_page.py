@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lungmask_jax.viz._canvas import SMALLEST, Color, canvas, fitting_height, text, text_width
+from lungmask_jax.viz._canvas import Color, canvas, fitting_height, text, text_width
+from lungmask_jax.viz._slices import limited
 from lungmask_jax.volume import Volume
 
-__all__ = ["around", "extent", "labelled", "page"]
+__all__ = ["around", "extent", "labelled", "page", "tile_shape"]
 
 _BLACK: Color = (0, 0, 0)
 _WHITE: Color = (245, 245, 245)
 _GREY: Color = (175, 175, 175)
 _MARGIN_MM = 25.0
 _PAGE = 4 / 3
+_READABLE = 8
 
 
 def page(
@@ -40,6 +42,13 @@ def around(mask: np.ndarray | None, ct: Volume) -> tuple[slice, slice]:
         return slice(0, ct.shape[1]), slice(0, ct.shape[2])
     down, across = (round(_MARGIN_MM / mm) for mm in ct.spacing[1:])
     return extent(flat.any(axis=1), down), extent(flat.any(axis=0), across)
+
+
+def tile_shape(box: tuple[slice, slice], ct: Volume, width: int) -> tuple[int, int]:
+    """Rows and columns of a tile in true proportions, as far as pictures allow."""
+    _, rows_mm, columns_mm = ct.spacing
+    rows, columns = (side.stop - side.start for side in box)
+    return round(width * limited(rows * rows_mm / (columns * columns_mm))), width
 
 
 def extent(line: np.ndarray, margin: int) -> slice:
@@ -83,32 +92,40 @@ def _grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
 def _header(
     names: Sequence[tuple[str, Color]], title: str, grid: np.ndarray, size: int
 ) -> np.ndarray:
-    """The title on the left and the legend on the right; on two lines if one is too short."""
+    """The title on the left and the legend on the right, below it if one line is too short."""
     space = grid.shape[1] - 2 * size
-    legend = _legend(names, size)
-    if legend.shape[1] > space:
-        legend = _legend(names, max(SMALLEST, size * space // legend.shape[1]))[:, :space]
+    legend = _legend(names, size, space)
     if not title and not legend.shape[1]:
         return grid[:0]
     large = fitting_height(title, round(1.3 * size), space)
     beside = bool(title) and text_width(title, large) + legend.shape[1] + size <= space
-    lines = 2 if title and legend.shape[1] and not beside else 1
-    header = canvas(3 * size * lines, grid.shape[1], _BLACK)
+    below = bool(title) and legend.shape[1] > 0 and not beside
+    header = canvas(len(legend) + 3 * size * below, grid.shape[1], _BLACK)
     text(header, title, (size, 1.5 * size), height=large, color=_WHITE)
     left = grid.shape[1] - size - legend.shape[1] if beside else size
-    top = len(header) - (3 * size + len(legend)) // 2
-    header[top : top + len(legend), left : left + legend.shape[1]] = legend
+    header[-len(legend) :, left : left + legend.shape[1]] = legend
     return header
 
 
-def _legend(names: Sequence[tuple[str, Color]], size: int) -> np.ndarray:
-    parts = [canvas(3 * size, 0, _BLACK)]
-    for name, color in names:
-        part = canvas(3 * size, 4 * size + text_width(name, size), _BLACK)
-        part[size : 2 * size, 2 * size : 3 * size] = color
-        text(part, name, (3.6 * size, 1.5 * size), height=size, color=_WHITE)
-        parts.append(part)
-    return np.hstack(parts)[:, 2 * size :]
+def _legend(names: Sequence[tuple[str, Color]], size: int, space: int) -> np.ndarray:
+    """Colors and names in one line, smaller if need be; in several where it would be too small."""
+    wide = sum(_entry(*one, size).shape[1] for one in names)
+    small = size if wide <= space else max(_READABLE, size * space // wide)
+    lines: list[np.ndarray] = [canvas(3 * size, 0, _BLACK)]
+    for entry in (_entry(*one, small) for one in names):
+        entry = np.pad(entry, ((0, 3 * size - len(entry)), (0, 0), (0, 0)))
+        if lines[-1].shape[1] and lines[-1].shape[1] + entry.shape[1] > space:
+            lines.append(canvas(3 * size, 0, _BLACK))
+        lines[-1] = np.hstack([lines[-1], entry])[:, :space]
+    wide = max(line.shape[1] for line in lines)
+    return np.vstack([np.pad(one, ((0, 0), (0, wide - one.shape[1]), (0, 0))) for one in lines])
+
+
+def _entry(name: str, color: Color, size: int) -> np.ndarray:
+    part = canvas(3 * size, 4 * size + text_width(name, size), _BLACK)
+    part[size : 2 * size, :size] = color
+    text(part, name, (1.6 * size, 1.5 * size), height=size, color=_WHITE)
+    return part
 
 
 def _footer(caption: str, grid: np.ndarray, size: int) -> np.ndarray:

@@ -17,6 +17,7 @@ __all__ = [
     "blended",
     "busiest",
     "check",
+    "limited",
     "overlay",
     "picture",
     "windowed",
@@ -27,6 +28,9 @@ LESION_COLORS: dict[int, Color] = {GROUND_GLASS: VERMILION, CONSOLIDATION: PURPL
 WINDOW = (-1350.0, 150.0)
 
 _FINER = 4
+_FINEST = 2048
+_ASPECT = 2.5
+_BLUR = 16.0
 
 
 def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.ndarray:
@@ -76,7 +80,7 @@ def overlay(
 
     Returns:
         ``(H, W, 3)`` uint8 RGB, a pixel a voxel; where voxels are not square in the slice, the
-        longer side is stretched to true proportions.
+        longer side is stretched to true proportions, up to two and a half times.
 
     Raises:
         ShapeError: A mask has another shape than the CT, or there is no such slice.
@@ -93,10 +97,9 @@ def overlay(
     chosen = busiest(ct, lungs, infection) if index is None else index
     if not 0 <= chosen < len(ct):
         raise ShapeError(f"expected a slice from 0 to {len(ct) - 1}, found {chosen}")
-    _, rows_mm, columns_mm = ct.spacing
-    pixel_mm = min(rows_mm, columns_mm)
     rows, columns = ct.shape[1:]
-    shape = round(rows * rows_mm / pixel_mm), round(columns * columns_mm / pixel_mm)
+    tall = limited(ct.spacing[1] / ct.spacing[2])
+    shape = round(rows * max(1, tall)), round(columns * max(1, 1 / tall))
     masks = [None if mask is None else mask.array[chosen] for mask in (lungs, infection)]
     return picture(windowed(ct.array[chosen], window), *masks, shape=shape, alpha=alpha)
 
@@ -119,6 +122,11 @@ def busiest(ct: Volume, lungs: Volume | None, infection: Volume | None) -> int:
         if mask is not None and mask.array.any():
             return int((mask.array != 0).sum(axis=(1, 2)).argmax())
     return len(ct) // 2
+
+
+def limited(aspect: float) -> float:
+    """Height by width, no more than pictures allow: the cost of one does not hang on a header."""
+    return min(max(aspect, 1 / _ASPECT), _ASPECT)
 
 
 def picture(
@@ -169,7 +177,7 @@ def _layers(
     if lungs is not None:
         for label, color in LUNG_COLORS.items():
             if (lungs == label).any():
-                yield _coarse(_outline(_fine(lungs == label, shape)), shape), color
+                yield _coarse(_outline(_fine(lungs == label, shape), shape), shape), color
 
 
 def _filling(
@@ -177,20 +185,22 @@ def _filling(
 ) -> Iterable[tuple[np.ndarray, Color]]:
     fine = _fine(mask, shape)
     yield alpha * _coarse(fine, shape), color
-    yield _coarse(_outline(fine), shape), color
+    yield _coarse(_outline(fine, shape), shape), color
 
 
 def _fine(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A mask on a finer grid than the picture's, its steps rounded off; uint8 0 and 1."""
-    size = shape[1] * _FINER, shape[0] * _FINER
+    finer = max(1, min(_FINER, _FINEST // max(shape)))
+    size = shape[1] * finer, shape[0] * finer
     step = max(size[0] / mask.shape[1], size[1] / mask.shape[0])
     share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    return (cv2.GaussianBlur(share, (0, 0), max(0.3 * step, 0.5)) > 0.5).astype(np.uint8)
+    blur = min(max(0.3 * step, 0.5), _BLUR)
+    return (cv2.GaussianBlur(share, (0, 0), blur) > 0.5).astype(np.uint8)
 
 
-def _outline(fine: np.ndarray) -> np.ndarray:
+def _outline(fine: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The innermost picture pixel of a fine mask; its border is where the picture ends, too."""
-    width = 2 * round(1.25 * _FINER) + 1
+    width = 2 * round(1.25 * len(fine) / shape[0]) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     eroded = cv2.erode(fine, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return fine - eroded

@@ -1,0 +1,119 @@
+"""Where failures of any kind become a line on stderr, and signals a stop that can be gone on from.
+
+Nothing below the command line catches what it does not know. Here all is caught, as one scan that
+fails in whatever way must not end the others.
+"""
+
+import contextlib
+import faulthandler
+import io
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from lungmask_jax.errors import LungmaskError
+from lungmask_jax.files import legible
+
+__all__ = ["Failures", "bordered", "complain", "exit_code", "one_line", "stopping"]
+
+_LONGEST: Final = 1000
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was told to end, which is no other than Ctrl-C."""
+
+
+@dataclass
+class Failures:
+    """Scans that failed, each with a line on stderr.
+
+    Attributes:
+        debug: Whether to print where an error arose, too.
+        count: How many there were so far.
+    """
+
+    debug: bool = False
+    count: int = 0
+
+    @contextlib.contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """A block whose failure is that of one scan; what stops the program goes through."""
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # decoders in Rust raise even that
+            self.count += 1
+            complain(f"{name}: {_said(error)}", error if self.debug else None)
+
+
+@contextlib.contextmanager
+def bordered(*, quiet: bool) -> Iterator[None]:
+    """A block in which SIGTERM acts as Ctrl-C, any console will do, and a crash says where."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.__stderr__ and not faulthandler.is_enabled():
+        faulthandler.enable(sys.__stderr__)
+    with contextlib.ExitStack() as stack:
+        if quiet:
+            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, _terminate)
+            stack.callback(signal.signal, signal.SIGTERM, before)
+        yield
+
+
+def exit_code(error: BaseException, *, debug: bool) -> int:
+    """Says on stderr what ended a command: 1 for an error, 130 for Ctrl-C, 143 for SIGTERM."""
+    if isinstance(error, KeyboardInterrupt):
+        complain(": ".join(["lungmask-jax: stopped", *getattr(error, "__notes__", [])]))
+        return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+    complain(f"lungmask-jax: {_said(error)}", error if debug else None)
+    return 1
+
+
+@contextlib.contextmanager
+def stopping(words: Callable[[], str]) -> Iterator[None]:
+    """A block after whose stop it is said what was done and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(words())
+        raise
+
+
+def complain(words: str, error: BaseException | None = None) -> None:
+    """One line on stderr; below it where the error arose, if one is given."""
+    print(one_line(words), file=sys.stderr)
+    if error is not None:
+        traceback.print_exception(error)
+
+
+def one_line(words: str) -> str:
+    """Words without line breaks and without what would steer a terminal."""
+    line = legible(" ".join(words.split()))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; one that nobody foresaw says its type and where it arose as well."""
+    if isinstance(error, LungmaskError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"not enough memory {error}: end other programs, or take a larger machine"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}: {error} (--debug shows more)"
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated

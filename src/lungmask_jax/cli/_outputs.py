@@ -1,0 +1,152 @@
+"""Results that appear whole, and replace only what this program made.
+
+What a run writes is recorded in a JSON file, with a checksum of each file, and the JSON file is the
+last to appear: where it is, the results are whole. A file is the program's own if it is in such a
+record and has its checksum still; all others are left alone, unless the user says ``--overwrite``.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lungmask_jax import report
+from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.files import checksum, writable
+
+__all__ = ["Outputs", "outputs"]
+
+_HIDDEN: Final = ".lungmask-jax-"
+_FILES: Final = (".nii", ".gz", ".png", ".jpg", ".tif", ".dcm", ".npz", ".csv", ".json", ".zip")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A folder for results, and what must not be lost in it.
+
+    Attributes:
+        folder: Where results go.
+        inputs: Real paths of what is read: never replaced.
+        overwrite: Whether files of others may be replaced.
+        left: What runs that were killed have left, with their records.
+    """
+
+    folder: Path
+    inputs: frozenset[str]
+    overwrite: bool
+    left: tuple[Path, ...]
+
+    def check(self, record: str, names: Iterable[str]) -> None:
+        """Refuses files that must not or cannot be written; `record` is that of a former run."""
+        ours = self._ours(record)
+        for name in (record, *names):
+            path = self.folder / name
+            try:
+                found = path.lstat()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise ScanError(
+                    f"{path} cannot be written ({error.strerror}): rename the scan"
+                ) from error
+            if stat.S_ISDIR(found.st_mode):
+                raise ScanError(f"{path} cannot be written, it is a folder: move it")
+            if {os.path.realpath(path), os.path.abspath(path)} & self.inputs:
+                raise ScanError(f"{path} would be replaced, but it is an input: give another --out")
+            if not self.overwrite and not (
+                stat.S_ISREG(found.st_mode) and self._is_own(path, record, ours.get(name, set()))
+            ):
+                raise ScanError(
+                    f"{path} is there, and this program did not make it as it is: move it, give "
+                    "another --out, or replace it with --overwrite"
+                )
+
+    @contextlib.contextmanager
+    def staged(self) -> Iterator[Path]:
+        """A hidden folder to write results into; it is gone after the block."""
+        with tempfile.TemporaryDirectory(
+            prefix=_HIDDEN, dir=self.folder, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
+
+    @contextlib.contextmanager
+    def written(self, record: str) -> Iterator[Path]:
+        """A hidden folder to write results into, which appear together when the block ends well."""
+        with self.staged() as folder:
+            yield folder
+            with self.moved(folder, record):
+                pass
+
+    @contextlib.contextmanager
+    def moved(self, staged: Path, record: str) -> Iterator[None]:
+        """Moves results in, all but the record, which follows when the block ends well.
+
+        Own files of an earlier run that are no more written go. If anything fails, all is as it
+        was before.
+        """
+        names = sorted(path.name for path in staged.iterdir() if path.name != record)
+        self.check(record, names)
+        aside = staged / "before"
+        aside.mkdir()
+        done: list[Path] = []
+        try:
+            for name in {*names, record, *self._own_names(record)}:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(self.folder / name, aside / name)
+            for name in names:
+                os.replace(staged / name, self.folder / name)
+                done.append(self.folder / name)
+            yield
+            os.replace(staged / record, self.folder / record)
+        except BaseException:
+            for path in done:
+                path.unlink(missing_ok=True)
+            for path in aside.iterdir():
+                os.replace(path, self.folder / path.name)
+            raise
+
+    def is_done(self, record: str, source: str) -> bool:
+        """Whether the results of this very scan are there."""
+        values = report.read_json(self.folder / record)
+        return values.get("source") == source and all(
+            (self.folder / name).is_file() for name in values["files_written"]
+        )
+
+    def _own_names(self, record: str) -> list[str]:
+        return [
+            name
+            for name, sums in self._ours(record).items()
+            if Path(name).name == name and self._is_own(self.folder / name, record, sums)
+        ]
+
+    def _is_own(self, path: Path, record: str, checksums: set[str]) -> bool:
+        if path.name == record:
+            return bool(report.read_json(path))
+        return path.is_file() and not path.is_symlink() and checksum(path) in checksums
+
+    def _ours(self, record: str) -> dict[str, set[str]]:
+        """Checksums by name: of the last run, and of those that were killed at their last step."""
+        ours: dict[str, set[str]] = {}
+        for folder in (self.folder, *self.left):
+            for name, one in report.read_json(folder / record).get("files_written", {}).items():
+                ours.setdefault(name, set()).add(one)
+        return ours
+
+
+def outputs(
+    folder: Path, inputs: Sequence[Path | None] = (), *, overwrite: bool = False
+) -> Outputs:
+    """The folder for results, made if it is not there, or refused before any work."""
+    if folder.suffix.lower() in _FILES and not folder.is_dir():
+        raise SpecError(
+            f"expected a folder for --out, {folder} is the name of a file: give a folder, in which "
+            "every scan gets files of its own name"
+        )
+    there = [path for path in inputs if path is not None]
+    real = {place(path) for path in there for place in (os.path.realpath, os.path.abspath)}
+    left = sorted(writable(folder).glob(f"{_HIDDEN}*"))
+    return Outputs(folder, frozenset(map(str, real)), overwrite, tuple(left))

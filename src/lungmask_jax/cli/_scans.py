@@ -1,0 +1,86 @@
+"""Which scans are meant by the paths on the command line."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lungmask_jax import data, report
+
+__all__ = ["named_scans"]
+
+_NIFTI = (".nii", ".nii.gz")
+_SLICES = (".dcm", ".dcm.gz", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def named_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, Path]:
+    """Scans by the name of their results; what cannot be looked into is left to who reads it.
+
+    A folder of NIfTI files stands for the files. Hidden files, and those that a run of this program
+    wrote, are no scans.
+
+    Args:
+        paths: Files and folders.
+        recursive: Whether to look into all folders within: each one is as if it was given, if there
+            are scans or slices in it.
+    """
+    scans = [scan for path in paths for scan in (_within(path) if recursive else _of(path))]
+    once = list({os.path.abspath(scan): scan for scan in scans}.values())
+    return dict(zip(data.names(once), once, strict=True))
+
+
+def _of(path: Path) -> Sequence[Path]:
+    return _nifti(_visible(path)) or [path]
+
+
+def _within(path: Path) -> Iterator[Path]:
+    """The scans of a folder and of those in it; what is no folder to be read is a scan to try."""
+    unread: list[OSError] = []
+    seen: set[str] = set()
+    for folder, inside, _ in os.walk(path, onerror=unread.append, followlinks=True):
+        place = os.path.realpath(folder)
+        inside[:] = sorted(
+            name for name in inside if not name.startswith(".") and place not in seen
+        )
+        files = [] if place in seen else _visible(Path(folder))
+        seen.add(place)
+        if scans := _nifti(files):
+            yield from scans
+        elif any(map(_is_slice, files)):
+            yield Path(folder)
+    yield from (Path(os.fsdecode(error.filename)) for error in unread)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The files of a folder that are neither hidden nor results of this program."""
+    files: list[Path] = []
+    with contextlib.suppress(OSError):  # no folder, or one that whoever reads it will complain of
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    ours = {name for path in files if path.suffix == ".json" for name in _results(path)}
+    return sorted(path for path in files if path.name not in ours and not _is_folder(path))
+
+
+def _results(record: Path) -> set[str]:
+    """The files that a JSON file of this program names; the scan of the demo is no result."""
+    return {*report.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
+
+
+def _nifti(files: Sequence[Path]) -> list[Path]:
+    return [path for path in files if path.name.lower().endswith(_NIFTI)]
+
+
+def _is_slice(path: Path) -> bool:
+    """Whether it is a picture or DICOM, which needs no suffix."""
+    if path.suffix and not path.suffix[1:].isdecimal():
+        return path.name.lower().endswith(_SLICES)
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(132)[128:] == b"DICM"
+    return False
+
+
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False

@@ -1,0 +1,516 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from lungmask_jax import cli, inference, io
+from lungmask_jax.cli import _segment
+from lungmask_jax.inference import Segmentation
+from lungmask_jax.phantoms import phantom
+from lungmask_jax.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def scan_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scans") / "one.nii.gz"
+    io.save(phantom((8, 128, 128), disease=0.2, seed=1).ct, path)
+    return path
+
+
+def by_density(ct, *, weights, uncertainty=False, progress=None, begin=None):
+    """In the place of networks: lungs are air, and a corner of each is infected."""
+    for number, stage in enumerate(("lung network", "lung masks", "infection network"), 1):
+        begin(stage)
+        progress("lungs", number, 3)
+    lungs = ct.with_array((ct.array < -500).astype(np.uint8))
+    lungs.array[..., lungs.shape[2] // 2 :] *= 2
+    models = {model.spec.target: "mine 123" for model in weights}
+    if "infection" not in models:
+        return Segmentation(ct, lungs, None, models)
+    infection = ct.with_array((lungs.array > 0).astype(np.uint8))
+    infection.array[:, infection.shape[1] // 2 :] = 0
+    doubt = infection if uncertainty else None
+    return Segmentation(ct, lungs, infection, models, infection, doubt)
+
+
+def named_only(names, *_needed):
+    return [SimpleNamespace(spec=SimpleNamespace(target=name)) for name in names]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No network: what is tested is what becomes of its answer."""
+    monkeypatch.setattr(inference, "segment", by_density)
+    monkeypatch.setattr(_segment, "bundles", named_only)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A small scan in a folder of its own."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    io.save(phantom((4, 48, 48)).ct, folder / "one.nii.gz")
+    return folder / "one.nii.gz"
+
+
+def copied(scan, *paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(scan, path)
+
+
+def segment(*words):
+    return cli.main(["segment", *map(str, words)])
+
+
+def files(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+RESULTS = ("_lungs.nii.gz", "_infection.nii.gz", "_lesions.nii.gz", "_overlay.png", ".json")
+
+
+def whole(*names):
+    return {"measures.csv", *(name + kind for name in names for kind in RESULTS)}
+
+
+def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
+    assert segment(scan_file, "-o", tmp_path) == 0
+    assert files(tmp_path) == whole("one")
+    values = json.loads((tmp_path / "one.json").read_text())
+    with (tmp_path / "measures.csv").open() as file:
+        (line,) = csv.DictReader(file)
+    assert line["severity"] == values["severity"]
+    assert float(line["lungs_ml"]) == values["lungs_ml"] > 0
+    assert cv2.imread(str(tmp_path / "one_overlay.png")) is not None
+    assert "not a medical device" in capsys.readouterr().out.lower()
+
+
+def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):
+    scan = tmp_path / "scan.nii.gz"
+    io.save(phantom((6, 64, 64), disease=0.2).ct, scan)
+    words = [scan, "-o", tmp_path / "o", "--uncertainty", "--weights"]
+    assert segment(*words, "lungs", "infection", "infection") == 0
+    doubt = io.load_mask(tmp_path / "o" / "scan_uncertainty.nii.gz")
+    assert 0 < doubt.array.max() <= 100
+    row = json.loads((tmp_path / "o" / "scan.json").read_text())
+    assert row["infection_model"].startswith("infection+infection ")
+
+
+# Which scans
+
+
+def test_a_folder_stands_for_its_scans_whatever_the_case_of_their_names(scan, tmp_path, quick):
+    folder, out = tmp_path / "mixed", tmp_path / "out"
+    copied(scan, folder / "a.nii.gz", folder / "B.NII.GZ", folder / "in" / "c.nii.gz")
+    (folder / "._a.nii.gz").write_bytes(b"\0\5\26\7" + bytes(4092))
+    assert segment(folder, folder / "a.nii.gz", "-o", out) == 0
+    assert files(out) == whole("a", "B")
+    assert segment(folder, "-o", out, "--recursive") == 0
+    assert files(out) == whole("a", "B", "c")
+
+
+def test_names_go_up_the_path_until_they_differ(scan, tmp_path, quick):
+    copied(scan, *(tmp_path / patient / "visit" / "ct.nii.gz" for patient in ("p1", "p2")))
+    copied(scan, tmp_path / "p2" / "other.nii", tmp_path / "p2" / ".hidden" / "ct.nii.gz")
+    shutil.copy(scan, tmp_path / "p2" / "other.nii.gz")
+    assert segment(tmp_path / "p1", tmp_path / "p2", "--recursive", "-o", tmp_path / "o") == 0
+    names = ("p1_visit_ct", "p2_visit_ct", "other.nii", "other.nii.gz")
+    assert files(tmp_path / "o") == whole(*names)
+
+
+def test_results_are_no_scans(scan, tmp_path, quick):
+    assert segment(scan.parent, "-o", scan.parent) == 0
+    assert files(scan.parent) == whole("one") | {"one.nii.gz"}
+    assert segment(scan.parent, "-o", tmp_path / "out", "--recursive") == 0
+    assert files(tmp_path / "out") == whole("one")
+
+
+def test_folders_of_slices_are_scans_wherever_they_are(scan, tmp_path, quick):
+    for name in ("a", "b"):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+        for number, plane in enumerate(io.load(scan).array):
+            grey = np.clip((plane + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "deep" / name / f"{number}.png"), grey)
+    (tmp_path / "deep" / "notes.txt").touch()
+    (tmp_path / "deep" / "round").symlink_to(tmp_path / "deep")
+    words = ["--recursive", "--window", "-1350", "150", "-o", tmp_path / "out"]
+    assert segment(tmp_path / "deep", *words) == 0
+    assert files(tmp_path / "out") == whole("a", "b")
+
+
+def test_a_linked_scan_keeps_the_name_of_the_link(scan, tmp_path, quick):
+    (tmp_path / "3fa9c0de").write_bytes(scan.read_bytes())
+    (tmp_path / "patient1.nii.gz").symlink_to(tmp_path / "3fa9c0de")
+    assert segment(tmp_path / "patient1.nii.gz", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == whole("patient1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_no_text_is_made_legible(scan, tmp_path, quick, capsys):
+    for name in (b"bad\xff\xfe.nii.gz", b"=1+1.nii.gz", b"\x1b[31m\n.nii.gz"):
+        shutil.copy(scan, os.fsencode(tmp_path) + b"/" + name)
+    assert segment(tmp_path, "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == whole("bad%FF%FE", "=1+1", "%1B[31m%0A")
+    assert "\x1b" not in capsys.readouterr().out
+    lines = (tmp_path / "out" / "measures.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["scan", "%1B[31m%0A", "'=1+1", "bad%FF%FE"]
+
+
+# One scan that fails
+
+
+def test_one_bad_scan_does_not_stop_the_others(scan, tmp_path, quick, capsys):
+    (tmp_path / "bad.nii.gz").write_bytes(b"not a scan")
+    out = tmp_path / "out"
+    assert segment(tmp_path / "bad.nii.gz", tmp_path / "nowhere.nii", scan, "-o", out) == 1
+    assert files(out) == whole("one")
+    printed = capsys.readouterr()
+    assert [line.split(":")[0] for line in printed.err.splitlines()] == ["bad", "nowhere"]
+    assert "1 of 3 scans done, results in" in printed.out
+    assert segment(tmp_path / "bad.nii.gz", "-o", out) == 1
+    assert "0 of 1 scan done\n" in capsys.readouterr().out
+
+
+class Panic(BaseException):
+    """What decoders in Rust raise."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RecursionError("too deep"), "RecursionError"),
+        (TypeError("no\nnumber \x1b[31m"), "TypeError in test_cli_segment.py, line"),
+        (Panic("broken"), "Panic"),
+        (OSError(28, "No space left on device"), "No space left"),
+        (UnicodeEncodeError("ascii", "\xe4", 0, 1, "no"), "UnicodeEncodeError"),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(scan, tmp_path, quick, monkeypatch, capsys, error, said):
+    copied(scan, scan.parent / "two.nii.gz")
+    broken = []
+
+    def first_fails(ct, **options):
+        if not broken:
+            broken.append(True)
+            raise error
+        return by_density(ct, **options)
+
+    monkeypatch.setattr(inference, "segment", first_fails)
+    assert segment(scan.parent, "-o", tmp_path / "out") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("one: ")
+    assert said in line
+    assert "\x1b" not in line
+    assert files(tmp_path / "out") == whole("two")
+    broken.clear()
+    assert segment(scan, "-o", tmp_path / "out", "--debug") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes and devices there")
+def test_pipes_and_devices_are_refused_and_not_waited_for(scan, tmp_path, quick, capsys):
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    (tmp_path / "zero.dcm").symlink_to("/dev/zero")
+    words = [tmp_path / "pipe.nii.gz", tmp_path / "zero.dcm", scan, "-o", tmp_path / "out"]
+    assert segment(*words) == 1
+    assert capsys.readouterr().err.count("is a pipe or a device") == 2
+    assert files(tmp_path / "out") == whole("one")
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_scan_that_fails(
+    scan, tmp_path, quick, monkeypatch, capsys
+):
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    listed = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "listdir", lambda path: [one.name for one in refusing(path)])
+    for more in ([], ["--recursive"]):
+        assert segment(shut, scan, "-o", tmp_path / f"out{len(more)}", *more) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("shut: ")
+        assert files(tmp_path / f"out{len(more)}") == whole("one")
+
+
+def test_a_scan_that_fails_leaves_nothing_and_an_older_result_as_it_was(
+    scan, tmp_path, quick, monkeypatch
+):
+    out = tmp_path / "out"
+    assert segment(scan, "-o", out) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for broken in ("segment", "save", "update_csv", "write_json"):
+        with monkeypatch.context() as patch:
+            module = {"segment": inference, "save": Segmentation}.get(broken, _segment.report)
+            patch.setattr(module, broken, lambda *_, **__: 1 / 0)
+            assert segment(scan, "-o", out) == 1
+            assert segment(scan, "-o", tmp_path / "new") == 1
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        assert files(tmp_path / "new") == set()
+
+
+# Files of others
+
+
+def test_what_this_program_did_not_make_is_replaced_only_when_told_to(
+    scan, tmp_path, quick, capsys
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    foreign = out / "one_lungs.nii.gz"
+    foreign.write_bytes(b"drawn by hand")
+    assert segment(scan, "-o", out) == 1
+    assert "this program did not make it" in capsys.readouterr().err
+    assert files(out) == {"one_lungs.nii.gz"}
+    assert foreign.read_bytes() == b"drawn by hand"
+    assert segment(scan, "-o", out, "--overwrite") == 0
+    assert files(out) == whole("one")
+    foreign.write_bytes(b"corrected by hand")
+    assert segment(scan, "-o", out) == 1
+    assert segment(scan, "-o", out, "--weights", "lungs") == 1
+    assert foreign.read_bytes() == b"corrected by hand"
+
+
+def test_a_former_run_goes_as_a_whole_and_files_of_others_stay(scan, tmp_path, quick):
+    out = tmp_path / "out"
+    assert segment(scan, "-o", out, "--uncertainty") == 0
+    assert files(out) == whole("one") | {"one_uncertainty.nii.gz"}
+    (out / "one_else.nii.gz").touch()
+    (out / "one_lesions.nii.gz").write_bytes(b"corrected by hand")
+    assert segment(scan, "-o", out, "--weights", "lungs") == 0
+    left = {"one_lungs.nii.gz", "one_overlay.png", "one.json", "measures.csv"}
+    assert files(out) == left | {"one_else.nii.gz", "one_lesions.nii.gz"}
+
+
+def test_an_input_is_never_replaced(scan, tmp_path, quick, capsys):
+    folder = tmp_path / "own"
+    copied(scan, folder / "case1.nii.gz", folder / "case1_lungs.nii.gz")
+    before = (folder / "case1_lungs.nii.gz").read_bytes()
+    words = [folder / "case1.nii.gz", folder / "case1_lungs.nii.gz", "-o", folder, "--overwrite"]
+    assert segment(*words) == 1
+    assert "would be replaced, but it is an input" in capsys.readouterr().err
+    assert (folder / "case1_lungs.nii.gz").read_bytes() == before
+    assert not (folder / "case1.json").exists()
+
+
+def test_links_are_not_followed(scan, tmp_path, quick):
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    other.write_bytes(b"of others")
+    for name in ("one_lungs.nii.gz", "measures.csv"):
+        (out / name).symlink_to(other)
+        assert segment(scan, "-o", out) == 1
+        assert segment(scan, "-o", out, "--overwrite") == 0
+        assert not (out / name).is_symlink()
+        assert other.read_bytes() == b"of others"
+        shutil.rmtree(out)
+        out.mkdir()
+
+
+def test_results_of_another_scan_of_the_same_name_are_kept(scan, tmp_path, quick, capsys):
+    copied(scan, tmp_path / "b" / "one.nii.gz")
+    assert segment(scan, "-o", tmp_path / "out") == 0
+    for more in ([], ["--skip-existing"]):
+        assert segment(tmp_path / "b" / "one.nii.gz", "-o", tmp_path / "out", *more) == 1
+        assert "the results of another scan" in capsys.readouterr().err
+    assert segment(tmp_path / "b" / "one.nii.gz", "-o", tmp_path / "out", "--overwrite") == 0
+
+
+@pytest.mark.parametrize("text", ["scan,age\nann,57\n", "scan;version\n", "\xff"])
+def test_a_table_of_others_is_found_before_work(scan, tmp_path, quick, capsys, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "measures.csv").write_text(text, encoding="latin-1")
+    assert segment(scan, "-o", out) == 1
+    assert "measures.csv" in capsys.readouterr().err
+    assert (out / "measures.csv").read_text(encoding="latin-1") == text
+    assert files(out) == {"measures.csv"}
+    assert segment(scan, "-o", out, "--overwrite") == 0
+    assert files(out) == whole("one")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a" * 240, "rename the scan"), ("one", "it is a folder: move it")],
+)
+def test_what_cannot_be_written_is_found_before_a_scan_is_read(
+    scan, tmp_path, quick, capsys, name, message
+):
+    (tmp_path / "out" / "one_overlay.png").mkdir(parents=True)
+    (tmp_path / f"{name}.nii.gz").write_bytes(b"not a scan")
+    assert segment(tmp_path / f"{name}.nii.gz", "-o", tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+
+
+def test_results_do_not_go_among_the_slices_of_a_scan(tmp_path, quick, capsys):
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "slices" / "1.png").touch()
+    assert segment(tmp_path / "slices", "-o", tmp_path / "slices") == 1
+    assert "among the slices" in capsys.readouterr().err
+    assert files(tmp_path / "slices") == {"1.png"}
+
+
+@pytest.mark.parametrize("name", ["masks.nii.gz", "table.CSV"])
+def test_a_file_is_no_folder_for_results(scan, tmp_path, capsys, name):
+    assert segment(scan, "-o", tmp_path / name) == 1
+    assert "give a folder" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(scan, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert segment("nowhere.nii.gz", "-o", tmp_path / "file") == 1
+    found = capsys.readouterr()
+    assert "expected a folder for results, found that" in found.err
+    assert "nowhere" not in found.out + found.err
+
+
+# Going on
+
+
+def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypatch):
+    copied(scan, scan.parent / "two.nii.gz", scan.parent / "three.nii.gz")
+    out = tmp_path / "out"
+    assert segment(scan.parent, "-o", out) == 0
+    (out / "two.json").unlink()
+    (out / "three_lungs.nii.gz").unlink()
+    seen = []
+    monkeypatch.setattr(
+        inference, "segment", lambda ct, **more: seen.append(ct) or by_density(ct, **more)
+    )
+    shutil.copy(out / "one_lungs.nii.gz", tmp_path / "left.nii.gz")
+    for kind in RESULTS[:-1]:  # two.json is gone: these are those of nobody
+        (out / f"two{kind}").unlink()
+    assert segment(scan.parent, "-o", out, "--skip-existing") == 0
+    assert len(seen) == 2
+    assert "3 of 3 scans done" in capsys.readouterr().out
+    assert files(out) == whole("one", "two", "three")
+
+
+def killed(code, *words):
+    """Runs segment in another process, which ends itself; its exit code and what it printed."""
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from test_cli_segment import *; "
+    start += "from lungmask_jax.cli import _segment; _segment.bundles = named_only; "
+    start += "inference.segment = by_density; "
+    command = [sys.executable, "-c", start + code, str(Path(__file__).parent)]
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+STOPPING = """
+import os, signal
+def stopping(ct, *, weights, **more):
+    os.kill(os.getpid(), signal.{signal}) if os.path.exists(sys.argv[2] + '/one.json') else None
+    return by_density(ct, weights=weights, **more)
+inference.segment = stopping
+sys.exit(segment(sys.argv[1], '-o', sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals end a process at once there")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_run_that_is_stopped_says_what_is_done_and_goes_on(scan, tmp_path, quick, name, code):
+    copied(scan, scan.parent / "two.nii.gz")
+    out = tmp_path / "out"
+    found, _, printed = killed(STOPPING.format(signal=name), scan.parent, out)
+    assert found == code
+    (line,) = printed.splitlines()
+    assert line.startswith("lungmask-jax: stopped: 1 of 2 scans done")
+    assert "--skip-existing" in line
+    assert files(out) == whole("one")
+    assert segment(scan.parent, "-o", out, "--skip-existing") == 0
+    assert files(out) == whole("one", "two")
+
+
+KILLED = """
+real, left = os.replace, int(sys.argv[3])
+def dying(*paths):
+    global left
+    left -= 1
+    os.kill(os.getpid(), signal.SIGKILL) if left < 0 else None
+    real(*paths)
+os.replace = dying
+segment(sys.argv[1], '-o', sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+@pytest.mark.parametrize("moves", [3, 12, 15])
+def test_a_run_that_was_killed_while_it_moved_its_files_is_done_again(scan, tmp_path, quick, moves):
+    out = tmp_path / "out"
+    found, _, _ = killed(KILLED, scan, out, moves)
+    assert found == -signal.SIGKILL
+    assert not (out / "one.json").exists()
+    assert segment(scan, "-o", out) == 0
+    assert {name for name in files(out) if name[0] != "."} == whole("one")
+
+
+# What is said
+
+
+def test_the_profile_names_the_stages_of_all_scans(scan, tmp_path, quick, capsys):
+    copied(scan, scan.parent / "two.nii.gz")
+    assert segment(scan.parent, "-o", tmp_path / "out", "--profile") == 0
+    printed = capsys.readouterr().out
+    stages = ("weights", "read", "lung network", "lung masks", "infection network", "write")
+    assert [stage for stage in stages if printed.count(stage) != 1] == []
+    assert "2 of 2 scans done" in printed
+
+
+def test_what_was_mended_while_reading_ahead_is_told_of_its_own_scan(scan, tmp_path, quick, capsys):
+    unsigned = io.load(scan)
+    shifted = unsigned.with_array((unsigned.array + 1024).astype(np.int16))
+    io.save(shifted, tmp_path / "shifted.nii.gz")
+    assert segment(scan, tmp_path / "shifted.nii.gz", "-o", tmp_path / "out") == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "subtracted 1024" in line]
+    assert [note.split(":")[0] for note in notes] == ["shifted"]
+
+
+def test_running_again_replaces_the_row(scan, tmp_path, quick):
+    for _ in range(2):
+        assert segment(scan, "-o", tmp_path / "out") == 0
+    with (tmp_path / "out" / "measures.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
+    made = phantom((1, 128, 128)).ct.array[0]
+    grey = np.clip((made + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "slice.png"), grey)
+    assert segment(tmp_path / "slice.png", "-o", tmp_path / "out") == 1
+    assert "--window" in capsys.readouterr().err
+    words = ["-o", tmp_path / "out", "--window", "-1350", "150"]
+    assert segment(tmp_path / "slice.png", *words) == 0
+
+
+def test_little_lung_is_said(tmp_path, quick, capsys):
+    ct = Volume(np.full((6, 32, 32), 40, np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
+    ct.array[2:4, 8:24, 8:24] = -800
+    io.save(ct, tmp_path / "scan.nii.gz")
+    assert segment(tmp_path / "scan.nii.gz", "-o", tmp_path / "o") == 0
+    printed = capsys.readouterr().out
+    assert "ml of lung: is this a whole chest?" in printed
+    assert "in the worse lung" in printed
+
+
+def test_quiet_prints_errors_alone(scan, tmp_path, quick, capsys):
+    assert segment(scan, "nowhere.nii", "-o", tmp_path / "out", "--quiet") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("nowhere: ")
