@@ -50,7 +50,7 @@ def errors(
         >>> ct = Volume(np.full((3, 64, 64), -800, np.int16))
         >>> truth = ct.with_array(np.ones(ct.shape, np.uint8))
         >>> errors(ct, ct.with_array(0 * truth.array), truth, count=1, tile=64).shape
-        (90, 66, 3)
+        (138, 66, 3)
     """
     check(ct, found, truth)
     if count < 1 or tile < 64:
