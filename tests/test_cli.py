@@ -123,6 +123,9 @@ def test_images_need_a_window_and_work_with_one(tmp_path, capsys):
     assert cli.main(["segment", str(image), "-o", out]) == 1
     assert "--window" in capsys.readouterr().out
     assert cli.main(["segment", str(image), "-o", out, "--window", "-1350", "150"]) == 0
+    printed = capsys.readouterr().out
+    assert "slice: lungs of unknown size, infection of unknown size (" in printed
+    assert "slice: the size of the voxels is not known" in printed
 
 
 def test_demo_prints_dice_against_the_truth(tmp_path, capsys, monkeypatch):
