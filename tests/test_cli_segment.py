@@ -497,6 +497,9 @@ def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
     assert "--window" in capsys.readouterr().err
     words = ["-o", tmp_path / "out", "--window", "-1350", "150"]
     assert segment(tmp_path / "slice.png", *words) == 0
+    printed = capsys.readouterr().out
+    assert "slice: lungs of unknown size, infection of unknown size (" in printed
+    assert "slice: the size of the voxels is not known" in printed
 
 
 def test_little_lung_is_said(tmp_path, quick, capsys):

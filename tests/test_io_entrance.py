@@ -137,7 +137,9 @@ def test_other_kinds_of_values_are_refused(tmp_path, array):
 
 
 @pytest.mark.parametrize(
-    "scan", [None, 5, object(), ["a.nii"], b"a.nii", {}, [[1, 2], [3]]], ids=str
+    "scan",
+    [None, 5, object(), ["a.nii"], b"a.nii", {}, [[1, 2], [3]]],
+    ids=lambda scan: type(scan).__name__,
 )
 def test_what_is_no_scan_at_all_is_named_by_its_type(scan):
     with pytest.raises((ScanError, SpecError, ShapeError)) as caught:
