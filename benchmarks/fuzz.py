@@ -122,9 +122,11 @@ def watched(doors: Sequence[str], first: int, end: float) -> Iterator[tuple[str,
     ):
         assert process.stdout
         selector.register(process.stdout, selectors.EVENT_READ)
-        patience = 60.0  # until the library is imported
+        patience = 300.0  # until the library is imported
         while time.monotonic() < end:
             line = process.stdout.readline() if selector.select(patience) else None
+            if not line and not began[0]:
+                raise SystemExit(f"no case began: run {' '.join(command)} to see why")
             if line is None:
                 yield *began, Result("hangs", f"silent for {patience:.0f} s")
             if not line:
