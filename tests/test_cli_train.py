@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, data, errors, io, training, trees, weights
+from lungmask_jax import calibration, cli, data, errors, io, training, trees, weights
 from lungmask_jax.cli import _doubts, _recipe, _stop
 from lungmask_jax.cli._prepare import Prepared
 from lungmask_jax.phantoms import phantom
@@ -373,6 +373,28 @@ def test_a_run_does_not_go_on_without_its_log_and_its_bundle(training_set, tmp_p
     out.write_bytes(bundle)
     assert cli.main([*words, "--resume"]) == 0
     assert out.read_bytes() == bundle
+
+
+def test_a_stop_before_and_after_learning_says_how_to_go_on(
+    training_set, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "1"]
+
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "fingerprint", interrupted)
+        assert cli.main(words) == 143
+    assert "stopped: nothing is learned yet, begin again" in capsys.readouterr().err
+    assert not [*tmp_path.glob("mine*")]
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "fit", interrupted)
+        assert cli.main(words) == 143
+    assert "stopped: all is learned: the same words and --resume" in capsys.readouterr().err
+    assert cli.main([*words, "--resume"]) == 0
+    assert weights.load(out).spec.postprocess.calibration != (1, 0)
 
 
 @pytest.mark.parametrize("rate", ["nan", "inf", "1e400"])

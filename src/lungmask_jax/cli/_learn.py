@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import calibration, training, viz, weights
-from lungmask_jax.cli._border import complain
+from lungmask_jax.cli._border import complain, stopping
 from lungmask_jax.cli._doubts import Judged, unfallen, unlearned
 from lungmask_jax.cli._stop import Stop, stoppable
 from lungmask_jax.errors import WeightsError
@@ -77,7 +77,8 @@ def learn(run: Run, progress: Progress, *, resume: bool) -> int:
     with stoppable() as stop:
         done = _trained(run, progress, stop, start, log)
     if stop.number is None:
-        _conclude(run, log, progress)
+        with stopping(lambda: "all is learned: the same words and --resume calibrate it"):
+            _conclude(run, log, progress)
         return 0
     complain(
         f"stopped after step {done} of {run.spec.steps}: the same words and --resume go on from "

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import data, training, weights
-from lungmask_jax.cli._border import complain
+from lungmask_jax.cli._border import complain, stopping
 from lungmask_jax.cli._card import card
 from lungmask_jax.cli._doubts import doubts, strangers
 from lungmask_jax.cli._learn import Files, Run, learn
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     for folder in filter(None, (options.out.parent, options.cache)):
         writable(folder)
     with bar() as progress:
-        ready = _prepared(options, segmenter, spec, progress)
+        with stopping(lambda: "nothing is learned yet, begin again"):
+            ready = _prepared(options, segmenter, spec, progress)
         if options.overwrite:  # or --resume would go on from the run before
             ready.files.checkpoint.unlink(missing_ok=True)
             ready.files.log.unlink(missing_ok=True)
