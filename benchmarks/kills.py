@@ -49,7 +49,7 @@ def main() -> None:
             broken = [path.name for path in sorted(out.glob("[!.]*")) if not is_whole(path)]
             left = sum(1 for _ in out.glob("[!.]*"))
             begun = options.command == "segment" or any(out.glob("*.checkpoint.npz"))
-            run([*words(out), *(further if begun else [])])
+            run([*words(out), *(further if begun else ["--overwrite"])])
             same = contents(out) == expected
             good += same and not broken
             print(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from lungmask_jax.calibration import best_threshold, calibrated, dice_at_best, entropy, fit
-from lungmask_jax.errors import ShapeError
+from lungmask_jax.errors import ShapeError, SpecError
 
 
 def drawn(seed, slope=1.0, offset=0.0, count=40_000):
@@ -51,6 +51,13 @@ def test_shapes_that_differ_are_refused():
             judge([np.zeros(2)], [np.zeros(3)])
         with pytest.raises(ShapeError):
             judge([], [])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_probabilities_that_are_no_numbers_are_refused(value):
+    for judge in (fit, best_threshold, dice_at_best):
+        with pytest.raises(SpecError, match="expected probabilities"):
+            judge([np.zeros(2), np.array([0.5, value])], [np.ones(2), np.ones(2)])
 
 
 def test_without_truth_there_is_no_dice_at_any_threshold():

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -176,6 +177,8 @@ SCORES = "case,label,dice,iou,sensitivity,precision,surface_dice,hausdorff95_mm,
         (None, "found no file"),
         ("scan,lungs_ml\na,3\n", "another table"),
         ("case,label,dice\n", "another table"),
+        ("case,Größe\n", "is something else"),
+        (f"case\n{'a' * 200_000}\n", "is something else"),
         ("case,label,dice\na,infection,1\n", "without iou, sensitivity"),
         (f"{SCORES}\na,infection,high,1,1,1,1,1,1\n", "expected scores in"),
         (f"{SCORES}\na,infection,1\n", "expected scores in"),
@@ -185,7 +188,7 @@ SCORES = "case,label,dice,iou,sensitivity,precision,surface_dice,hausdorff95_mm,
 )
 def test_another_table_to_compare_with_is_refused_at_once(masks, tmp_path, capsys, table, message):
     if table is not None:
-        (tmp_path / "cases.csv").write_text(table)
+        (tmp_path / "cases.csv").write_text(table, encoding="latin-1")
     words = [*masks, "--against", str(tmp_path / "cases.csv"), "-o", str(tmp_path / "o")]
     assert cli.main(words) == 1
     assert message in capsys.readouterr().err
@@ -242,6 +245,9 @@ def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
     ("words", "message"),
     [
         (["--pred", "x", "--true", "y", "--worst", "-1"], "--worst of 0 or more, found -1"),
+        (["--data", "x", "--tolerance", "nan"], "--tolerance of 0 mm or more, found nan"),
+        (["--data", "x", "--tolerance", "-1"], "--tolerance of 0 mm or more, found -1"),
+        (["--pred", ".", "--true", f"../{Path.cwd().name}"], "found . as --pred and as --true"),
         (["--data", "x", "--scans", "y"], "expected --scans beside --pred"),
         (["--data", "x", "--by-type", "--target", "lungs"], "expected --by-type for infection"),
     ],

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, data, errors, io, training, trees, weights
+from lungmask_jax import calibration, cli, data, errors, io, training, trees, weights
 from lungmask_jax.cli import _doubts, _recipe, _stop
 from lungmask_jax.cli._prepare import Prepared
 from lungmask_jax.phantoms import phantom
@@ -337,6 +337,70 @@ def test_what_train_would_write_over_is_refused_before(training_set, tmp_path, c
     assert cli.main([*training_set, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]) == 1
     assert f"found {tmp_path / 'mine.png'}: replace it with --overwrite" in capsys.readouterr().err
     assert (tmp_path / "mine.png").read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".jsonl", ".png", ".checkpoint.npz"])
+def test_links_to_nothing_and_folders_are_not_written_over(training_set, tmp_path, capsys, suffix):
+    path = tmp_path / f"mine{suffix}"
+    words = [*training_set, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]
+    path.symlink_to("nowhere")
+    assert cli.main(words) == 1
+    assert f"found {path}: replace it with --overwrite" in capsys.readouterr().err
+    assert path.is_symlink()
+    path.unlink()
+    path.mkdir()
+    assert cli.main([*words, "--overwrite"]) == 1
+    printed = capsys.readouterr()
+    assert f"{path} is a folder" in printed.err
+    assert "to learn from" not in printed.out
+
+
+def test_a_run_does_not_go_on_without_its_log_and_its_bundle(training_set, tmp_path, capsys):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "3", "--steps-per-epoch", "2"]
+    assert cli.main(words) == 0
+    log, bundle = out.with_suffix(".jsonl"), out.read_bytes()
+    line, other = log.read_text().splitlines()
+    for text in ("", line, f"{line}\n{line}", f"{line}\n{{}}\n{other}", "[1]\n5", "mine"):
+        log.write_text(text)
+        assert cli.main([*words, "--resume"]) == 1
+        assert f"damaged one in {log}: put it back" in capsys.readouterr().err
+        assert (log.read_text(), out.read_bytes()) == (text, bundle)
+    log.write_text(f"{line}\n{other}\n")
+    out.unlink()
+    assert cli.main([*words, "--resume"]) == 1
+    assert f"found no file {out}" in capsys.readouterr().err
+    out.write_bytes(bundle)
+    assert cli.main([*words, "--resume"]) == 0
+    assert out.read_bytes() == bundle
+
+
+def test_a_stop_before_and_after_learning_says_how_to_go_on(
+    training_set, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "mine.npz"
+    words = [*training_set, "-o", str(out), "--steps", "1"]
+
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "fingerprint", interrupted)
+        assert cli.main(words) == 143
+    assert "stopped: nothing is learned yet, begin again" in capsys.readouterr().err
+    assert not [*tmp_path.glob("mine*")]
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "fit", interrupted)
+        assert cli.main(words) == 143
+    assert "stopped: all is learned: the same words and --resume" in capsys.readouterr().err
+    assert cli.main([*words, "--resume"]) == 0
+    assert weights.load(out).spec.postprocess.calibration != (1, 0)
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "1e400"])
+def test_a_rate_that_is_no_number_is_named(training_set, tmp_path, capsys, rate):
+    assert cli.main([*training_set, "-o", str(tmp_path / "a.npz"), "--learning-rate", rate]) == 1
+    assert "expected a finite learning_rate, found" in capsys.readouterr().err
 
 
 def test_a_network_that_cannot_learn_was_called_ready(training_set, tmp_path, capsys):

@@ -114,7 +114,9 @@ def test_scans_of_one_name_became_one_case_of_one_patient(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "note", ["none.nii", "", '"two\nlines, and a comma"', 'a "word" in it', '"never closed']
+    "note",
+    ["none.nii", "", '"two\nlines, and a comma"', 'a "word" in it', '"never closed', "a" * 200_000],
+    ids=["file", "empty", "lines", "word", "open", "long"],
 )
 def test_a_column_that_is_not_used_may_hold_anything(tmp_path: Path, note: str) -> None:
     for name in ("a", "b"):
@@ -167,6 +169,8 @@ def test_ct_that_is_called_a_mask_or_is_its_own_mask_is_refused(tmp_path: Path) 
         ("image,label\na,b\n", "found image, label in"),
         ("ct_scan,mask\na,b\n", "found ct_scan, mask in"),
         ("ct_scan,lung_mask\n", "found no rows"),
+        ("ct_scan;lung_mask\na;b\n", "save it with commas between the columns"),
+        ("ct_scan\tlung_mask\na\tb\n", "save it with commas between the columns"),
     ],
 )
 def test_list_without_columns_or_rows_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -307,7 +311,7 @@ def test_folds_hold_out_every_case_once(letters: list[str], count: int) -> None:
 
 
 def test_fraction_out_of_range_and_a_single_patient_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"between 0 and 1, found 1\.0"):
+    with pytest.raises(SpecError, match=r"below 1 to hold out, found 1\.0"):
         split(cases_of(["a", "b"]), 1.0)
     with pytest.raises(SpecError, match="two patients"):
         split(cases_of(["a", "a"]), 0.5)
@@ -422,7 +426,7 @@ def test_patients_that_are_known_need_no_guess():
 
 def test_a_scan_has_the_fingerprint_of_its_numbers_alone(tmp_path):
     values = np.arange(-100, 92, dtype=np.int16).reshape(2, 8, 12)
-    ct = Volume(values)
+    ct = Volume(values, Volume(values).affine @ np.diag([2, 2, 2, 1.0]))
     same = [ct.with_array(values.astype(np.float32)), Volume(values, np.diag([1, 2, 2, 1.0]))]
     for name in ("a.nii", "b.nii.gz"):
         io.save(ct, tmp_path / name)

@@ -730,5 +730,5 @@ def test_small_classes_in_grey_are_not_merged(tmp_path: Path) -> None:
 
 
 def test_a_window_the_wrong_way_round_is_told_to_be_swapped(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="swap them"):
+    with pytest.raises(SpecError, match="black first"):
         load(tmp_path, window=(150, -1350))

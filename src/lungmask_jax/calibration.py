@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, special
 
-from lungmask_jax.errors import ShapeError
+from lungmask_jax.errors import ShapeError, SpecError
 
 __all__ = ["best_threshold", "calibrated", "dice_at_best", "entropy", "fit"]
 
@@ -34,6 +34,7 @@ def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tu
 
     Raises:
         ShapeError: There is no case, or shapes differ.
+        SpecError: A probability is no number.
 
     References:
         Platt, Probabilistic Outputs for Support Vector Machines, 1999; Guo et al., On Calibration
@@ -98,6 +99,7 @@ def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndar
 
     Raises:
         ShapeError: There is no case, or shapes differ.
+        SpecError: A probability is no number.
 
     Example:
         >>> 0.1 <= best_threshold([np.array([0.1, 0.2, 0.6])], [np.array([0, 1, 1])]) <= 0.2
@@ -132,6 +134,7 @@ def dice_at_best(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarra
 
     Raises:
         ShapeError: There is no case, or shapes differ.
+        SpecError: A probability is no number.
 
     Example:
         >>> dice_at_best([np.array([0.01, 0.02, 0.03])], [np.array([0, 1, 1])])
@@ -203,6 +206,11 @@ def _check(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) ->
         raise ShapeError(
             f"expected probabilities and truths of the same shapes, found {shapes[0][:3]} and "
             f"{shapes[1][:3]}"
+        )
+    if not all(np.isfinite(one).all() for one in probabilities):
+        raise SpecError(
+            "expected probabilities, found some that are no numbers: look at the scans, and at the "
+            "weights of the network"
         )
 
 

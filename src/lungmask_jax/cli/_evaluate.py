@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
@@ -62,6 +63,10 @@ def _check(options: argparse.Namespace) -> None:
         raise SpecError("expected --scans beside --pred, found --data, which names scans: leave it")
     if options.by_type and options.target != "infection":
         raise SpecError("expected --by-type for infection, found --target lungs: leave it out")
+    if folders and options.pred.exists() and options.pred.resolve() == options.true.resolve():
+        raise SpecError(f"expected two folders, found {options.pred} as --pred and as --true")
+    if options.tolerance is not None and not 0 <= options.tolerance < math.inf:
+        raise SpecError(f"expected --tolerance of 0 mm or more, found {options.tolerance}")
     if options.worst < 0:
         raise SpecError(f"expected --worst of 0 or more, found {options.worst}")
 

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import calibration, training, viz, weights
-from lungmask_jax.cli._border import complain
+from lungmask_jax.cli._border import complain, stopping
 from lungmask_jax.cli._doubts import Judged, unfallen, unlearned
 from lungmask_jax.cli._stop import Stop, stoppable
+from lungmask_jax.errors import WeightsError
 from lungmask_jax.files import atomic
 from lungmask_jax.spec import SegmenterSpec, TrainSpec
 from lungmask_jax.training import Epoch, Samples, TrainState
@@ -24,6 +25,10 @@ __all__ = ["Files", "Run", "learn"]
 
 _TIMES = ("seconds", "waited")
 _DICE = ("dice_at_best", "dice")
+_LOST = (
+    "expected the log of the run that goes on, found none, another or a damaged one in {}: put it "
+    "back, or begin anew with --overwrite"
+)
 _STOPPED = 128  # and the number of the signal: what a shell says of a process that was ended by it
 
 
@@ -72,7 +77,8 @@ def learn(run: Run, progress: Progress, *, resume: bool) -> int:
     with stoppable() as stop:
         done = _trained(run, progress, stop, start, log)
     if stop.number is None:
-        _conclude(run, log, progress)
+        with stopping(lambda: "all is learned: the same words and --resume calibrate it"):
+            _conclude(run, log, progress)
         return 0
     complain(
         f"stopped after step {done} of {run.spec.steps}: the same words and --resume go on from "
@@ -124,7 +130,7 @@ def _begun(
     if resume:
         start = training.load_checkpoint(run.files.checkpoint, model, run.spec, **run.identity)
         progress.console.print(f"going on after step {int(start.step)} of {run.spec.steps}")
-        return start, [line for line in _lines(run.files.log) if line["step"] <= int(start.step)]
+        return start, _log_until(int(start.step), run)
     known = (run.start.params, run.start.state) if run.start else None
     return training.create_state(model, run.spec, weights=known), []
 
@@ -155,11 +161,24 @@ def _line(epoch: Epoch) -> dict[str, float]:
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def _lines(log: Path) -> list[dict[str, float]]:
-    """The lines of a log; none where the run was stopped within its first epoch."""
-    if not log.is_file():
-        return []
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+def _log_until(step: int, run: Run) -> list[dict[str, float]]:
+    """A line for each epoch of a run that goes on; later ones are made again.
+
+    Without them, and the bundle that they speak of, nobody knew which epoch was the best.
+    """
+    every, last = run.spec.steps_per_epoch, run.spec.steps
+    ends = sorted({*range(every, step + 1, every), *([last] if step == last else [])})
+    log, lines = run.files.log, []
+    if ends:
+        try:
+            lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            lines = [line for line in lines if line["step"] <= step]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise WeightsError(f"{_LOST.format(log)} ({type(error).__name__})") from error
+        if [line["step"] for line in lines] != ends:
+            raise WeightsError(_LOST.format(log))
+        weights.load(run.files.out)
+    return lines
 
 
 def _conclude(run: Run, log: list[dict[str, float]], progress: Progress) -> None:

@@ -120,6 +120,9 @@ def _values(name: str, texts: Sequence[str], elsewhere: Sequence[str] = ()) -> d
 
 def _changed(spec: _Spec, values: dict[str, Any]) -> _Spec:
     """The spec with other values; an unknown name is refused with the nearest known one."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SpecError(f"expected a finite {name}, found {value}")
     return from_json(json.dumps(json.loads(to_json(spec)) | values), type(spec))
 
 

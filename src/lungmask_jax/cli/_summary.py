@@ -35,8 +35,13 @@ def read_rows(path: Path | None, *labels: str) -> list[Row]:
         return []
     if not path.is_file():
         raise ScanError(f"expected the cases.csv of another model, found no file {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ScanError(
+            f"expected the cases.csv of another model, {path} is something else ({error})"
+        ) from error
     missing = [key for key in ("case", "label", *SHOWN) if not lines or key not in lines[0]]
     if missing:
         raise ScanError(

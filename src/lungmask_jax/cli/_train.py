@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 from rich.progress import Progress
 
 from lungmask_jax import data, training, weights
-from lungmask_jax.cli._border import complain
+from lungmask_jax.cli._border import complain, stopping
 from lungmask_jax.cli._card import card
 from lungmask_jax.cli._doubts import doubts, strangers
 from lungmask_jax.cli._learn import Files, Run, learn
@@ -38,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     for folder in filter(None, (options.out.parent, options.cache)):
         writable(folder)
     with bar() as progress:
-        ready = _prepared(options, segmenter, spec, progress)
+        with stopping(lambda: "nothing is learned yet, begin again"):
+            ready = _prepared(options, segmenter, spec, progress)
         if options.overwrite:  # or --resume would go on from the run before
             ready.files.checkpoint.unlink(missing_ok=True)
             ready.files.log.unlink(missing_ok=True)
@@ -93,12 +95,26 @@ def _check_files(files: Files, options: argparse.Namespace) -> None:
         files.log: "",
         files.curve: "",
     }
-    there = [path for path in further if path.exists()]
+    there = [path for path in further if _is_there(path)]
+    folders = [path for path in there if path.is_dir()]
+    if folders:
+        raise SpecError(
+            f"expected the name of a file, {folders[0]} is a folder: give another --out"
+        )
     if there and not (options.resume or options.overwrite):
         raise SpecError(
             f"expected a new name for --out, found {there[0]}: replace it with --overwrite, or "
             f"give another name{further[there[0]]}"
         )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything of this name, a link to nothing included."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _trace(model: Model, spec: TrainSpec, size: tuple[int, int], mesh: Mesh | None) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import names, patient
@@ -96,22 +96,23 @@ def _table(path: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise ScanError(f"expected to read {path}, found: {error}") from error
     try:
-        rows = _rows(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error:  # a quote that is none: a row is a line, whatever is in it
-        rows = _rows(csv.reader(text.splitlines(), quoting=csv.QUOTE_NONE))
-    return [row for row in rows if row.fields] or [Row(1, [])]
-
-
-def _rows(lines: Any) -> list[Row]:
-    return [Row(lines.line_num, [field.strip() for field in fields]) for fields in lines]
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = [Row(lines.line_num, fields) for fields in lines]
+    except csv.Error:  # a quote that is none, a field too long: a row is a line, whatever is in it
+        rows = [Row(n, line.split(",")) for n, line in enumerate(text.splitlines(), 1) if line]
+    whole = [row._replace(fields=[field.strip() for field in row.fields]) for row in rows]
+    return [row for row in whole if row.fields] or [Row(1, [])]
 
 
 def _check_header(header: Row, needed: Collection[str], path: Path) -> None:
     missing = sorted(set(needed) - set(header.fields))
     if missing or not {*MASKS.values()} & {*header.fields}:
+        found = ", ".join(header.fields) or "none"
+        apart = "ct_scan" in found and not {*header.fields} & {*COLUMNS}
+        remedy = "save it with commas between the columns" if apart else "restore its first line"
         raise ScanError(
-            f"expected the columns {', '.join(missing or COLUMNS)}, found "
-            f"{', '.join(header.fields) or 'none'} in {path}: restore its first line"
+            f"expected the columns {', '.join(missing or COLUMNS)}, found {found} in {path}: "
+            f"{remedy}"
         )
 
 

@@ -40,7 +40,7 @@ def split(
         (2, set())
     """
     if not 0 < fraction < 1:
-        raise SpecError(f"expected a fraction between 0 and 1, found {fraction}")
+        raise SpecError(f"expected a fraction above 0 and below 1 to hold out, found {fraction}")
     groups = _shuffled_patients(cases, seed)
     if len(groups) < 2:
         raise SpecError(f"expected cases of two patients or more, found {len(groups)}: add cases")

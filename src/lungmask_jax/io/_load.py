@@ -149,7 +149,9 @@ def _check_window(window: tuple[float, float] | None) -> None:
     except (TypeError, IndexError) as error:
         raise SpecError(f"window is {window!r}, not two HU: give window=(-1350, 150)") from error
     if window is not None and not rises:
-        raise SpecError(f"expected a window of low < high HU, found {tuple(window)}: swap them")
+        raise SpecError(
+            f"expected a window of low < high HU, found {tuple(window)}: give the HU of black first"
+        )
 
 
 def _from_images(

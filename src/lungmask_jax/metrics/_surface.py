@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lungmask_jax.errors import ShapeError
+from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.metrics._nearest import Cubes, nearest, reach
 from lungmask_jax.metrics._overlap import binary
 from lungmask_jax.metrics._surfels import full_code, surfel_areas, surfel_codes
@@ -83,7 +83,12 @@ class SurfaceDistances:
 
         Returns:
             A number in [0, 1]. 1 for two empty masks, 0 for one.
+
+        Raises:
+            SpecError: The tolerance is below 0, or no finite number.
         """
+        if not 0 <= tolerance_mm < np.inf:
+            raise SpecError(f"expected a tolerance of 0 mm or more, found {tolerance_mm}")
         area = self.areas.sum() + self.target_areas.sum()
         if area == 0:
             return 1.0

@@ -127,8 +127,8 @@ def train(
         _wait(running, 0 if due else _LAG)
         stopped = progress is not None and progress(number - len(running))
         if due or stopped:
-            scores = _scores(model, now, validation if due else None, spec.batch_size)
             mean = _finite(float(now.loss), number, spec)
+            scores = _scores(model, now, validation if due else None, spec.batch_size)
             yield Epoch(number, mean, *scores, time.perf_counter() - began, waited, now)
             began, waited = time.perf_counter(), 0.0
         if stopped:
