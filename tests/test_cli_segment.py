@@ -1,14 +1,17 @@
 import csv
+import errno
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -117,6 +120,61 @@ def test_a_folder_stands_for_its_scans_whatever_the_case_of_their_names(scan, tm
     assert files(out) == whole("a", "B")
     assert segment(folder, "-o", out, "--recursive") == 0
     assert files(out) == whole("a", "B", "c")
+
+
+def test_scans_of_another_kind_beside_nifti_are_said_to_be_left_out(scan, tmp_path, quick, capsys):
+    for name in ("a.dcm", "b.NRRD", "notes.txt", ".hidden.dcm"):
+        (scan.parent / name).touch()
+    assert segment(scan.parent, "-o", tmp_path / "out") == 0
+    assert "left out a.dcm and 1 more: give" in capsys.readouterr().out
+    assert segment(scan, "-o", tmp_path / "out") == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_folders_without_scans_are_an_error(scan, tmp_path, quick, capsys):
+    (tmp_path / "empty" / "inside").mkdir(parents=True)
+    assert segment(tmp_path / "empty", "--recursive", "-o", tmp_path / "out") == 1
+    assert f"found none in {tmp_path / 'empty'} or" in capsys.readouterr().err
+    assert segment(tmp_path, "-o", tmp_path / "out") == 1
+    assert "--recursive" in capsys.readouterr().err
+
+
+def test_what_was_warned_of_a_scan_that_failed_is_told(scan, tmp_path, quick, capsys):
+    image = nib.load(scan)
+    values = np.asarray(image.dataobj)
+    turned = nib.Nifti1Image(values, image.affine)
+    turned.header.set_slope_inter(-1, 0)
+    nib.save(turned, tmp_path / "turned.nii")
+    raw = bytearray((tmp_path / "turned.nii").read_bytes())
+    raw[112:120] = struct.pack("<ff", -1, 0)
+    raw[352:] = values.astype("<i2").tobytes("F")
+    (tmp_path / "turned.nii").write_bytes(raw)
+    assert segment(tmp_path / "turned.nii", "-o", tmp_path / "out") == 1
+    warned, failed = capsys.readouterr().err.splitlines()
+    assert warned.startswith("turned: the slope of the values")
+    assert failed.startswith("turned: expected HU")
+
+
+def test_a_name_is_printed_as_it_is(scan, tmp_path, quick, capsys):
+    copied(scan, tmp_path / "a:b.nii.gz")
+    assert segment(tmp_path / "a:b.nii.gz", "-o", tmp_path / "out") == 0
+    assert "a:b: lungs" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_with_what_to_do(scan, tmp_path, quick, capsys, monkeypatch):
+    def full(*_words, **_more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Segmentation, "save", full)
+    assert segment(scan, "-o", tmp_path / "out") == 1
+    assert "one: no room for results" in capsys.readouterr().err
+    assert not files(tmp_path / "out")
+
+
+def test_a_folder_in_the_place_of_the_table_stays(scan, tmp_path, quick, capsys):
+    (tmp_path / "out" / "measures.csv").mkdir(parents=True)
+    assert segment(scan, "-o", tmp_path / "out", "--overwrite") == 1
+    assert "it is a folder: move it" in capsys.readouterr().err
 
 
 def test_names_go_up_the_path_until_they_differ(scan, tmp_path, quick):
