@@ -282,7 +282,7 @@ def test_pipes_and_devices_are_refused_and_not_waited_for(scan, tmp_path, quick,
     (tmp_path / "zero.dcm").symlink_to("/dev/zero")
     words = [tmp_path / "pipe.nii.gz", tmp_path / "zero.dcm", scan, "-o", tmp_path / "out"]
     assert segment(*words) == 1
-    assert capsys.readouterr().err.count("is a pipe or a device") == 2
+    assert capsys.readouterr().err.count("which may never end") == 2
     assert files(tmp_path / "out") == whole("one")
 
 
@@ -559,6 +559,7 @@ def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
 
 def test_little_lung_is_said(tmp_path, quick, capsys):
     ct = Volume(np.full((6, 32, 32), 40, np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
+    ct.array[:] += np.arange(32, dtype=np.int16)
     ct.array[2:4, 8:24, 8:24] = -800
     io.save(ct, tmp_path / "scan.nii.gz")
     assert segment(tmp_path / "scan.nii.gz", "-o", tmp_path / "o") == 0
