@@ -1,14 +1,17 @@
 import csv
+import errno
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -119,6 +122,61 @@ def test_a_folder_stands_for_its_scans_whatever_the_case_of_their_names(scan, tm
     assert files(out) == whole("a", "B", "c")
 
 
+def test_scans_of_another_kind_beside_nifti_are_said_to_be_left_out(scan, tmp_path, quick, capsys):
+    for name in ("a.dcm", "b.NRRD", "notes.txt", ".hidden.dcm"):
+        (scan.parent / name).touch()
+    assert segment(scan.parent, "-o", tmp_path / "out") == 0
+    assert "left out a.dcm and 1 more: give" in capsys.readouterr().out
+    assert segment(scan, "-o", tmp_path / "out") == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_folders_without_scans_are_an_error(scan, tmp_path, quick, capsys):
+    (tmp_path / "empty" / "inside").mkdir(parents=True)
+    assert segment(tmp_path / "empty", "--recursive", "-o", tmp_path / "out") == 1
+    assert f"found none in {tmp_path / 'empty'} or" in capsys.readouterr().err
+    assert segment(tmp_path, "-o", tmp_path / "out") == 1
+    assert "--recursive" in capsys.readouterr().err
+
+
+def test_what_was_warned_of_a_scan_that_failed_is_told(scan, tmp_path, quick, capsys):
+    image = nib.load(scan)
+    values = np.asarray(image.dataobj)
+    turned = nib.Nifti1Image(values, image.affine)
+    turned.header.set_slope_inter(-1, 0)
+    nib.save(turned, tmp_path / "turned.nii")
+    raw = bytearray((tmp_path / "turned.nii").read_bytes())
+    raw[112:120] = struct.pack("<ff", -1, 0)
+    raw[352:] = values.astype("<i2").tobytes("F")
+    (tmp_path / "turned.nii").write_bytes(raw)
+    assert segment(tmp_path / "turned.nii", "-o", tmp_path / "out") == 1
+    warned, failed = capsys.readouterr().err.splitlines()
+    assert warned.startswith("turned: the slope of the values")
+    assert failed.startswith("turned: expected HU")
+
+
+def test_a_name_is_printed_as_it_is(scan, tmp_path, quick, capsys):
+    copied(scan, tmp_path / "a:b.nii.gz")
+    assert segment(tmp_path / "a:b.nii.gz", "-o", tmp_path / "out") == 0
+    assert "a:b: lungs" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_with_what_to_do(scan, tmp_path, quick, capsys, monkeypatch):
+    def full(*_words, **_more):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Segmentation, "save", full)
+    assert segment(scan, "-o", tmp_path / "out") == 1
+    assert "one: no room for results" in capsys.readouterr().err
+    assert not files(tmp_path / "out")
+
+
+def test_a_folder_in_the_place_of_the_table_stays(scan, tmp_path, quick, capsys):
+    (tmp_path / "out" / "measures.csv").mkdir(parents=True)
+    assert segment(scan, "-o", tmp_path / "out", "--overwrite") == 1
+    assert "it is a folder: move it" in capsys.readouterr().err
+
+
 def test_names_go_up_the_path_until_they_differ(scan, tmp_path, quick):
     copied(scan, *(tmp_path / patient / "visit" / "ct.nii.gz" for patient in ("p1", "p2")))
     copied(scan, tmp_path / "p2" / "other.nii", tmp_path / "p2" / ".hidden" / "ct.nii.gz")
@@ -224,7 +282,7 @@ def test_pipes_and_devices_are_refused_and_not_waited_for(scan, tmp_path, quick,
     (tmp_path / "zero.dcm").symlink_to("/dev/zero")
     words = [tmp_path / "pipe.nii.gz", tmp_path / "zero.dcm", scan, "-o", tmp_path / "out"]
     assert segment(*words) == 1
-    assert capsys.readouterr().err.count("is a pipe or a device") == 2
+    assert capsys.readouterr().err.count("which may never end") == 2
     assert files(tmp_path / "out") == whole("one")
 
 
@@ -504,6 +562,7 @@ def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
 
 def test_little_lung_is_said(tmp_path, quick, capsys):
     ct = Volume(np.full((6, 32, 32), 40, np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
+    ct.array[:] += np.arange(32, dtype=np.int16)
     ct.array[2:4, 8:24, 8:24] = -800
     io.save(ct, tmp_path / "scan.nii.gz")
     assert segment(tmp_path / "scan.nii.gz", "-o", tmp_path / "o") == 0

@@ -46,6 +46,8 @@ def test_the_package_is_a_program():
         (["segment", "a.nii", "-o", "o", "--wieghts=x"], "did you mean '--weights'?"),
         (["train", "--data", "a", "-o", "o", "--uncertainty"], "no option '--uncertainty'"),
         (["demo", "--device", "gpo"], "did you mean 'gpu'?"),
+        (["segment", "-o", "o", "--weights", "lungs", "a.nii"], "put scans first"),
+        (["segment", "-o", "o", "-rf.nii.gz"], "is written ./-name"),
     ],
 )
 def test_a_wrong_word_is_followed_by_what_may_have_been_meant(words, hint, capsys):

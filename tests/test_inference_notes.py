@@ -32,6 +32,11 @@ def test_a_scan_in_which_all_is_well_has_no_notes(slices):
     assert said(lungs(slices)) == ()
 
 
+def test_more_lung_than_anybody_has_is_noted():
+    (note,) = said(lungs(spacing=(16.0, 8.0, 8.0)))
+    assert note.startswith("18432 ml of lung, more than anybody has")
+
+
 @pytest.mark.parametrize("slices", [1, 10])
 def test_no_lungs_are_noted(slices):
     assert said(lungs(slices, 0, 0)) == ("no lungs found: is this a chest CT?",)

@@ -100,6 +100,8 @@ REFUSED = {
     "radiograph": (np.zeros((1, 1100, 1100), np.int16) - np.arange(1100, dtype=np.int16),
                    "radiograph"),
     "offset twice": (body() - 1024, "taken off twice"),
+    "twice the HU": (body() * 2, "look at slope and intercept"),
+    "mask in HU": (np.where(body() > -500, 0, -1000).astype(np.int16), "looks like a mask"),
 }  # fmt: skip
 
 
@@ -186,6 +188,25 @@ def test_a_doubtful_size_is_told_at_every_entrance(spacing):
     for scan in ({"scan": Volume(body(), place)}, {"scan": image}):
         with pytest.warns(ScanWarning, match="ml and distances are not real"):
             as_volume(**scan)
+
+
+@pytest.mark.parametrize("low", [-1000, -2000, -3024, -32768])
+def test_lungs_cut_out_are_a_ct_whatever_is_around_them(low):
+    lungs = np.where((body() < -600) & (body() > -900), body(), low).astype(np.int16)
+    hu = as_volume(lungs, spacing=SPACING).array
+    np.testing.assert_array_equal(hu, np.maximum(lungs, -1024))
+
+
+def test_slices_that_are_columns_by_the_affine_are_told():
+    image = nib.Nifti1Image(body((32, 32, 16)), np.diag([20.0, 4.0, 4.0, 1.0]))
+    with pytest.warns(ScanWarning, match=r"4 x 20 mm .*whether axes were exchanged"):
+        as_volume(image)
+
+
+def test_a_place_far_away_is_a_place():
+    far = PLACE.copy()
+    far[:3, 3] = 1e9
+    assert as_volume(Volume(body(), far)).spacing == pytest.approx(SPACING)
 
 
 def test_voxels_of_one_millimetre_have_a_size_if_they_lie_somewhere():
@@ -314,6 +335,8 @@ def test_images_of_simpleitk_that_are_no_volume_are_refused():
         as_volume(sitk.Image((4, 4, 4), sitk.sitkVectorInt16, 3))
     with pytest.raises(ScanError, match="4 dimensions"):
         as_volume(sitk.Image((4, 4, 4, 2), sitk.sitkInt16))
+    with pytest.raises(ScanError, match="ImageFileReader"):
+        as_volume(sitk.ImageFileReader())
     one = sitk.GetImageFromArray(body((1, 32, 32))[0])
     one.SetSpacing((0.7, 0.7))
     assert as_volume(one).shape == (1, 32, 32)

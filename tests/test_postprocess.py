@@ -389,6 +389,13 @@ def test_what_hu_do_not_tell_to_be_aerated_stays_out(lung, bone, why):
     np.testing.assert_array_equal(postprocess.with_aerated(at(mask), at(hu)).array, mask)
 
 
+def test_voxels_of_hardly_any_size_need_no_more_memory():
+    hu, mask = chest()
+    tiny = (1e-9, 1e-9, 1e-9)
+    joined = postprocess.with_aerated(at(mask, tiny), at(hu, tiny)).array
+    assert joined[mask].all()
+
+
 def test_aerated_tissue_that_is_thin_or_apart_stays_out():
     hu, mask = chest()
     hu[7:] = 40

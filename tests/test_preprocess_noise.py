@@ -48,6 +48,11 @@ def test_noise_added_to_a_chest_is_told_though_air_is_clipped(shape, added):
     assert found == pytest.approx(math.hypot(20, added), rel=0.2)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 500), (1, 5000, 2), (3, 512, 3)])
+def test_slices_too_narrow_to_tell_have_no_noise(shape):
+    assert math.isnan(preprocess.noise_hu(Volume(noisy(10, shape)), matrix=128))
+
+
 def test_padding_does_not_count():
     wide = np.full((4, 200, 200), -1024, np.float32)
     wide[:, 60:124, 60:124] = noisy(30)

@@ -104,10 +104,12 @@ class Volume:
         if (
             affine.shape != (4, 4)
             or not np.isfinite(affine).all()
-            or np.linalg.matrix_rank(affine) < 4
+            or np.linalg.matrix_rank(affine[:3, :3]) < 3
+            or not np.array_equal(affine[3], [0, 0, 0, 1])
         ):
             raise ShapeError(
-                f"expected an invertible 4x4 affine, found {affine.tolist()}: mend the header"
+                "expected an invertible 4x4 affine with the last row 0, 0, 0, 1, found "
+                f"{affine.tolist()}: mend the header"
             )
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "has_size", self.has_size or self._shows_size())

@@ -5,6 +5,7 @@ fails in whatever way must not end the others.
 """
 
 import contextlib
+import errno
 import faulthandler
 import io
 import os
@@ -24,6 +25,7 @@ from lungmask_jax.files import legible
 __all__ = ["Failures", "bordered", "complain", "exit_code", "one_line", "stopping"]
 
 _LONGEST: Final = 1000
+_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -51,6 +53,8 @@ class Failures:
             raise
         except BaseException as error:  # decoders in Rust raise even that
             self.count += 1
+            for note in getattr(error, "__notes__", []):
+                complain(f"{name}: {note}")
             complain(f"{name}: {_said(error)}", error if self.debug else None)
 
 
@@ -106,6 +110,11 @@ def one_line(words: str) -> str:
 
 def _said(error: BaseException) -> str:
     """What an error says; one that nobody foresaw says its type and where it arose as well."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return (
+            f"no room for results ({error.strerror}), so none of it were written: make room, or "
+            "give another --out"
+        )
     if isinstance(error, LungmaskError | OSError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -26,6 +26,16 @@ class Notes(threading.local):
         lines, self.lines = self.lines, []
         return lines
 
+    @contextmanager
+    def added(self) -> Iterator[None]:
+        """A block whose error takes with it what was warned of, which may be its reason."""
+        try:
+            yield
+        except Exception as error:
+            for line in self.taken():
+                error.add_note(line)
+            raise
+
 
 @contextmanager
 def noted() -> Iterator[Notes]:

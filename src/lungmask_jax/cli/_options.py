@@ -24,6 +24,11 @@ class _Parser(argparse.ArgumentParser):
         if wrong:
             known = [choice.strip(" '") for choice in wrong[2].split(",")]
             message = f"{message[: wrong.start()]}no {wrong[1]!r}: {nearest(wrong[1], known)}"
+        if message.endswith("required: SCAN"):
+            message += (
+                " (an option such as --weights takes all words up to the next option: put scans "
+                "first; a name that begins with - is written ./-name)"
+            )
         super().error(message)
 
 

@@ -31,10 +31,10 @@ class _Console(Console):
 
 def console() -> Console:
     """Where commands print; in a file or a pipe no line is broken and no table is squeezed."""
-    found = _Console()
+    found = _Console(emoji=False)  # a name may hold what looks like one
     if found.is_terminal:
         return found
-    return _Console(soft_wrap=True, width=max(found.width, _WIDE))
+    return _Console(soft_wrap=True, width=max(found.width, _WIDE), emoji=False)
 
 
 def bar() -> Progress:

@@ -2,14 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lungmask_jax import data, report
+from lungmask_jax.errors import ScanError
 
-__all__ = ["named_scans"]
+__all__ = ["left_out", "named_scans"]
 
 _NIFTI = (".nii", ".nii.gz")
+_OTHERS = (".dcm", ".dcm.gz", ".ima", ".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".zip")
 _SLICES = (".dcm", ".dcm.gz", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
@@ -26,7 +28,24 @@ def named_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, 
     """
     scans = [scan for path in paths for scan in (_within(path) if recursive else _of(path))]
     once = list({os.path.abspath(scan): scan for scan in scans}.values())
+    if not once:
+        raise ScanError(
+            f"expected scans, found none in {', '.join(map(str, paths))} or the folders within: "
+            "give the folder that holds NIfTI files, DICOM or images"
+        )
     return dict(zip(data.names(once), once, strict=True))
+
+
+def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
+    """A line for each folder of NIfTI files that holds scans of another kind, too."""
+    for folder in sorted({scan.parent for scan in {*scans} - {*given} if scan.is_file()}):
+        others = [path.name for path in _visible(folder) if path.name.lower().endswith(_OTHERS)]
+        if others:
+            more = f" and {len(others) - 1} more" if others[1:] else ""
+            yield (
+                f"{folder}: took its NIfTI files, and left out {others[0]}{more}: give scans of "
+                "another kind on their own"
+            )
 
 
 def _of(path: Path) -> Sequence[Path]:

@@ -16,7 +16,7 @@ from lungmask_jax.cli._bundles import bundles
 from lungmask_jax.cli._notes import Notes, noted
 from lungmask_jax.cli._outputs import Outputs, outputs
 from lungmask_jax.cli._progress import bar, counted, stepper, summary
-from lungmask_jax.cli._scans import named_scans
+from lungmask_jax.cli._scans import left_out, named_scans
 from lungmask_jax.cli._stages import Stages
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
     todo = _without_done(scans, results) if options.skip_existing else scans
     with bar() as progress, noted() as notes:
         job = _Job(options, models, results, Failures(options.debug), notes, stages)
+        for line in left_out(options.scans, scans.values()):
+            progress.console.print(one_line(line), markup=False, highlight=False)
         done = len(scans) - len(todo)
         with stopping(lambda: f"{_so_far(done, scans, options)}; --skip-existing leaves them out"):
             for lines in _all(todo, job, progress):
@@ -103,6 +105,8 @@ def _check_table(results: Outputs) -> None:
             f"{path} is there, and this program did not make it: move it, give another --out, or "
             "replace it with --overwrite"
         )
+    if path.is_dir() and not path.is_symlink():
+        raise ScanError(f"{path} cannot be written, it is a folder: move it")
     if not ours:
         path.unlink()
 
@@ -156,7 +160,9 @@ def _read(name: str, path: Path, job: _Job) -> _Read:
     """A scan whose results can be written."""
     job.notes.taken()
     _check_place(name, path, job)
-    ct = io.load(path, window=tuple(job.options.window) if job.options.window else None)
+    window = tuple(job.options.window) if job.options.window else None
+    with job.notes.added():
+        ct = io.load(path, window=window)
     return _Read(ct, _source(path), job.notes.taken())
 
 

@@ -12,6 +12,8 @@ from lungmask_jax.volume import Volume
 __all__ = ["notes"]
 
 _LITTLE_ML: Final = 500
+_MUCH_ML: Final = 12_000
+"""Nobody's lungs hold as much."""
 _SMALL_SHARE: Final = 0.5
 _SMALL_SHARE_OF_SLICE: Final = 1 / 3
 """Of 271 single slices of patients one is below, at the dome of the liver; of 10 volumes none."""
@@ -34,7 +36,8 @@ def notes(ct: Volume, lungs: Volume, noise_hu: float) -> tuple[str, ...]:
 
     Returns:
         Sentences without a full stop: no lungs, one lung missing or less than half of the other (a
-        third in a single slice), little lung in several slices, no voxel size, much noise.
+        third in a single slice), little lung in several slices, more than anybody has, no voxel
+        size, much noise.
 
     Example:
         >>> lungs = Volume(np.array([[[1, 1, 0, 0]]], np.uint8), np.diag([5.0, 1.0, 1.0, 1.0]))
@@ -52,6 +55,11 @@ def _of_lungs(lungs: Volume) -> Iterator[str]:
     ml = (right + left) * lungs.voxel_ml
     if len(lungs) > 1 and lungs.has_size and ml < _LITTLE_ML:
         yield f"only {ml:.0f} ml of lung: is this a whole chest? Shares and severity mean little"
+    if lungs.has_size and ml > _MUCH_ML:
+        yield (
+            f"{ml:.0f} ml of lung, more than anybody has: check the unit and the voxel sizes in "
+            "the header, or look at the picture"
+        )
     small, large = sorted([(right, "right"), (left, "left")])
     if not small[0]:
         yield f"no {small[1]} lung found: look at the picture"

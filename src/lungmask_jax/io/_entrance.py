@@ -67,7 +67,8 @@ def as_volume(
         source = scan.get_filename() or "the nibabel image"
         with in_memory(source):
             return checked(_from_nibabel(scan, source), source, window)
-    if type(scan).__module__.partition(".")[0] == "SimpleITK":
+    kind = type(scan)
+    if (kind.__module__.partition(".")[0], kind.__name__) == ("SimpleITK", "Image"):
         _refuse_spacing(spacing, "SimpleITK image")
         return checked(_from_simpleitk(scan), "the SimpleITK image", window)
     return checked(_from_array(scan, spacing), "the array", window)

@@ -126,7 +126,7 @@ def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:
         return "dicom", below
     raise ScanError(
         f"expected slices of a scan as DICOM or images, found none in {folder}{_others(files)}: "
-        "give the folder that holds the files itself"
+        "give the folder that holds the files itself, or look into all within with --recursive"
     )
 
 

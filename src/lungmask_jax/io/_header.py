@@ -71,7 +71,8 @@ def affine_mm(header: Any, source: object) -> np.ndarray:
     scale = unit_mm(header, source)
     scaled = np.diag([scale, scale, scale, 1.0])
     try:
-        affine = scaled @ np.asarray(mended.get_best_affine(), np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is no number is refused below
+            affine = scaled @ np.asarray(mended.get_best_affine(), np.float64)
     except (HeaderDataError, ValueError) as error:
         raise ScanError(
             f"the qform of {source} is no rotation ({error}), and it has no sform: mend it"

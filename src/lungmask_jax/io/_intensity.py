@@ -17,6 +17,11 @@ OFFSET: Final = 1024
 AIR: Final = -700
 
 SAMPLE_SIZE: Final = 1_000_000
+BELOW_AIR: Final = -1300
+PADDINGS: Final = 3
+BELOW: Final = 0.05
+"""More than this share below air is no padding, apart from its three commonest values."""
+
 LABELS: Final = 8
 """So few different values in a volume are labels, not grey levels."""
 
@@ -57,13 +62,14 @@ def hounsfield(
     if low == high:
         raise ScanError(f"expected a CT, found {low:g} in every voxel of {source}: export it again")
     sample = _sample(values)
+    _refuse_below_air(sample, source)
     real = sample[sample > LOWEST]  # padding says nothing of what the rest is
     real = real if real.size else sample
     if real.min() >= 0 and high <= 255 and values.min(where=values > LOWEST, initial=0) >= 0:
         return _from_gray_volume(np.maximum(values, 0), real, window, source)
     if np.percentile(real, 0.1) > AIR:
         return _compact(_without_offset(values, real, source))
-    _refuse_double_offset(sample, source)
+    _refuse_labels(sample, values.size, source)
     return _compact(values)
 
 
@@ -122,18 +128,15 @@ def _numbers(array: np.ndarray, source: object) -> np.ndarray:
 
 def _sample(values: np.ndarray) -> np.ndarray:
     """Every n-th value, n odd so that it does not run along one column."""
-    return values.reshape(-1)[:: (values.size // SAMPLE_SIZE) | 1].astype(np.float32)
+    with np.errstate(over="ignore"):
+        return values.reshape(-1)[:: (values.size // SAMPLE_SIZE) | 1].astype(np.float32)
 
 
 def _from_gray_volume(
     values: np.ndarray, sample: np.ndarray, window: tuple[float, float] | None, source: object
 ) -> np.ndarray:
     high = float(values.max())
-    if len(np.unique(sample)) <= LABELS < values.size:
-        raise ScanError(
-            f"expected a CT, found only values {', '.join(f'{v:g}' for v in np.unique(sample))} "
-            f"in {source}, which looks like a mask: give the scan that belongs to it"
-        )
+    _refuse_labels(sample, values.size, source)
     white = 1 if high <= 1 else 255
     if window is None:
         raise ScanError(
@@ -177,12 +180,25 @@ def _is_soft_tissue(sample: np.ndarray) -> bool:
     return bool(lowest < -30 and near_water > 0.25 and at_lowest < 0.05 and bone < 0.25)
 
 
-def _refuse_double_offset(sample: np.ndarray, source: object) -> None:
-    tissue, below = (np.abs(sample) < 300).mean(), (sample < LOWEST - 76).mean()
-    if tissue < 0.02 and below > 0.5:
+def _refuse_labels(sample: np.ndarray, size: int, source: object) -> None:
+    different = np.unique(sample)
+    if len(different) <= LABELS < size:
         raise ScanError(
-            f"expected HU, found {below:.0%} of {source} below {LOWEST} and no soft tissue near 0: "
-            f"if the offset was taken off twice, add {OFFSET}"
+            f"expected a CT, found only values {', '.join(f'{v:g}' for v in different)} "
+            f"in {source}, which looks like a mask: give the scan that belongs to it"
+        )
+
+
+def _refuse_below_air(sample: np.ndarray, source: object) -> None:
+    """Below air there is padding, which has few values, and nothing else."""
+    below = np.rint(sample[sample < BELOW_AIR])
+    _, counts = np.unique(below, return_counts=True)
+    share = (below.size - np.sort(counts)[-PADDINGS:].sum()) / sample.size
+    if share > BELOW:
+        raise ScanError(
+            f"expected HU, found {share:.0%} of {source} below {BELOW_AIR}, of many values, where "
+            f"there is nothing: if an offset was taken off twice, add {OFFSET}; if not, look at "
+            "slope and intercept in its header"
         )
 
 

@@ -73,7 +73,7 @@ def check_affine(affine: np.ndarray, source: object) -> None:
     Raises:
         ScanError: It does not give three directions in space.
     """
-    turned = np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4
+    turned = np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3
     if not (turned and np.isfinite(io_orientation(affine)).all()):
         raise ScanError(
             f"expected an invertible affine, found {affine.tolist()} in {source}: mend its header"

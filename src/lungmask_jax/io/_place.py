@@ -13,6 +13,10 @@ RADIOGRAPH_SIDE: Final = 1024
 
 FINEST_MM: Final = 0.1
 WIDEST_PIXEL_MM: Final = 25.0
+FEWEST_PIXELS: Final = 8
+LONGEST_PIXEL: Final = 4.0
+"""Times as long as wide, in slices across the body; those along it have other axes as pixels."""
+
 LONGEST_MM: Final = 2500.0
 """Nobody is longer."""
 
@@ -108,4 +112,13 @@ def note_size(volume: Volume, source: object) -> None:
             f"the voxels of {source} are {sizes} mm (slices, rows, columns), and there are "
             f"{' x '.join(map(str, volume.shape))}, which no patient has: ml and distances are "
             "not real; check the unit and the voxel sizes in its header"
+        )
+    elif (
+        volume.axcodes[2] in "SI"
+        and min(volume.shape[1:]) >= FEWEST_PIXELS
+        and max(pixel) > LONGEST_PIXEL * min(pixel)
+    ):
+        warn(
+            f"the pixels of {source} are {pixel[0]:.4g} x {pixel[1]:.4g} mm (rows, columns), and "
+            "those of a CT are squares: check the voxel sizes, and whether axes were exchanged"
         )

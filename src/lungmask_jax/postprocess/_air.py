@@ -81,7 +81,10 @@ def _aerated(hu: np.ndarray, size: tuple[int, int], spacing: tuple[float, float]
     """Where a smaller picture of a slice shows aerated tissue that is not thin."""
     mean = _shrunk(hu, size)
     air = (mean > _GAS_HU) & (mean < _AERATED_HU)
-    height, width = (2 * round(_THINNEST_MM / mm / 2) + 1 for mm in spacing)
+    height, width = (
+        2 * min(round(_THINNEST_MM / mm / 2), side) + 1
+        for mm, side in zip(spacing, size[::-1], strict=True)
+    )
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height))
     return np.asarray(cv2.morphologyEx(air.view(np.uint8), cv2.MORPH_OPEN, shape)) > 0
 
@@ -126,7 +129,10 @@ def _share_of_tissue(hu: np.ndarray, inside: np.ndarray) -> float:
 
 def _reach(mask: Volume) -> list[int]:
     """How far around a pixel of a slice `_black` looks, in pixels along rows and columns."""
-    return [max(1, round(_GAS_REACH_MM / mm)) for mm in mask.spacing[1:]]
+    return [
+        max(1, min(round(_GAS_REACH_MM / mm), side))
+        for mm, side in zip(mask.spacing[1:], mask.shape[1:], strict=True)
+    ]
 
 
 def _black(hu: np.ndarray, inside: np.ndarray, reach: list[int]) -> np.ndarray:

@@ -55,7 +55,7 @@ def noise_hu(ct: Volume, *, matrix: int | None = None) -> float:
 
 def _shrunk(plane: np.ndarray, step: int) -> np.ndarray:
     """The means of squares of so many pixels a side."""
-    rows, columns = (size // step for size in plane.shape)
+    rows, columns = (max(1, size // step) for size in plane.shape)
     whole = plane[: rows * step, : columns * step]
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA))
 
