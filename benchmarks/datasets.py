@@ -5,13 +5,14 @@ radiological view. Pictures of 8 bits become HU by the window that they were sto
 known or can be told from air and muscle in them. Cases of one patient share a group.
 """
 
-import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from exams import ExamSlice, exam_crops, exam_slices
 from outlines import body_outline, lung_outline
 
 from lungmask_jax import inference, io, labels, phantoms, weights
@@ -20,12 +21,6 @@ from lungmask_jax.volume import Volume
 
 WINDOW = PRESETS["infection"].window
 WIDE_WINDOW = (-1000.0, 1650.0)  # LungSegDB: soft tissue near 100 of 255, bone near 200
-CORONACASES_WINDOW = (-1025.0, 1985.0)  # air near 3 of 255, muscle near 90
-RADIOPAEDIA_WINDOW = (-1250.0, 250.0)
-EXAM_WINDOWS = {  # of radiopaedia, two whose air and muscle lie elsewhere
-    "radiopaedia_36_86526_0": (-1035.0, 230.0),
-    "radiopaedia_40_86625_0": (-1160.0, 275.0),
-}
 LUNG_SLICES_WINDOW = (-1024.0, 64511.0)  # 16 bits: HU + 1024
 LOOKALIKES = ("4 5 16 17 46", "10 43", "3 12 28", "35 67", "13 31", "26 27")
 NEIGHBOURS = ("2 81 97 114 131", "152 153 165 168", "372 375 376 379 380")
@@ -59,24 +54,18 @@ class Item(NamedTuple):
     fold: int | None = None
 
 
-class ExamSlice(NamedTuple):
-    """A slice of COVID-19-CT-Seg, cut out around the lungs or whole.
+class LabelledScan(NamedTuple):
+    """A whole CT of which is known where there is infection.
 
     Attributes:
-        name: Of its picture.
-        exam: The scan it is from.
-        patient: Whose scan; some have two.
-        fold: The published one of five.
-        ct: In approximate HU.
-        labels: 1 lung, 2 infection in it.
+        name: Of the patient.
+        ct: In HU.
+        infected: Whether each slice is, from the feet to the head.
     """
 
     name: str
-    exam: str
-    patient: str
-    fold: int
     ct: Volume
-    labels: Volume
+    infected: np.ndarray
 
 
 def lung_items(data: Path) -> Iterator[Item]:
@@ -150,42 +139,14 @@ def lung_slices(data: Path) -> Iterator[Item]:
         yield Item(name, f"lung_slices {path.stem}", "lung_slices", ct, mask)
 
 
-def exam_crops(data: Path) -> Iterator[ExamSlice]:
-    """Slices of the exams of COVID-19-CT-Seg, cut out around the lungs, and radiologists' masks."""
-    for row in _exam_rows(data):
-        name, exam = Path(row["image"]).stem, row["exam"]
-        ct = upright_crop(data / "covid_semiseg" / "unlabelled" / row["image"], exam)
-        masks = _grey(data / "covid19_ct_seg" / "crop_labels" / f"{name}.png")
-        drawn = Volume(_turned(masks, exam)[None], ct.affine)
-        yield ExamSlice(name, exam, row["patient"], int(row["fold"]), ct, drawn)
-
-
-def exam_slices(data: Path) -> Iterator[ExamSlice]:
-    """The same slices whole: the crop in HU, and the body around it as CLAHE left it.
-
-    What CLAHE left becomes HU by the line that fits it best to the crop.
-    """
-    folder = data / "covid19_ct_seg"
-    for row in _exam_rows(data):
-        name, exam = Path(row["image"]).stem, row["exam"]
-        crop = io.load(data / "covid_semiseg" / "unlabelled" / row["image"], window=_window(exam))
-        whole, masks = (
-            _as_crop(_grey(path), int(row["orientation"]))
-            for path in (
-                folder / "full_ct" / f"{row['full_slice']}.jpg",
-                folder / "full_labels" / f"{row['full_slice']}.png",
-            )
-        )
-        ct = _around(crop.array[0], whole, _doubled_map(row))
-        size = ct.shape[::-1]
-        drawn = cv2.resize(masks, size, interpolation=cv2.INTER_NEAREST)
-        upright = [Volume(_turned(array, exam)[None]) for array in (ct, drawn)]
-        yield ExamSlice(name, exam, row["patient"], int(row["fold"]), *upright)
-
-
-def upright_crop(path: Path, exam: str) -> Volume:
-    """A slice of `covid_semiseg/unlabelled` in HU, turned to the radiological view."""
-    return Volume(_turned(io.load(path, window=_window(exam)).array[0], exam)[None])
+def ct_md(data: Path) -> Iterator[LabelledScan]:
+    """Whole CTs whose slices three radiologists called infected or not; never to learn from."""
+    for path in sorted((data / "ct_md").glob("*_ct.nii.gz")):
+        name, ct = path.name.removesuffix("_ct.nii.gz"), io.load(path)
+        labelled = path.with_name(f"{name}_slices.json")
+        found = json.loads(labelled.read_text())["infected"] if labelled.exists() else []
+        infected = np.array(found, bool) if found else np.zeros(len(ct.array), bool)
+        yield LabelledScan(name, ct, infected)
 
 
 def semiseg(data: Path) -> Iterator[Item]:
@@ -210,48 +171,6 @@ def lesions(path: Path) -> Volume:
 def _item(source: str, part: ExamSlice, truth: np.ndarray) -> Item:
     mask, name = part.ct.with_array(truth.astype(np.uint8)), f"{source}/{part.exam}/{part.name}"
     return Item(name, f"exams {part.patient}", source, part.ct, mask, fold=part.fold)
-
-
-def _exam_rows(data: Path) -> list[dict[str, str]]:
-    with (data / "covid19_ct_seg" / "crops.csv").open(newline="") as file:
-        return [*csv.DictReader(file)]
-
-
-def _window(exam: str) -> tuple[float, float]:
-    wide = "coronacases" in exam
-    return CORONACASES_WINDOW if wide else EXAM_WINDOWS.get(exam, RADIOPAEDIA_WINDOW)
-
-
-def _grey(path: Path) -> np.ndarray:
-    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-
-
-def _as_crop(whole: np.ndarray, orientation: int) -> np.ndarray:
-    """A whole slice turned as its crop is stored."""
-    base = whole.T if orientation >= 4 else whole
-    return np.ascontiguousarray(np.rot90(base, orientation % 4))
-
-
-def _doubled_map(row: dict[str, str]) -> np.ndarray:
-    """Where a pixel of the crop lies in the whole slice of twice as many rows and columns."""
-    turn = np.array([[float(row[f"m{i}{j}"]) for j in range(3)] for i in range(2)])
-    return 2 * turn + np.array([[0, 0, 0.5], [0, 0, 0.5]])
-
-
-def _around(crop: np.ndarray, whole: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """The crop in its place in the whole slice, which becomes HU by the line that fits best."""
-    size = (2 * whole.shape[1], 2 * whole.shape[0])
-    large = cv2.resize(whole.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    inside = cv2.warpAffine(np.ones(crop.shape, np.uint8), place, size, flags=cv2.INTER_NEAREST) > 0
-    placed = cv2.warpAffine(crop.astype(np.float32), place, size, flags=cv2.INTER_LINEAR)
-    slope, offset = np.polyfit(large[inside], placed[inside], 1)
-    return np.where(inside, placed, slope * large + offset).astype(np.float32)
-
-
-def _turned(picture: np.ndarray, exam: str) -> np.ndarray:
-    """A stored crop of the exam in the radiological view."""
-    upright = np.rot90(picture) if "coronacases" in exam else picture.T
-    return np.ascontiguousarray(upright)
 
 
 def _number(name: str) -> str:

@@ -69,8 +69,9 @@ def main() -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Trains one bundle on everything."""
-    spec = _spec(options)
-    bundle = trained(options.target, _items(options), spec, options.out, options.start)
+    spec, items = _spec(options), _items(options)
+    known = mixed(items, prepared(options.target, items), SHARES[options.target])
+    bundle = trained(options.target, known, spec, options.out, options.start)
     saved(options.out, bundle, spec, options.start)
 
 
@@ -125,10 +126,8 @@ def saved(
     weights.save(path, segmenter, bundle.params, bundle.state)
 
 
-def trained(
-    target: str, items: Sequence[Item], spec: TrainSpec, out: Path, start: str | None
-) -> Bundle:
-    """A bundle trained on the items, in memory; its log and checkpoint lie beside `out`."""
+def trained(target: str, known: Samples, spec: TrainSpec, out: Path, start: str | None) -> Bundle:
+    """A bundle that learned from the samples, in memory; log and checkpoint lie beside `out`."""
     segmenter = SegmenterSpec(
         target=target,  # type: ignore[arg-type]
         model=MODELS[target],
@@ -137,26 +136,31 @@ def trained(
         flip=target == "infection",
     )
     model = weights.create_model(segmenter.model)
-    state = jax.device_get(_learned(model, samples(target, items, model), spec, out, start))
+    state = jax.device_get(_learned(model, known, spec, out, start))
     return Bundle(target, segmenter, state.ema, state.state, "unsaved")
 
 
-def samples(target: str, items: Sequence[Item], model: Model) -> Samples:
-    """The items as the network sees them.
-
-    Each source has its share of the batches, and in it each patient one that grows as the square
-    root of the slices there are: many slices of a patient look alike.
-    """
-    parts = []
+def prepared(target: str, items: Sequence[Item]) -> list[Samples]:
+    """Each item as the network sees it."""
+    parts, model = [], weights.create_model(MODELS[target])
     for item in items:
         spec = PREPROCESS[target]
         if target == "infection" and item.lungs is None:
             spec = replace(spec, region="full")
         parts.append(Samples.of_scan(item.ct, item.mask, spec, lungs=item.lungs, model=model))
-    shares = slice_shares(items, [len(part.images) for part in parts], SHARES[target])
+    return parts
+
+
+def mixed(items: Sequence[Item], parts: Sequence[Samples], shares: Mapping[str, float]) -> Samples:
+    """All the samples as one.
+
+    Each source has its share of the batches, and in it each patient one that grows as the square
+    root of the slices there are: many slices of a patient look alike.
+    """
+    drawn = slice_shares(items, [len(part.images) for part in parts], shares)
     weighed = [
         part._replace(weights=np.full(len(part.images), share))
-        for part, share in zip(parts, shares, strict=True)
+        for part, share in zip(parts, drawn, strict=True)
     ]
     return Samples.joined(weighed)
 
@@ -183,13 +187,15 @@ def cross_validated(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Scores of every real case by a model that saw no case of its group."""
     folds, spec, out = patient_folds(items, FOLDS), _spec(options), options.out
+    parts, shares = prepared(options.target, items), SHARES[options.target]
     for number in options.folds or range(FOLDS):
         held = folds[number]
-        rest = [item for item in items if item.group not in held]
-        own = options.start and options.start.format(fold=number)
+        rest = [place for place, item in enumerate(items) if item.group not in held]
+        known = mixed([items[place] for place in rest], [parts[place] for place in rest], shares)
+        start = options.start and options.start.format(fold=number)
         path = out.with_name(f"{out.stem}_fold{number}.npz")
-        bundle = trained(options.target, rest, spec, path, own)
-        saved(path, bundle, spec, own, {"held_out": sorted(held)})
+        bundle = trained(options.target, known, spec, path, start)
+        saved(path, bundle, spec, start, {"held_out": sorted(held)})
         yield from scored(bundle, number, [item for item in items if item.group in held])
 
 

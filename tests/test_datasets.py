@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lungmask_jax import io
 from lungmask_jax.volume import Volume
 
 RECIPE = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(RECIPE))
-datasets, splits, train_weights = (
-    importlib.import_module(name) for name in ("datasets", "splits", "train_weights")
+alarms, datasets, exams, splits, train_weights = (
+    importlib.import_module(name)
+    for name in ("alarms", "datasets", "exams", "splits", "train_weights")
 )
 sys.path.remove(str(RECIPE))
 
@@ -56,15 +58,26 @@ def exam(tmp_path):
 
 
 def test_crops_are_upright_and_in_hu(exam):
-    (crop,) = datasets.exam_crops(exam)
+    (crop,) = exams.exam_crops(exam)
+    side = exams.CROP_SIDE
     assert (crop.exam, crop.patient, crop.fold) == ("coronacases_001", "coronacases_001", 2)
-    assert crop.ct.array.shape == crop.labels.array.shape == (1, 20, 30)
-    np.testing.assert_allclose(crop.ct.array[0, ::8, 0], [-860, 37, 37], atol=15)
-    assert (np.argwhere(crop.labels.array[0] == 2).min(axis=0) == (2, 5)).all()
+    assert crop.ct.array.shape == crop.labels.array.shape == (1, side, side)
+    rows = [side // 10, side // 2, side * 9 // 10]
+    np.testing.assert_allclose(crop.ct.array[0, rows, 0], [-860, 37, 37], atol=15)
+    places = np.argwhere(crop.labels.array[0] == 2)
+    first, last = places.min(axis=0), places.max(axis=0)
+    np.testing.assert_allclose(first / side, [2 / 20, 5 / 30], atol=0.01)
+    np.testing.assert_allclose(last / side, [4 / 20, 9 / 30], atol=0.01)
+
+
+def test_crops_keep_the_size_that_they_have_in_the_patient(exam):
+    (crop,) = exams.exam_crops(exam)
+    sides = np.array(crop.ct.spacing[1:]) * exams.CROP_SIDE
+    np.testing.assert_allclose(sides / (350 / 256), [10, 15])  # pixels of the whole slice
 
 
 def test_whole_slices_hold_the_crop_in_its_place(exam):
-    (whole,) = datasets.exam_slices(exam)
+    (whole,) = exams.exam_slices(exam)
     assert whole.ct.array.shape == whole.labels.array.shape == (1, 80, 80)
     lung = whole.labels.array[0] > 0
     inner = cv2.erode(lung.astype(np.uint8), np.ones((3, 3))) > 0
@@ -76,7 +89,7 @@ def test_whole_slices_hold_the_crop_in_its_place(exam):
 
 def test_slices_of_radiopaedia_are_transposed():
     stored = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(datasets._turned(stored, "radiopaedia_4_85506_1"), stored.T)
+    np.testing.assert_array_equal(exams._turned(stored, "radiopaedia_4_85506_1"), stored.T)
 
 
 @pytest.mark.parametrize("orientation", range(8))
@@ -84,7 +97,7 @@ def test_a_whole_slice_is_turned_by_its_number(orientation):
     whole = np.arange(6).reshape(2, 3)
     base = whole if orientation < 4 else whole.T
     np.testing.assert_array_equal(
-        datasets._as_crop(whole, orientation), np.rot90(base, orientation % 4)
+        exams._as_crop(whole, orientation), np.rot90(base, orientation % 4)
     )
 
 
@@ -134,3 +147,30 @@ def test_a_patient_counts_as_the_root_of_its_slices():
     np.testing.assert_allclose(drawn[0] + drawn[3], 0.75 * 4 / 5)
     np.testing.assert_allclose(drawn[1], 0.75 / 5)
     np.testing.assert_allclose(drawn[2], 0.25)
+
+
+def test_the_area_under_the_curve_by_hand():
+    assert alarms.auc(np.array([0, 1, 2, 3]), np.array([False, False, True, True])) == 1
+    assert alarms.auc(np.array([5, 5]), np.array([True, False])) == 0.5
+    assert alarms.auc(np.array([0, 1, 2]), np.array([False, True, False])) == 0.5
+
+
+def test_a_coarse_scan_lies_where_the_scan_lay():
+    places = np.indices((4, 60, 60)).astype(np.float32).sum(axis=0)
+    ct = Volume(places, np.diag([2.5, 1.0, 1.0, 1.0]))
+    found = alarms.coarse(ct)
+    assert found.spacing == (5.0, 5.0, 5.0)
+    corner = np.linalg.inv(ct.affine) @ found.affine @ [1, 5, 6, 1]
+    np.testing.assert_allclose(found.array[1, 5, 6], corner[:3].sum(), atol=0.6)
+
+
+def test_slices_without_a_list_are_not_infected(tmp_path):
+    folder = tmp_path / "ct_md"
+    folder.mkdir()
+    values = np.random.default_rng(0).normal(-400, 400, (5, 16, 16)).astype(np.int16)
+    for name in ("P001", "normal001"):
+        io.save(Volume(values), folder / f"{name}_ct.nii.gz")
+    (folder / "P001_slices.json").write_text('{"infected": [0, 0, 1, 1, 0]}')
+    sick, well = datasets.ct_md(tmp_path)
+    assert sick.infected.tolist() == [False, False, True, True, False]
+    assert not well.infected.any()
