@@ -53,7 +53,7 @@ def exam_crops(data: Path) -> Iterator[ExamSlice]:
         crop = _turned(stored.array[0].astype(np.float32), exam)
         pixel = FIELD_OF_VIEW_MM / 256 * np.hypot(float(row["m00"]), float(row["m10"]))
         rows, columns = (pixel * side / CROP_SIDE for side in crop.shape)
-        affine = np.diag([1.0, rows, columns, 1.0])
+        affine = Volume(stored.array).affine * [1, rows, columns, 1]
         ct, drawn = (
             Volume(cv2.resize(array, (CROP_SIDE, CROP_SIDE), interpolation=how)[None], affine)
             for array, how in ((crop, cv2.INTER_LINEAR), (_turned(masks, exam), cv2.INTER_NEAREST))

@@ -74,6 +74,7 @@ def test_crops_keep_the_size_that_they_have_in_the_patient(exam):
     (crop,) = exams.exam_crops(exam)
     sides = np.array(crop.ct.spacing[1:]) * exams.CROP_SIDE
     np.testing.assert_allclose(sides / (350 / 256), [10, 15])  # pixels of the whole slice
+    assert crop.ct.affine[0, 2] < 0  # columns from right to left, as the library wants them
 
 
 def test_whole_slices_hold_the_crop_in_its_place(exam):
