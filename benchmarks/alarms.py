@@ -51,7 +51,9 @@ def judged(scan: LabelledScan, bundles: tuple[str, str]) -> dict[str, float]:
     for name, ct in (("", scan.ct), ("_noisy", noisy(scan.ct)), ("_coarse", coarse(scan.ct))):
         result = inference.segment(ct, weights=bundles)
         lungs, infection = result.lungs.array > 0, result.infection.array > 0
-        found[f"infected_percent{name}"] = round(100 * infection.sum() / max(lungs.sum(), 1), 3)
+        found[f"infected_percent{name}"] = round(
+            100 * float(infection.sum()) / max(float(lungs.sum()), 1.0), 3
+        )
         found[f"lungs_ml{name}"] = round(float(lungs.sum() * ct.voxel_ml), 1)
         if not name and scan.infected.any():
             found["slice_auc"] = round(auc(infection.sum(axis=(1, 2)), scan.infected), 4)
