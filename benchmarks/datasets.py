@@ -155,10 +155,9 @@ def semiseg(data: Path) -> Iterator[Item]:
     for path in sorted((folder / "images").iterdir(), key=lambda path: int(path.stem)):
         ct = io.load(path, window=WINDOW)
         mask = lesions(folder / "lesion_types" / f"{path.stem}.png")
-        turned = [Volume(np.ascontiguousarray(v.array.transpose(0, 2, 1))) for v in (ct, mask)]
-        yield Item(
-            f"semiseg/{path.stem}", f"semiseg {_group(path.stem, LOOKALIKES)}", "semiseg", *turned
-        )
+        ct, mask = (Volume(np.ascontiguousarray(v.array.transpose(0, 2, 1))) for v in (ct, mask))
+        group = f"semiseg {_group(path.stem, LOOKALIKES)}"
+        yield Item(f"semiseg/{path.stem}", group, "semiseg", ct.as_checked(), mask)
 
 
 def lesions(path: Path) -> Volume:

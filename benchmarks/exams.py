@@ -58,7 +58,7 @@ def exam_crops(data: Path) -> Iterator[ExamSlice]:
             Volume(cv2.resize(array, (CROP_SIDE, CROP_SIDE), interpolation=how)[None], affine)
             for array, how in ((crop, cv2.INTER_LINEAR), (_turned(masks, exam), cv2.INTER_NEAREST))
         )
-        yield ExamSlice(name, exam, row["patient"], int(row["fold"]), ct, drawn)
+        yield ExamSlice(name, exam, row["patient"], int(row["fold"]), ct.as_checked(), drawn)
 
 
 def exam_slices(data: Path) -> Iterator[ExamSlice]:
@@ -77,11 +77,11 @@ def exam_slices(data: Path) -> Iterator[ExamSlice]:
                 folder / "full_labels" / f"{row['full_slice']}.png",
             )
         )
-        ct = _around(crop.array[0], whole, _doubled_map(row))
-        size = ct.shape[::-1]
+        placed = _around(crop.array[0], whole, _doubled_map(row))
+        size = placed.shape[::-1]
         drawn = cv2.resize(masks, size, interpolation=cv2.INTER_NEAREST)
-        upright = [Volume(_turned(array, exam)[None]) for array in (ct, drawn)]
-        yield ExamSlice(name, exam, row["patient"], int(row["fold"]), *upright)
+        ct, drawn = (Volume(_turned(array, exam)[None]) for array in (placed, drawn))
+        yield ExamSlice(name, exam, row["patient"], int(row["fold"]), ct.as_checked(), drawn)
 
 
 def _exam_rows(data: Path) -> list[dict[str, str]]:

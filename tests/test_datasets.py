@@ -170,7 +170,7 @@ def test_slices_without_a_list_are_not_infected(tmp_path):
     folder.mkdir()
     values = np.random.default_rng(0).normal(-400, 400, (5, 16, 16)).astype(np.int16)
     for name in ("P001", "normal001"):
-        io.save(Volume(values), folder / f"{name}_ct.nii.gz")
+        io.save(Volume(values, Volume(values).affine * [2, 2, 2, 1]), folder / f"{name}_ct.nii.gz")
     (folder / "P001_slices.json").write_text('{"infected": [0, 0, 1, 1, 0]}')
     sick, well = datasets.ct_md(tmp_path)
     assert sick.infected.tolist() == [False, False, True, True, False]
