@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lungmask_jax import labels
-from lungmask_jax.augment import augment, bone_window, flip, gas, intensities, opacities, warp
+from lungmask_jax.augment import (
+    augment,
+    bone_window,
+    coarse,
+    emphysema,
+    flip,
+    gas,
+    intensities,
+    opacities,
+    warp,
+)
 
 SHAPE = (4, 24, 32, 1)
 keys = st.integers(0, 2**31).map(jax.random.key)
@@ -19,7 +29,9 @@ jitted_warp = jax.jit(warp)
 jitted_intensities = jax.jit(intensities)
 jitted_opacities = jax.jit(opacities)
 jitted_gas = jax.jit(gas)
-jitted = jax.jit(functools.partial(augment, opacity_rate=0.5, gas_rate=0.5))
+jitted_coarse = jax.jit(coarse)
+jitted_emphysema = jax.jit(emphysema)
+jitted = jax.jit(functools.partial(augment, opacity_rate=0.5, gas_rate=0.5, coarse_rate=0.5))
 
 
 def noise(seed=0, shape=SHAPE):
@@ -127,6 +139,25 @@ def test_opacities_lie_inside_the_lungs_and_never_darken(key):
     assert changed.max() <= 1
 
 
+@few
+@given(keys)
+def test_emphysema_lies_inside_the_lungs_and_never_brightens(key):
+    images = noise()
+    changed = np.asarray(jitted_emphysema(key, images, lungs(), rate=1.0))
+    outside = np.asarray(lungs()) == 0
+    np.testing.assert_array_equal(changed[outside], np.asarray(images)[outside])
+    assert (changed <= np.asarray(images) + 1e-6).all()
+
+
+def test_emphysema_is_as_dark_as_air():
+    images = jnp.full((200, 24, 32, 1), 0.2)
+    changed = jitted_emphysema(jax.random.key(0), images, jnp.ones_like(images), rate=0.5)
+    darkest = np.asarray(changed.min(axis=(1, 2, 3)))
+    diseased = darkest < 0.2
+    assert 0.3 < diseased.mean() < 0.6
+    assert np.median(darkest[diseased]) < 0.1
+
+
 def test_opacities_come_at_their_rate():
     images = jnp.full(SHAPE, 0.2)
 
@@ -207,3 +238,33 @@ def test_gas_decides_alike_for_one_channel_and_for_equal_three(key):
     three = jitted_gas(key, images.repeat(3, -1), lungs(), rate=1.0)
     np.testing.assert_allclose(three, one.repeat(3, -1), atol=1e-6)
     assert (one != images).any()
+
+
+def test_a_coarse_matrix_moves_nothing():
+    ramp = np.broadcast_to(np.linspace(0.2, 0.8, 32, dtype=np.float32), (400, 24, 32))[..., None]
+    seen = np.asarray(jitted_coarse(jax.random.key(0), jnp.asarray(ramp), rate=1.0)).mean(axis=0)
+    np.testing.assert_allclose(seen[4:-4, 4:-4], ramp[0, 4:-4, 4:-4], atol=0.02)
+
+
+def test_noise_of_a_coarse_matrix_comes_in_blobs():
+    flat = jnp.full((400, 24, 32, 1), 0.5)
+    change = np.asarray(jitted_coarse(jax.random.key(0), flat, rate=1.0)) - 0.5
+    assert 0.01 < change.std() < 0.08
+    neighbors = (change[:, :, 1:] * change[:, :, :-1]).mean() / change.var()
+    assert neighbors > 0.2  # independent pixels would have 0
+
+
+def test_fine_structure_is_lost_on_a_coarse_matrix():
+    stripes = jnp.broadcast_to(jnp.arange(32, dtype=jnp.float32) % 2, (400, 24, 32))[..., None]
+    seen = np.asarray(jitted_coarse(jax.random.key(0), stripes, rate=1.0))
+    contrast = seen[:, :, 1::2].mean(axis=(1, 2, 3)) - seen[:, :, ::2].mean(axis=(1, 2, 3))
+    assert np.median(contrast) < 0.2
+    assert contrast.max() > 0.7
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_images_become_coarse_at_their_rate(rate):
+    images = jnp.broadcast_to(noise(shape=(24, 32)), (400, 24, 32))[..., None]
+    seen = jitted_coarse(jax.random.key(0), images, rate=rate)
+    changed = np.asarray(jnp.any(seen != images, axis=(1, 2, 3)))
+    assert abs(changed.mean() - rate) < 0.1

@@ -73,6 +73,7 @@ training = st.builds(
     loss=st.text(max_size=8),
     augment=sizes,
     opacities=shares,
+    coarse=shares,
     gas=shares,
     steps_per_epoch=counts,
     seed=st.integers(0, 2**31),
@@ -279,6 +280,7 @@ def test_values_of_the_wrong_type_are_refused(kind, values, message):
         (PreprocessSpec, {"margin_mm": 1e9}),
         (PostprocessSpec, {"calibration": (1e300, 0)}),
         (PostprocessSpec, {"rim_mm": 10**400}),
+        (TrainSpec, {"coarse": 1.5}),
     ],
 )
 def test_values_out_of_range_are_refused(kind, values):

@@ -226,8 +226,9 @@ class TrainSpec(_Checked):
         augment: Strength of flips, warps and changes of intensity; 0 turns them off.
         gas: Share of images that get synthetic gas outside the lungs, and half as many a bone
             window; for lung models alone.
-        opacities: Share of images that get synthetic dense disease inside the lungs; for lung
-            models only, which must keep such lung inside their mask.
+        opacities: Share of images that get synthetic dense disease inside the lungs, and half as
+            many emphysema; for lung models only, which must keep such lung inside their mask.
+        coarse: Share of images that are seen as on a coarse and noisy matrix.
         steps_per_epoch: Steps between two records of the log, with a validation each.
         seed: Of weights, order and augmentation; the same seed gives the same model.
 
@@ -251,6 +252,7 @@ class TrainSpec(_Checked):
     augment: float = 1.0
     opacities: float = 0.0
     gas: float = 0.0
+    coarse: float = 0.0
     steps_per_epoch: int = 50
     seed: int = 0
 
@@ -271,7 +273,7 @@ class TrainSpec(_Checked):
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"expected {name} above 0, found {getattr(self, name)}")
-        for name in ("warmup", "ema_decay", "opacities", "gas"):
+        for name in ("warmup", "ema_decay", "opacities", "gas", "coarse"):
             _within(name, getattr(self, name), 0, 1)
 
 

@@ -55,6 +55,7 @@ def built_in(spec: TrainSpec) -> Augment:
         strength=spec.augment,
         opacity_rate=spec.opacities,
         gas_rate=spec.gas,
+        coarse_rate=spec.coarse,
     )
 
 
