@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,6 @@ from lungmask_jax import cli, inference, io
 from lungmask_jax.cli import _segment
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
-from lungmask_jax.volume import Volume
 
 
 @pytest.fixture(scope="module")
@@ -560,15 +560,16 @@ def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
     assert "slice: the size of the voxels is not known" in printed
 
 
-def test_little_lung_is_said(tmp_path, quick, capsys):
-    ct = Volume(np.full((6, 32, 32), 40, np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
-    ct.array[:] += np.arange(32, dtype=np.int16)
-    ct.array[2:4, 8:24, 8:24] = -800
-    io.save(ct, tmp_path / "scan.nii.gz")
-    assert segment(tmp_path / "scan.nii.gz", "-o", tmp_path / "o") == 0
+def test_notes_of_a_result_are_said_with_its_name(scan, tmp_path, monkeypatch, quick, capsys):
+    def noted(ct, **options):
+        return replace(by_density(ct, **options), notes=("only 3 ml of lung",))
+
+    monkeypatch.setattr(inference, "segment", noted)
+    assert segment(scan, "-o", tmp_path / "o") == 0
     printed = capsys.readouterr().out
-    assert "ml of lung: is this a whole chest?" in printed
+    assert "one: only 3 ml of lung\n" in printed
     assert "in the worse lung" in printed
+    assert json.loads((tmp_path / "o" / "one.json").read_text())["notes"] == "only 3 ml of lung"
 
 
 def test_quiet_prints_errors_alone(scan, tmp_path, quick, capsys):

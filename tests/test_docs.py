@@ -144,7 +144,7 @@ def test_blocks_of_a_page_run_in_order_and_show_what_they_print(tmp_path):
     [
         ("{python}\nprint('so far')\n1 / 0", "ZeroDivisionError"),
         ("{bash}\necho so far\nfalse\necho not reached", "exit code 1\n"),
-        ("{bash}\nlungmask-jax nothing", "invalid choice"),
+        ("{bash}\nlungmask-jax nothing", "no 'nothing': known: "),
         ("{made} nothing.png", "expected an image"),
     ],
 )
