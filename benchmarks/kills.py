@@ -44,7 +44,7 @@ def main() -> None:
         expected, good = contents(whole), 0
         for number in range(options.kills):
             out = folder / f"killed{number}"
-            after = choose.uniform(0, seconds)
+            after = choose.uniform(0.4, 1.0) * seconds  # before that, packages are imported
             run(words(out), kill_after=after)
             broken = [path.name for path in sorted(out.glob("[!.]*")) if not is_whole(path)]
             left = sum(1 for _ in out.glob("[!.]*"))

@@ -57,7 +57,9 @@ def evaluated(tmp_path, prints, capsys):
         assert cli.main(["evaluate", *given, "-o", str(tmp_path / out)]) == 0
         with (tmp_path / out / "cases.csv").open() as file:
             rows = list(csv.DictReader(file))
-        return rows, json.loads((tmp_path / out / "summary.json").read_text()), capsys.readouterr()
+        summary = json.loads((tmp_path / out / "summary.json").read_text())
+        assert "cases.csv" in summary.pop("files_written")
+        return rows, summary, capsys.readouterr()
 
     return evaluate
 

@@ -98,6 +98,7 @@ def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
     assert "not a medical device" in capsys.readouterr().out.lower()
 
 
+@pytest.mark.slow
 def test_several_models_answer_together_and_tell_how_sure_they_are(tmp_path):
     scan = tmp_path / "scan.nii.gz"
     io.save(phantom((6, 64, 64), disease=0.2).ct, scan)
@@ -555,9 +556,7 @@ def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
     assert "--window" in capsys.readouterr().err
     words = ["-o", tmp_path / "out", "--window", "-1350", "150"]
     assert segment(tmp_path / "slice.png", *words) == 0
-    printed = capsys.readouterr().out
-    assert "slice: lungs of unknown size, infection of unknown size (" in printed
-    assert "slice: the size of the voxels is not known" in printed
+    assert "slice: lungs of unknown size, infection of unknown size (" in capsys.readouterr().out
 
 
 def test_notes_of_a_result_are_said_with_its_name(scan, tmp_path, monkeypatch, quick, capsys):

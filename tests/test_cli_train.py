@@ -313,6 +313,7 @@ def test_scans_were_read_before_a_network_that_does_not_fit_was_refused(
     assert "to learn from" not in printed.out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processor cores")
 def test_processor_cores_share_each_batch(training_set, tmp_path):
     words = [*training_set, "-o", str(tmp_path / "two.npz"), "--steps", "1", "--devices", "2"]

@@ -130,7 +130,6 @@ def test_images_that_do_not_fit_are_refused(small, shape, message):
     "options",
     [
         {"channels": ()},
-        {"channels": (8, 0)},
         {"stem": 3},
         {"norm": "layer"},
         {"dropout": 1.0},
@@ -141,6 +140,11 @@ def test_options_out_of_range_are_refused(options):
     (value,) = options.values()
     with pytest.raises(SpecError, match=rf"expected .*{value}".replace("()", r"\(\)").strip()):
         unet(**options)
+
+
+def test_a_level_without_channels_is_refused():
+    with pytest.raises(SpecError, match=r"expected channels from 1 to .*, found 0"):
+        unet(channels=(8, 0))
 
 
 def test_a_name_of_ours_cannot_be_registered():

@@ -120,7 +120,7 @@ def lines_of(process):
     return [line.split() for line in ours]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_eight_devices_train_as_one(accumulate):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     lines = lines_of(in_a_process(ONE_OF_EIGHT, accumulate, XLA_FLAGS=flags))

@@ -55,15 +55,22 @@ def doctor(_options: argparse.Namespace) -> int:
     say(", ".join(f"{name} {version(name)}" for name in _PACKAGES), highlight=False)
     devices = ", ".join(f"{device.device_kind} ({device.platform})" for device in jax.devices())
     say(f"devices: {devices}; {os.cpu_count()} cores", markup=False, highlight=False)
-    cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file()) / 1e6
-    say(f"compiled programs: {size:.1f} MB in {cache}", markup=False, highlight=False)
+    say(_cache(), markup=False, highlight=False)
     problems = [*dict.fromkeys(_problems())]
     for problem in problems:
         say(f"WRONG: {problem}", style="red", markup=False, highlight=False)
     if not problems:
         say("All models, losses and weights can be loaded.")
     return 1 if problems else 0
+
+
+def _cache() -> str:
+    """Where compiled programs are kept, and how large they are together."""
+    folder = jax.config.jax_compilation_cache_dir
+    if not folder:
+        return "compiled programs: none are kept"
+    size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
+    return f"compiled programs: {size:.1f} MB in {folder}"
 
 
 def _problems() -> Iterator[str]:
