@@ -158,8 +158,8 @@ class Volume:
     def as_checked(self) -> Self:
         """The same volume, marked as checked.
 
-        `lungmask_jax.segment` takes it as it is: whoever marks a volume answers for its values
-        being HU.
+        `lungmask_jax.inference.segment` takes it as it is: whoever marks a volume answers for its
+        values being HU.
 
         Returns:
             A volume that shares the array.

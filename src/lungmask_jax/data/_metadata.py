@@ -157,7 +157,7 @@ def _found(text: str, folder: Path) -> Path | None:
     """The file whose path ends as `text` does; a name alone counts only if that is all there is."""
     parts = PurePosixPath(text.replace("\\", "/")).parts
     candidates = [folder.joinpath(*parts[start:]) for start in range(max(1, len(parts) - 1))]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
 
 
 def _patient(header: Row, row: Row) -> str:

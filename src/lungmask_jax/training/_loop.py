@@ -138,7 +138,7 @@ def train(
 def best(epochs: Iterable[Epoch]) -> Epoch:
     """The epoch whose weights to keep, of a whole run.
 
-    The one with the largest `Epoch.dice_at_best`, of equal ones the later; the last one where there
+    The one with the largest ``dice_at_best``, of equal ones the later; the last one where there
     is no such Dice. So ``lungmask-jax train`` chooses, too.
 
     Args:

@@ -15,7 +15,7 @@ def exposure(
     """Whether the networks of a bundle know a case already.
 
     Args:
-        card: Of a bundle, an ensemble too. `lungmask-jax train` puts fingerprints of all scans
+        card: Of a bundle, an ensemble too. ``lungmask-jax train`` puts fingerprints of all scans
             into it, ``trained_on_images`` and ``held_out_images``; where there are none, the names
             count, ``trained_on`` and ``held_out``.
         case: Name of the case.
