@@ -146,7 +146,9 @@ def work(doors: Sequence[str], first: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for door in doors:
-        ran(door, None)  # imports and caches are not counted as growth of a case
+        sound = ran(door, None)  # imports and caches are not counted as growth of a case
+        if sound.outcome != "opened":
+            raise SystemExit(f"the sound file of {door} is not opened: {sound}")
     for number in range(first, first + CASES):
         door = doors[number % len(doors)]
         print(json.dumps(["began", door, number]), flush=True)
@@ -284,7 +286,7 @@ def scan() -> np.ndarray:
     hu[:, 2:14, 2:18] = 40
     hu[:, 4:12, 4:9] = hu[:, 4:12, 11:16] = -850
     hu[:, 3, 9:11] = 700
-    return hu
+    return hu + np.arange(hu.size, dtype=np.int16).reshape(hu.shape) % 20
 
 
 def nifti_bytes() -> bytes:
@@ -299,7 +301,7 @@ def mask_bytes() -> bytes:
     """A sound mask."""
     import nibabel
 
-    lungs = (scan() == -850).astype(np.uint8).transpose(2, 1, 0)
+    lungs = (scan() // 25 == -34).astype(np.uint8).transpose(2, 1, 0)
     return bytes(nibabel.Nifti1Image(lungs, np.diag([-2.0, -2, 5, 1])).to_bytes())
 
 
