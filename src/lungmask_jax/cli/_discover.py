@@ -66,7 +66,7 @@ def doctor(_options: argparse.Namespace) -> int:
 
 def _cache() -> str:
     """Where compiled programs are kept, and how large they are together."""
-    folder = jax.config.jax_compilation_cache_dir
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # as `main` has set it
     if not folder:
         return "compiled programs: none are kept"
     size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
