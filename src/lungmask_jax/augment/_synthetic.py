@@ -29,11 +29,9 @@ def opacities(
         True
     """
     keys = jax.random.split(key, 5)
-    field = smooth_field(keys[0], images.shape, 6) + 0.4 * smooth_field(keys[1], images.shape, 24)
-    threshold = uniform(keys[2], len(images), minval=-0.5, maxval=1.5)
+    amount = _patches(keys, images, lungs, fine=0.4, cells=24)
     grey = uniform(keys[3], len(images), minval=0.45, maxval=1.0)
     texture = grey * (1 + 0.08 * smooth_field(keys[1], images.shape, 48))
-    amount = jnp.clip(4 * (field - threshold), 0.0, 1.0) * lungs
     chosen = uniform(keys[4], len(images)) < rate
     dense = images + amount * jnp.maximum(texture - images, 0.0)
     return jnp.where(chosen, jnp.clip(dense, 0.0, 1.0), images)
@@ -62,12 +60,20 @@ def emphysema(
         True
     """
     keys = jax.random.split(key, 5)
-    field = smooth_field(keys[0], images.shape, 6) + 0.8 * smooth_field(keys[1], images.shape, 20)
-    threshold = uniform(keys[2], len(images), minval=-0.5, maxval=1.5)
+    amount = _patches(keys, images, lungs, fine=0.8, cells=20)
     level = uniform(keys[3], len(images), minval=0.0, maxval=0.1)
-    amount = jnp.clip(4 * (field - threshold), 0.0, 1.0) * lungs
     chosen = uniform(keys[4], len(images)) < rate
     return jnp.where(chosen, images + amount * jnp.minimum(level - images, 0.0), images)
+
+
+def _patches(
+    keys: jax.Array, images: jax.Array, lungs: jax.Array, *, fine: float, cells: int
+) -> jax.Array:
+    """How much of each pixel is diseased, in [0, 1]: patches of lung, large and fine."""
+    field = smooth_field(keys[0], images.shape, 6)
+    field += fine * smooth_field(keys[1], images.shape, cells)
+    threshold = uniform(keys[2], len(images), minval=-0.5, maxval=1.5)
+    return jnp.clip(4 * (field - threshold), 0.0, 1.0) * lungs
 
 
 def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
