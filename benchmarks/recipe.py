@@ -10,7 +10,7 @@ SPECS = {
     "lungs": TrainSpec(
         steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6, coarse=0.3
     ),
-    "infection": TrainSpec(steps=1500, batch_size=4, learning_rate=1e-3, coarse=0.3),
+    "infection": TrainSpec(steps=2400, batch_size=4, learning_rate=1e-3, coarse=0.3),
 }
 SHARES = {  # of a batch, on average
     "lungs": {
@@ -24,12 +24,12 @@ SHARES = {  # of a batch, on average
         "whole": 0.15,
     },
     "infection": {
-        "semiseg": 0.3,
-        "exams": 0.48,
-        "lung_slices": 0.1,
+        "semiseg": 0.4,
+        "exams": 0.4,
+        "lung_slices": 0.09,
         "lowres": 0.05,
         "dicom": 0.03,
-        "phantom": 0.04,
+        "phantom": 0.03,
     },
 }
 MODELS = {
