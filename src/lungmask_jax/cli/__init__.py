@@ -15,7 +15,7 @@ from lungmask_jax.cli import _border, _options
 
 __all__ = ["main"]
 
-_ARENA_MAX = -8  # a number of glibc's malloc.h
+_ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1  # numbers of glibc's malloc.h
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +97,7 @@ _COMMANDS = {
 def _configure(options: argparse.Namespace) -> None:
     """What JAX and the memory allocator read when they start."""
     _cache_compilations()
-    _share_memory()
+    _keep_memory()
     if options.devices:
         _divide(options.devices)
     if options.device:
@@ -121,7 +121,13 @@ def _cache_compilations() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
-def _share_memory() -> None:
-    """All threads take memory from one pool; with one each, glibc keeps what each has freed."""
+def _keep_memory() -> None:
+    """One pool of memory for all threads, which keeps what is freed for what comes next.
+
+    With a pool each, glibc keeps what each has freed. And it would hand every large array back to
+    the system, which clears each page before the next network sees it.
+    """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, -1)  # never
