@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.labels import swap_sides
-from lungmask_jax.quantify import SEVERITY_PERCENT, measures, severity
+from lungmask_jax.quantify import SEVERITY_PERCENT, measures, severity, signs, slice_shares
 from lungmask_jax.volume import Volume
 
 SHAPE = (2, 3, 4)
@@ -178,3 +178,49 @@ def test_an_array_of_voxels_of_one_millimetre_has_ml():
 
 def test_without_lungs_there_are_no_ml_even_if_voxels_have_no_size():
     assert measures(Volume(np.zeros((1, 2, 2), np.uint8)))["lungs_ml"] == 0
+
+
+def test_without_lungs_nothing_is_known_of_signs():
+    found = signs(row(0, 0, 0), row(1, 1, 1), (1.0, 0.0))
+    assert math.isnan(found.scan)
+    assert np.isnan(found.slices).all()
+
+
+def test_a_slice_counts_by_its_share_of_the_largest_lungs():
+    lungs = at([[[1, 1, 2, 2]], [[0, 1, 0, 0]]])
+    infection = at([[[1, 0, 0, 0]], [[1, 1, 0, 0]]])
+    assert slice_shares(lungs, infection).tolist() == [25.0, 25.0]
+
+
+def test_the_odds_of_a_slice_are_a_power_of_its_share():
+    lungs, infection = row(1, 1, 1, 1), row(1, 0, 0, 0)
+    found = signs(lungs, infection, (2.0, -1.0))
+    odds = found.slices[0] / (1 - found.slices[0])
+    assert odds == pytest.approx(25.1**2 / math.e)
+    assert found.scan == pytest.approx(found.slices[0])  # of a single slice
+
+
+def test_a_speck_in_one_thin_slice_is_no_sign_and_ten_millimetres_are():
+    lungs = at(np.ones((20, 10, 10)), (1.25, 1.0, 1.0))
+    speck, clear = (lungs.with_array(np.zeros((20, 10, 10), np.uint8)) for _ in range(2))
+    speck.array[10, 0, :5] = 1
+    clear.array[5:15, 0, :5] = 1
+    numbers = (2.0, -1.0)
+    assert signs(lungs, speck, numbers).slices.max() > 0.5 > signs(lungs, speck, numbers).scan
+    found = signs(lungs, clear, numbers)
+    assert found.scan == pytest.approx(found.slices.max())
+
+
+@given(lung_masks, infections)
+def test_more_infection_never_makes_signs_less_likely(lungs, infection):
+    more = np.maximum(infection, np.roll(infection, 1, axis=2))
+    first, second = (signs(at(lungs), at(mask), (1.5, 0.5)) for mask in (infection, more))
+    if (lungs != 0).any():
+        assert second.scan >= first.scan
+        assert (second.slices >= first.slices).all()
+        assert 0 <= first.scan <= 1
+
+
+def test_signs_of_masks_of_two_scans_are_refused():
+    with pytest.raises(ShapeError, match="one scan"):
+        signs(row(1, 1), row(1), (1.0, 0.0))

@@ -1,17 +1,35 @@
-"""The numbers a radiologist reads: volumes, shares, severity."""
+"""The numbers a radiologist reads: volumes, shares, severity, signs of pneumonia."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from scipy import ndimage, special
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.volume import Volume
 
-__all__ = ["SEVERITY_PERCENT", "measures", "severity"]
+__all__ = ["SEVERITY_PERCENT", "Signs", "measures", "severity", "signs", "slice_shares"]
 
 SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
+
+_LEAST_PERCENT: Final = 0.1
+"""Added to shares before their logarithm: a speck of 20 mm² in a slice of adult lungs."""
+_SLAB_MM: Final = 10.0
+"""Of neighboring slices: what is real is there in several, what a network imagines often in one."""
+
+
+class Signs(NamedTuple):
+    """How likely a scan shows signs of pneumonia.
+
+    Attributes:
+        scan: Probability for the scan as a whole.
+        slices: Of each slice, from the feet to the head.
+    """
+
+    scan: float
+    slices: np.ndarray
 
 
 def measures(
@@ -42,11 +60,7 @@ def measures(
         >>> round(result["lungs_ml"], 6), result["right_infection_percent"], result["severity"]
         (3.0, 50.0, 'CT-2')
     """
-    for other in (infection, lesions):
-        if other is not None and other.shape != lungs.shape:
-            raise ShapeError(
-                f"expected masks of one scan, found shapes {lungs.shape} and {other.shape}"
-            )
+    _check_shapes(lungs, infection, lesions)
     voxel_ml = lungs.voxel_ml if lungs.has_size else 1.0
     result = _measured(_table(lungs, infection, lesions) * voxel_ml, infection, lesions)
     if lungs.has_size:
@@ -84,6 +98,78 @@ def severity(right_percent: float, left_percent: float) -> str:
         return "unknown"
     worst = max(present)
     return f"CT-{sum(worst > limit for limit in SEVERITY_PERCENT)}"
+
+
+def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) -> Signs:
+    """The probability of signs of pneumonia, by how much of a slice is infected.
+
+    A slice counts by its infected share ``s``, as `slice_shares` gives it: its log-odds are
+    ``slope * log(s + 0.1) + offset``. The scan has the log-odds of the 10 mm of it that are
+    infected most, so that one clear slice is enough and a speck in a single thin one is not. Which
+    pneumonia it is no mask can tell.
+
+    Args:
+        lungs: 0 background, 1 right, 2 left.
+        infection: 0 or 1; what lies outside the lungs does not count.
+        calibration: ``(slope, offset)``, as a bundle of infection has it: fitted to slices that its
+            networks had not learned from, half of them with signs.
+
+    Returns:
+        Probabilities in [0, 1]. Without lungs that of the scan is NaN, and so are those of all
+        slices.
+
+    Raises:
+        ShapeError: The masks have different shapes.
+
+    Example:
+        >>> lungs = Volume(np.ones((2, 10, 10), np.uint8))
+        >>> infection = lungs.with_array(np.zeros((2, 10, 10), np.uint8))
+        >>> infection.array[1, :3] = 1
+        >>> signs(lungs, infection, (2.0, 1.0)).slices.round(3).tolist()
+        [0.026, 1.0]
+    """
+    shares = slice_shares(lungs, infection)
+    count = max(1, min(len(shares), round(_SLAB_MM / lungs.spacing[0]))) if lungs.has_size else 1
+    slabs = ndimage.uniform_filter1d(shares, count, mode="constant")
+    likely = [
+        special.expit(calibration[0] * np.log(some + _LEAST_PERCENT) + calibration[1])
+        for some in (slabs, shares)
+    ]
+    return Signs(float(likely[0].max(initial=0.0)), likely[1])
+
+
+def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:
+    """The infected area of each slice, in percent of the lungs where they are largest.
+
+    Args:
+        lungs: 0 background, above it lung.
+        infection: 0 or 1; what lies outside the lungs does not count.
+
+    Returns:
+        Of each slice, from the feet to the head; NaN without lungs.
+
+    Raises:
+        ShapeError: The masks have different shapes.
+
+    Example:
+        >>> lungs = Volume(np.ones((1, 4, 5), np.uint8))
+        >>> slice_shares(lungs, lungs.with_array(np.eye(4, 5, dtype=np.uint8)[None])).tolist()
+        [20.0]
+    """
+    _check_shapes(lungs, infection)
+    inside = [(lung != 0, sick != 0) for lung, sick in zip(lungs, infection, strict=True)]
+    areas = np.array([(lung.sum(), (lung & sick).sum()) for lung, sick in inside], float)
+    largest = areas[:, 0].max(initial=0.0)
+    shares: np.ndarray = 100 * areas[:, 1] / largest if largest else np.full(len(areas), np.nan)
+    return shares
+
+
+def _check_shapes(lungs: Volume, *others: Volume | None) -> None:
+    for other in others:
+        if other is not None and other.shape != lungs.shape:
+            raise ShapeError(
+                f"expected masks of one scan, found shapes {lungs.shape} and {other.shape}"
+            )
 
 
 def _measured(
