@@ -26,6 +26,10 @@ class Signs(NamedTuple):
     Attributes:
         scan: Probability for the scan as a whole.
         slices: Of each slice, from the feet to the head.
+
+    Example:
+        >>> Signs(0.9, np.array([0.1, 0.9])).scan
+        0.9
     """
 
     scan: float
