@@ -1,4 +1,5 @@
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -8,21 +9,26 @@ import numpy as np
 import optax
 import pytest
 
-from lungmask_jax import cli
-
-hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("lungmask_jax")
 
 collect_ignore = ["references"]  # scripts that need other libraries; what they made is there
 
-# little is computed here, and much compiled
+# little is computed here, and much compiled, the same again in many tests and processes
 QUICK = "--xla_backend_optimization_level=0"
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 
-def pytest_configure():
-    """XLA reads its flags at the first computation, in workers and other processes, too."""
+def pytest_configure(config):
+    """What XLA and JAX read before the first computation, in workers and other processes, too."""
     os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '').removeprefix(QUICK)}"
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="compiled-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,11 +106,6 @@ def _write_dicom(path, height=0.0, pixels=None, *, drop=(), syntax="1.2.840.1000
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset.save_as(path, enforce_file_format=True)
     return path
-
-
-@pytest.fixture(autouse=True)
-def _no_cache_outside(monkeypatch):
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_evaluate_compares_with_another_model(masks, tmp_path, capsys):
 
 
 def test_evaluate_segments_what_a_list_names(tmp_path, capsys):
-    made = phantom((8, 96, 96), disease=0.2, seed=3)
+    made = phantom((4, 96, 96), disease=0.2, seed=3)
     io.save(made.ct, tmp_path / "ct.nii.gz")
     io.save(made.lungs, tmp_path / "lungs.nii.gz")
     io.save(made.infection, tmp_path / "infection.nii.gz")

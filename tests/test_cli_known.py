@@ -22,7 +22,6 @@ def _quick(monkeypatch):
     masks = phantom((2, 32, 32), disease=0.3)
     found = types.SimpleNamespace(lungs=masks.lungs, infection=masks.infection)
     monkeypatch.setattr(inference, "segment", lambda ct, **_: found)
-    monkeypatch.setattr(cli, "_cache_compilations", lambda: None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lungmask_jax.weights import Bundle
 
 @pytest.fixture(scope="module")
 def scan():
-    return phantom((24, 160, 160), disease=0.15, seed=3)
+    return phantom((8, 128, 128), disease=0.15, seed=3)
 
 
 @pytest.fixture(scope="module")

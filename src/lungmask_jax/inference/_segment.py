@@ -156,9 +156,9 @@ def segment(
 
     Example:
         >>> from lungmask_jax.phantoms import phantom
-        >>> result = segment(phantom((8, 96, 96)).ct)
+        >>> result = segment(phantom((4, 96, 96)).ct)
         >>> result.lungs.shape
-        (8, 96, 96)
+        (4, 96, 96)
     """
     bundles = _by_target(weights)
     if uncertainty and "infection" not in bundles:

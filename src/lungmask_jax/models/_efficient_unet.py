@@ -95,7 +95,7 @@ def efficient_unet(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> model = efficient_unet(channels=(8, 8, 8, 8), width=0.25)
+        >>> model = efficient_unet(channels=(8, 8, 8, 8), width=0.25, depth=0.25)
         >>> params, state = model.init(jax.random.key(0))
         >>> logits, _ = jax.jit(model.apply)(params, state, jnp.zeros((1, 32, 32, 1)))
         >>> logits.shape, model.stride

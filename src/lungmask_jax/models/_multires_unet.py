@@ -54,9 +54,9 @@ def multires_unet(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> model = multires_unet(channels=(12, 24))
+        >>> model = multires_unet(channels=(6, 12))
         >>> params, state = model.init(jax.random.key(0))
-        >>> model.apply(params, state, jnp.zeros((1, 32, 32, 1)))[0].shape
+        >>> jax.jit(model.apply)(params, state, jnp.zeros((1, 32, 32, 1)))[0].shape
         (1, 32, 32, 1)
     """
     plan = Plan(
