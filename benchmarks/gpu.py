@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import inference, training, weights
-from lungmask_jax.models import create, make_predict
+from lungmask_jax.models import create
 from lungmask_jax.phantoms import phantom
+from lungmask_jax.prediction import make_predict
 from lungmask_jax.spec import TrainSpec
 
 ROUNDS = 7

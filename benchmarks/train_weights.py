@@ -43,7 +43,14 @@ from splits import patient_folds
 
 from lungmask_jax import training, viz, weights
 from lungmask_jax.models import Model
-from lungmask_jax.spec import ModelSpec, SegmenterSpec, TrainSpec, from_json, to_json
+from lungmask_jax.spec import (
+    ModelSpec,
+    PredictSpec,
+    SegmenterSpec,
+    TrainSpec,
+    from_json,
+    to_json,
+)
 from lungmask_jax.training import Samples, TrainState
 from lungmask_jax.weights import Bundle
 
@@ -133,7 +140,7 @@ def trained(target: str, known: Samples, spec: TrainSpec, out: Path, start: str 
         model=MODELS[target],
         preprocess=PREPROCESS[target],
         postprocess=POSTPROCESS[target],
-        flip=target == "infection",
+        predict=PredictSpec(mirror=(False, False, target == "infection")),
     )
     model = weights.create_model(segmenter.model)
     state = jax.device_get(_learned(model, known, spec, out, start))

@@ -11,7 +11,14 @@ from lungmask_jax.errors import ScanError, ScanWarning, SpecError, UnknownNameEr
 from lungmask_jax.inference import _network
 from lungmask_jax.models import Model
 from lungmask_jax.phantoms import phantom
-from lungmask_jax.spec import ModelSpec, PostprocessSpec, PreprocessSpec, SegmenterSpec
+from lungmask_jax.prediction import _plans
+from lungmask_jax.spec import (
+    ModelSpec,
+    PostprocessSpec,
+    PredictSpec,
+    PreprocessSpec,
+    SegmenterSpec,
+)
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
@@ -104,7 +111,7 @@ def test_scans_of_any_length_share_one_compilation():
 
 
 def compiled():
-    return _network._shares._cache_size(), _network._answers._cache_size()
+    return _plans._of_slices._cache_size(), _network._answers._cache_size()
 
 
 def thin(ct, mm=1.25, thickness_mm=2.5):
@@ -119,13 +126,13 @@ def test_thin_slices_are_seen_together_and_answered_each(monkeypatch):
     ct = np.zeros((401, 32, 32), np.int16)
     ct[80:120, 4:20, 3:12] = -900
     seen = []
-    run = _network._shares
+    run = _plans._of_slices
 
     def counted(params, state, batch, box, **options):
         seen.append(len(batch))
         return run(params, state, batch, box, **options)
 
-    monkeypatch.setattr(_network, "_shares", counted)
+    monkeypatch.setattr(_plans, "_of_slices", counted)
     for mm, count, batches in (
         (1.25, 2, 51),
         (0.8, 3, 34),
@@ -217,8 +224,8 @@ class Small:
 def test_a_device_with_little_memory_gets_smaller_batches(monkeypatch, memory, tried):
     ct = scanned(np.random.default_rng(0).integers(-1000, 0, (6, 32, 32)).astype(np.int16))
     expected = inference.labels(ct, threshold_bundle())
-    device = Small(memory, _network._shares)
-    monkeypatch.setattr(_network, "_shares", device)
+    device = Small(memory, _plans._of_slices)
+    monkeypatch.setattr(_plans, "_of_slices", device)
     found = inference.labels(ct, threshold_bundle())
     np.testing.assert_array_equal(found.array, expected.array)
     assert device.batches == tried
@@ -244,14 +251,14 @@ def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, 
 def test_neighbors_are_the_same_in_smaller_batches(monkeypatch):
     ct = scanned(np.random.default_rng(0).integers(-1000, 0, (5, 32, 32)).astype(np.int16))
     expected = inference.probabilities(ct, Neighborly.bundle(2, 3))
-    monkeypatch.setattr(_network, "_shares", Small(4, _network._shares))
+    monkeypatch.setattr(_plans, "_of_slices", Small(4, _plans._of_slices))
     found = inference.probabilities(ct, Neighborly.bundle(2, 3))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("bundle", [threshold_bundle(), Neighborly.bundle(3)], ids=str)
 def test_a_device_too_small_for_the_least_batch_says_so(monkeypatch, bundle):
-    monkeypatch.setattr(_network, "_shares", Small(0, _network._shares))
+    monkeypatch.setattr(_plans, "_of_slices", Small(0, _plans._of_slices))
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
         inference.labels(scanned(np.zeros((5, 32, 32), np.int16)), bundle)
 
@@ -259,7 +266,9 @@ def test_a_device_too_small_for_the_least_batch_says_so(monkeypatch, bundle):
 def test_mirror_averaging_of_a_symmetric_model_changes_nothing():
     noise = np.random.default_rng(0).integers(-1000, 0, (2, 32, 32)).astype(np.int16)
     plain = inference.probabilities(scanned(noise), threshold_bundle())
-    both = inference.probabilities(scanned(noise), threshold_bundle(flip=True))
+    both = inference.probabilities(
+        scanned(noise), threshold_bundle(predict=PredictSpec(mirror=(False, False, True)))
+    )
     np.testing.assert_array_equal(plain, both)
 
 
@@ -387,8 +396,10 @@ def test_the_order_of_an_ensemble_does_not_matter():
     ):
         post = joined.spec.postprocess
         assert (post.threshold, *post.calibration) == pytest.approx((0.5, 1.5, 0.5))
-    with pytest.raises(SpecError, match="bundles of one flip for an ensemble"):
-        weights.ensemble([first, threshold_bundle(flip=True)])
+    with pytest.raises(SpecError, match="bundles of one predict for an ensemble"):
+        weights.ensemble(
+            [first, threshold_bundle(predict=PredictSpec(mirror=(False, False, True)))]
+        )
 
 
 def layered_bundle(target="infection"):
@@ -465,15 +476,15 @@ def test_probabilities_are_calibrated_as_the_bundle_says(scan):
 def test_slices_far_from_the_lungs_cost_nothing(monkeypatch):
     ct = np.full((40, 32, 32), 0, np.int16)
     ct[16:20, 4:20, 3:12] = -900
-    lungs, infection = threshold_bundle(hu=-500.0), threshold_bundle("infection", hu=-500.0)
+    lungs, infection = threshold_bundle(hu=-500.0), threshold_bundle("infection", hu=-600.0)
     looked = []
-    run = _network._shares
+    run = _plans._of_slices
 
     def counted(params, state, batch, box, **options):
-        looked.append(options["spec"].target)
+        looked.append("lungs" if params["edge"] == 0.5 else "infection")
         return run(params, state, batch, box, **options)
 
-    monkeypatch.setattr(_network, "_shares", counted)
+    monkeypatch.setattr(_plans, "_of_slices", counted)
     result = inference.segment(scanned(ct), weights=[lungs, infection])
     assert (looked.count("lungs"), looked.count("infection")) == (10, 1)
     np.testing.assert_array_equal(result.infection.array > 0, ct == -900)

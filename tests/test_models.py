@@ -6,8 +6,9 @@ from flax import linen, nnx
 from scipy import ndimage
 
 from lungmask_jax.errors import PluginError, ShapeError, SpecError
-from lungmask_jax.models import Model, create, from_linen, from_nnx, make_predict, register, unet
+from lungmask_jax.models import Model, create, from_linen, from_nnx, register, unet
 from lungmask_jax.models._grid import depth_to_space, space_to_depth
+from lungmask_jax.prediction import make_predict
 
 
 def noise(*shape, seed=0):
@@ -293,7 +294,7 @@ def test_predict_gives_probabilities():
 
 def test_predict_averages_over_the_mirror_image():
     images = jnp.array([[[[0.0], [2.0]]]])
-    found = make_predict(ramp(), flip=True)({}, {}, images)
+    found = make_predict(ramp(), mirror=(False, False, True))({}, {}, images)
     # logits 0, 3 and, mirrored and back, 1, 2
     expected = [
         [[(0.5 + 1 / (1 + np.exp(-1))) / 2, (1 / (1 + np.exp(-3)) + 1 / (1 + np.exp(-2))) / 2]]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lungmask_jax.errors import SpecError
-from lungmask_jax.models import Model, arranged, ensemble, make_predict, slab, unet, unet_3d
+from lungmask_jax.models import Model, ensemble, unet
+from lungmask_jax.prediction import make_predict
 
 
 def constant(num_classes=1):
@@ -75,62 +76,3 @@ def test_several_classes_give_a_share_for_each_label(key):
     logits = np.asarray(model.apply(params, state, images)[0], np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(found, shares[..., 1:], atol=1e-6)
-
-
-def pixelwise():
-    def apply(params, state, images, *, train=False, key=None):
-        return 3 * images - 1, state
-
-    return Model(lambda key: ({}, {}), apply)
-
-
-def position():
-    """A network that answers by the place in the picture, not by what is there."""
-
-    def apply(params, state, images, *, train=False, key=None):
-        rows, columns = jnp.indices(images.shape[1:3], dtype=jnp.float32)
-        return images + (0.1 * rows + 0.01 * columns)[None, ..., None], state
-
-    return Model(lambda key: ({}, {}), apply)
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_views_of_a_pixelwise_network_agree(key, flip):
-    images = jax.random.normal(key, (1, 12, 10, 1))
-    plain = make_predict(pixelwise())({}, {}, images)
-    found = make_predict(pixelwise(), flip=flip, shift=2)({}, {}, images)
-    inner = np.s_[:, 2:-2, 2:-2]  # near the edge some views repeat it
-    np.testing.assert_allclose(found[inner], plain[inner], rtol=1e-6)
-
-
-def test_views_are_the_mean_over_moved_images():
-    images = jnp.zeros((1, 9, 9, 1))
-    found = make_predict(position(), shift=1)({}, {}, images)[0, 4, 4, 0]
-    steps = [(0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)]
-    logits = [0.1 * (4 + down) + 0.01 * (4 + right) for down, right in steps]
-    assert float(found) == pytest.approx(np.mean(1 / (1 + np.exp(-np.array(logits)))), rel=1e-6)
-
-
-def test_slices_come_with_their_neighbors():
-    images = jnp.arange(6.0)[:, None, None, None] * jnp.ones((6, 8, 8, 1))
-    found = arranged(unet(channels=(4, 8), in_channels=3), images)
-    np.testing.assert_array_equal(found[:, 0, 0], [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]])
-    assert arranged(unet_3d(channels=(4, 8)), images).shape == (1, 6, 8, 8, 1)
-    np.testing.assert_array_equal(arranged(unet(channels=(4, 8)), images), images)
-
-
-def test_slabs_fit_the_network():
-    for levels, flat in ((2, 0), (4, 0), (6, 0), (4, 2)):
-        model = unet_3d(channels=(2,) * levels, flat_levels=flat)
-        inner, around = slab(model)
-        assert (inner + 2 * around) % model.depth_stride == 0
-        assert inner + 2 * around >= 16
-        assert around >= 1
-    assert slab(unet(channels=(4, 8), in_channels=5)).around == 2
-
-
-def test_channels_without_a_middle_are_refused():
-    with pytest.raises(SpecError, match="odd number of channels"):
-        slab(unet(channels=(4, 8), in_channels=2))
-    with pytest.raises(SpecError, match="one channel, found in_channels=3"):
-        slab(unet_3d(channels=(4, 8), in_channels=3))

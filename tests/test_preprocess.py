@@ -203,40 +203,16 @@ def test_preprocessing_is_differentiable_to_the_image():
     np.testing.assert_allclose(gradient.sum(), 16, rtol=1e-5)
 
 
-@given(st.integers(1, 7), st.integers(1, 60), st.integers(1, 5))
-def test_answers_for_thick_slices_become_answers_for_each(count, total, size):
-    thick = np.random.default_rng(count * total).random(-(-total // count))
-    found, follows = np.full(total, np.nan), False
-    for start in range(0, len(thick), size):
-        where = slice(start * count, min((start + size) * count, total))
-        batch = thick[start : start + size]
-        batch = np.pad(batch, (0, size - len(batch)), mode="edge")
-        before = np.append(thick[start - 1] if follows else batch[0], batch[:-1])
-        for share, answers, slices in preprocess.between(where, count, total, follows=follows):
-            found[slices] = (share * batch + (1 - share) * before)[answers]
-        follows = True
-    middles = np.arange(len(thick)) * count + (count - 1) / 2
-    np.testing.assert_allclose(found, np.interp(np.arange(total), middles, thick), atol=1e-12)
-
-
-def test_an_answer_that_follows_none_holds_up_to_its_middle():
-    parts = [*preprocess.between(slice(12, 24), 3, 100, follows=False)]
-    places = [np.arange(100)[slices] for *_, slices in parts]
-    assert np.sort(np.concatenate(places)).tolist() == [*range(12, 24)]
-    share, answers, slices = parts[0]
-    assert (share, answers.start, slices.start) == (pytest.approx(1 / 3), 1, 14)
-
-
-def test_as_many_slices_are_seen_together_as_are_thin_enough():
+def test_as_many_slices_are_averaged_as_are_thin_enough():
     def count(slices, mm, thickness_mm=2.5):
         volume = Volume(np.zeros((slices, 1, 1)), np.diag([mm, 0.7, 0.7, 1.0]))
-        return preprocess.together(volume, PreprocessSpec(thickness_mm=thickness_mm))
+        return preprocess.thickness(volume, PreprocessSpec(thickness_mm=thickness_mm))
 
     assert [count(400, mm) for mm in (0.1, 0.5, 0.625, 0.9, 1.25, 1.3, 5)] == [4, 4, 4, 2, 2, 1, 1]
     assert [count(slices, 0.625) for slices in (1, 191, 192, 288, 2000)] == [1, 1, 2, 3, 4]
     assert count(400, 0.625, 0.0) == 1
     unknown = Volume(np.zeros((400, 1, 1)))
-    assert preprocess.together(unknown, PreprocessSpec(thickness_mm=5.0)) == 1
+    assert preprocess.thickness(unknown, PreprocessSpec(thickness_mm=5.0)) == 1
 
 
 def test_thin_slices_are_averaged_and_vote():

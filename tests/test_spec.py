@@ -12,6 +12,7 @@ from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
     PostprocessSpec,
+    PredictSpec,
     PreprocessSpec,
     SegmenterSpec,
     TrainSpec,
@@ -46,6 +47,13 @@ preprocessing = st.builds(
     clahe_tiles=st.tuples(st.integers(1, 16), st.integers(1, 16)),
 )
 networks = st.builds(ModelSpec, name=st.text(max_size=8), options=options)
+prediction = st.builds(
+    PredictSpec,
+    mirror=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    shift=st.integers(0, 2048),
+    patch=st.just((0, 0, 0)) | st.tuples(*[st.integers(1, 2048)] * 3),
+    step=st.floats(0.1, 1),
+)
 postprocessing = st.builds(
     PostprocessSpec,
     threshold=st.floats(0.01, 0.99),
@@ -58,7 +66,7 @@ segmenters = st.builds(
     model=networks,
     preprocess=preprocessing.filter(lambda spec: spec.region != "lungs"),
     postprocess=postprocessing,
-    flip=st.booleans(),
+    predict=prediction,
     card=options,
 )
 training = st.builds(
@@ -78,7 +86,7 @@ training = st.builds(
     steps_per_epoch=counts,
     seed=st.integers(0, 2**31),
 )
-specs = preprocessing | networks | postprocessing | segmenters | training
+specs = preprocessing | networks | prediction | postprocessing | segmenters | training
 
 
 @given(specs)
@@ -112,6 +120,16 @@ def test_missing_keys_have_their_defaults(kind):
 def test_nested_specs_are_built_from_plain_values():
     spec = from_json('{"target": "lungs", "preprocess": {"size": [64, 32]}}', SegmenterSpec)
     assert spec == SegmenterSpec(target="lungs", preprocess=PreprocessSpec(size=(64, 32)))
+
+
+@pytest.mark.parametrize("old", [{"flip": True}, {"shift": 3}, {"flip": True, "shift": 3}, {}])
+def test_views_of_an_older_bundle_are_read_as_before(old):
+    text = json.dumps({"target": "lungs", "version": 1, **old})
+    mirror = (False, False, old.get("flip", False))
+    expected = PredictSpec(mirror=mirror, shift=old.get("shift", 0))
+    assert from_json(text, SegmenterSpec).predict == expected
+    with pytest.raises(SpecError, match="unknown key 'flip'"):
+        from_json(json.dumps({"target": "lungs", "flip": True, "predict": {}}), SegmenterSpec)
 
 
 def test_a_lung_model_cannot_want_the_lungs_that_only_it_finds():

@@ -17,6 +17,7 @@ from lungmask_jax.cli._doubts import Judged, unfallen, unlearned
 from lungmask_jax.cli._stop import Stop, stoppable
 from lungmask_jax.errors import WeightsError
 from lungmask_jax.files import atomic
+from lungmask_jax.prediction import Predictor
 from lungmask_jax.spec import SegmenterSpec, TrainSpec
 from lungmask_jax.training import Epoch, Samples, TrainState
 from lungmask_jax.weights import Bundle
@@ -200,8 +201,8 @@ def _calibrate(run: Run, progress: Progress) -> Judged | None:
     if not any(truth.any() for truth in truths):
         return None
     bundle = weights.load(run.files.out)
-    network = bundle.model, bundle.params, bundle.state
-    found = [training.answers(scan.images, *network).sum(axis=-1) for scan in run.held_out]
+    predictor = Predictor(bundle.model, bundle.params, bundle.state)
+    found = [predictor.images(scan.images).sum(axis=-1) for scan in run.held_out]
     numbers = calibration.fit(found, truths)
     likely = [calibration.calibrated(one, numbers) for one in found]
     threshold = calibration.best_threshold(likely, truths)

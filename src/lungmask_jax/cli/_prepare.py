@@ -14,7 +14,7 @@ from lungmask_jax import __version__, data, inference, weights
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import atomic
-from lungmask_jax.models import slab
+from lungmask_jax.prediction import Slab
 from lungmask_jax.spec import SegmenterSpec, to_json
 from lungmask_jax.training import Samples
 from lungmask_jax.weights import Bundle
@@ -97,7 +97,7 @@ def _cache_name(
     facts = [
         __version__,
         to_json(segmenter.preprocess),
-        [*slab(model), model.ndim, model.num_classes],
+        [*Slab.of(model), model.ndim, model.num_classes],
         options.target,
         options.window,
         lung_model and [lung_model.checksum, to_json(lung_model.spec)],

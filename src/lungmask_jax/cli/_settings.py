@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from lungmask_jax import weights
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest, shown
-from lungmask_jax.models import Model, slab
+from lungmask_jax.models import Model
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
@@ -85,9 +85,7 @@ def _train_spec(options: argparse.Namespace, model: Model) -> TrainSpec:
 
 
 def _check_batch(model: Model, spec: TrainSpec, preprocess: PreprocessSpec) -> None:
-    inner, around = slab(model)
-    depth = inner + 2 * around if model.ndim == 3 else 1
-    count = spec.batch_size * depth * math.prod(preprocess.size) * model.in_channels
+    count = spec.batch_size * model.slices * math.prod(preprocess.size)
     if count > _NUMBERS:
         raise SpecError(
             f"expected at most {_NUMBERS:,} numbers in a batch, found {count:,} in "

@@ -21,7 +21,7 @@ from lungmask_jax.cli._progress import bar, counted
 from lungmask_jax.cli._settings import settings
 from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.files import writable
-from lungmask_jax.models import Model, slab
+from lungmask_jax.models import Model
 from lungmask_jax.spec import SegmenterSpec, TrainSpec
 from lungmask_jax.training import Samples
 
@@ -119,8 +119,7 @@ def _is_there(path: Path) -> bool:
 
 def _trace(model: Model, spec: TrainSpec, size: tuple[int, int], mesh: Mesh | None) -> None:
     """A step without numbers: network, loss, sizes and devices fit together, or it is refused."""
-    inner, around = slab(model)
-    depth = () if model.ndim == 2 else (inner + 2 * around,)
+    depth = () if model.ndim == 2 else (model.slices,)
     place = (spec.batch_size, *depth, *size)
     step = training.make_train_step(model, spec, mesh=mesh)
 

@@ -14,30 +14,24 @@ from lungmask_jax.models._efficient_unet import efficient_unet
 from lungmask_jax.models._ensemble import ensemble
 from lungmask_jax.models._model import Model, from_linen, from_nnx
 from lungmask_jax.models._multires_unet import multires_unet
-from lungmask_jax.models._predict import make_predict
 from lungmask_jax.models._residual_unet import residual_unet
-from lungmask_jax.models._slabs import Slab, arranged, slab
 from lungmask_jax.models._unet import unet, unet_3d
 from lungmask_jax.models._unet_plus_plus import unet_plus_plus
 from lungmask_jax.registry import Registry
 
 __all__ = [
     "Model",
-    "Slab",
-    "arranged",
     "attention_unet",
     "create",
     "efficient_unet",
     "ensemble",
     "from_linen",
     "from_nnx",
-    "make_predict",
     "multires_unet",
     "names",
     "register",
     "registry",
     "residual_unet",
-    "slab",
     "unet",
     "unet_3d",
     "unet_plus_plus",

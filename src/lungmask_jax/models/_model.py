@@ -15,6 +15,8 @@ __all__ = ["Model", "from_linen", "from_nnx"]
 Params: TypeAlias = Any
 State: TypeAlias = Any
 
+_DEPTH = 16
+
 
 class Init(Protocol):
     """``init(key) -> params, state``."""
@@ -84,6 +86,16 @@ class Model:
     ndim: int = 2
     depth_stride: int = 1
     heads: int = 1
+
+    @property
+    def slices(self) -> int:
+        """How many slices of a scan it sees at once: C, or D for a network of volumes.
+
+        Such a network sees 16 slices, or the next multiple of its `depth_stride`.
+        """
+        if self.ndim == 2:
+            return self.in_channels
+        return -(-_DEPTH // self.depth_stride) * self.depth_stride
 
 
 def from_nnx(

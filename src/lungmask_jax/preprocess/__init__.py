@@ -10,14 +10,12 @@ from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.preprocess._geometry import Box, body_box, full_box, mask_box, region
 from lungmask_jax.preprocess._images import network_images, resample, restore, windowed
 from lungmask_jax.preprocess._noise import noise_hu
-from lungmask_jax.preprocess._thickness import Between, averaged, between, majority, together
+from lungmask_jax.preprocess._thickness import averaged, majority, thickness
 
 __all__ = [
-    "Between",
     "Box",
     "averaged",
     "batches",
-    "between",
     "bilateral",
     "body_box",
     "clahe",
@@ -30,6 +28,6 @@ __all__ = [
     "region",
     "resample",
     "restore",
-    "together",
+    "thickness",
     "windowed",
 ]

@@ -1,20 +1,19 @@
-"""Thin slices seen together, and what is found in them brought back to each."""
+"""Thin slices averaged into thick ones."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
-__all__ = ["Between", "averaged", "between", "majority", "together"]
+__all__ = ["averaged", "majority", "thickness"]
 
 _FEWEST = 96
 
 
-def together(volume: Volume, spec: PreprocessSpec) -> int:
-    """How many neighboring slices a network sees as one.
+def thickness(volume: Volume, spec: PreprocessSpec) -> int:
+    """How many neighboring slices are averaged into the one that a network sees.
 
     As many as are ``spec.thickness_mm`` thick, at most. No scan is left with less than 96: where
     there are so few, little time is to be gained, and a spacing may be wrong. Slices of unknown
@@ -29,7 +28,7 @@ def together(volume: Volume, spec: PreprocessSpec) -> int:
 
     Example:
         >>> scan = Volume(np.zeros((300, 1, 1)), np.diag([1.2, 0.8, 0.8, 1.0]))
-        >>> together(scan, PreprocessSpec(thickness_mm=2.5)), together(scan, PreprocessSpec())
+        >>> thickness(scan, PreprocessSpec(thickness_mm=2.5)), thickness(scan, PreprocessSpec())
         (2, 1)
     """
     if not volume.has_size:
@@ -89,56 +88,3 @@ def _groups(slices: np.ndarray, count: int) -> Iterator[np.ndarray]:
     for first in range(0, len(slices), count):
         places = np.arange(first, first + count).clip(max=len(slices) - 1)
         yield slices[places]
-
-
-class Between(NamedTuple):
-    """Slices of a scan that lie at one place between thick ones.
-
-    Attributes:
-        share: Of the thick slice; the rest is that of the one before.
-        answers: Which of a batch of thick slices.
-        slices: Which slices of the scan they are for, or for which the only one is.
-
-    Example:
-        >>> Between(0.25, slice(0, 4), slice(7, 15, 2)).share
-        0.25
-    """
-
-    share: float
-    answers: slice
-    slices: slice
-
-
-def between(where: slice, count: int, total: int, *, follows: bool) -> Iterator[Between]:
-    """How answers for thick slices become answers for each, by linear interpolation.
-
-    Past the middle of the last thick slice its answer holds, until the next batch says better.
-
-    Args:
-        where: Slices of the scan that are in a batch; whole thick ones, but at the end of the scan.
-        count: Slices that each thick one was made of.
-        total: Slices of the scan.
-        follows: Whether the thick slice before is known; if not, the first answer holds up to its
-            middle.
-
-    Yields:
-        Parts which together are for every slice of the batch.
-
-    Example:
-        >>> for part in between(slice(0, 8), 2, 8, follows=False):
-        ...     print(part.share, part.answers, part.slices)
-        0.25 slice(1, 4, None) slice(1, 7, 2)
-        0.75 slice(0, 4, None) slice(0, 8, 2)
-        1.0 slice(3, 4, None) slice(7, 8, None)
-    """
-    number = -(-(where.stop - where.start) // count)
-    for place in range(count):
-        start = where.start - count // 2 + place
-        missing = 0 if follows or start >= where.start else 1
-        start += missing * count
-        stop = min(number, missing + max(0, -(-(total - start) // count)))
-        slices = slice(start, start + (stop - missing) * count, count)
-        yield Between((place + 1 - (count % 2 == 0) / 2) / count, slice(missing, stop), slices)
-    rest = slice(where.start + number * count - count // 2, where.stop)
-    if rest.start < rest.stop:
-        yield Between(1.0, slice(number - 1, number), rest)

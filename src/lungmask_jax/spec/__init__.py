@@ -5,6 +5,7 @@ goes through JSON unchanged.
 """
 
 from lungmask_jax.spec._json import VERSION, from_json, json_value, to_json
+from lungmask_jax.spec._predict import PredictSpec
 from lungmask_jax.spec._specs import (
     PRESETS,
     ModelSpec,
@@ -19,6 +20,7 @@ __all__ = [
     "VERSION",
     "ModelSpec",
     "PostprocessSpec",
+    "PredictSpec",
     "PreprocessSpec",
     "SegmenterSpec",
     "TrainSpec",

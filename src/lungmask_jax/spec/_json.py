@@ -67,7 +67,17 @@ def from_json(text: str, kind: type[T]) -> T:
     values = json_value(text, f"a {kind.__name__}")
     if isinstance(values, Mapping) and "version" in values:
         same_version(values["version"])  # before its new keys are called unknown
-    return coerced(values, kind, kind.__name__)  # type: ignore[no-any-return]
+    return coerced(_moved(values, kind), kind, kind.__name__)  # type: ignore[no-any-return]
+
+
+def _moved(values: Any, kind: Any) -> Any:
+    """The same with `flip` and `shift`, which once stood beside `predict`, inside it."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if "predict" not in known or not isinstance(values, Mapping) or "predict" in values:
+        return values
+    rest = {key: value for key, value in values.items() if key not in ("flip", "shift")}
+    predict = {"mirror": [False, False, values.get("flip", False)], "shift": values.get("shift", 0)}
+    return {**rest, "predict": predict}
 
 
 def json_value(text: str, what: str) -> Any:

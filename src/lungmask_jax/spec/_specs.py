@@ -3,10 +3,12 @@
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_type_hints
+from typing import Any, Final, Literal
 
-from lungmask_jax.errors import SpecError, shown
-from lungmask_jax.spec._json import VERSION, coerced, same_version
+from lungmask_jax.errors import SpecError
+from lungmask_jax.spec._checked import MILLIMETRES, MOST, Checked, within
+from lungmask_jax.spec._json import VERSION, same_version
+from lungmask_jax.spec._predict import SIDE, PredictSpec
 
 __all__ = [
     "PRESETS",
@@ -17,17 +19,8 @@ __all__ = [
     "TrainSpec",
 ]
 
-_MOST: Final = 1e9
-"""Where nothing else ends a number: beyond, no setting means anything."""
-
 _HU: Final = 1e6
 """CT numbers are below, also of metal on an extended scale."""
-
-_SIDE: Final = 2048
-"""Pixels of the finest matrix that a CT scanner has."""
-
-_MILLIMETRES: Final = 10_000.0
-"""No scanner's table is longer."""
 
 _TILES: Final = 256
 """Of CLAHE: more are smaller than 8 pixels in the largest image."""
@@ -45,21 +38,8 @@ _SEED: Final = 2**63 - 1
 """What JAX takes."""
 
 
-class _Checked:
-    """Types are checked and lists become tuples, so that values from JSON compare equal."""
-
-    def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            value = coerced(getattr(self, name), kind, f"{type(self).__name__}.{name}")
-            object.__setattr__(self, name, value)
-        self._check()
-
-    def _check(self) -> None:
-        """Ranges, in the classes that have any."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class PreprocessSpec(_Checked):
+class PreprocessSpec(Checked):
     """From HU to what a network sees; the same in training and inference.
 
     Attributes:
@@ -70,7 +50,7 @@ class PreprocessSpec(_Checked):
             table, or the ``"lungs"`` as a lung model found them. One box a scan, never the truth.
         margin_mm: Added on all sides of the box.
         thickness_mm: Thinner slices are averaged with their neighbors until they are as thick, at
-            most; 0 takes each as it is. See `lungmask_jax.preprocess.together`.
+            most; 0 takes each as it is. See `lungmask_jax.preprocess.thickness`.
         size: ``(rows, columns)`` of the network's input.
         denoise: ``"none"``, a 3x3 ``"median"``, or a ``"bilateral"`` filter.
         clahe_clip_limit: Clip limit of CLAHE on 8-bit slices; 0 turns it off.
@@ -98,16 +78,16 @@ class PreprocessSpec(_Checked):
     def _check(self) -> None:
         if not self.window[0] < self.window[1]:
             raise SpecError(f"expected a window of low < high HU, found {self.window}")
-        _within("window", self.window, -_HU, _HU)
-        _within("size", self.size, 8, _SIDE)
-        _within("margin_mm", self.margin_mm, 0, _MILLIMETRES)
-        _within("thickness_mm", self.thickness_mm, 0, _MILLIMETRES)
-        _within("clahe_clip_limit", self.clahe_clip_limit, 0, _MOST)
-        _within("clahe_tiles", self.clahe_tiles, 1, _TILES)
+        within("window", self.window, -_HU, _HU)
+        within("size", self.size, 8, SIDE)
+        within("margin_mm", self.margin_mm, 0, MILLIMETRES)
+        within("thickness_mm", self.thickness_mm, 0, MILLIMETRES)
+        within("clahe_clip_limit", self.clahe_clip_limit, 0, MOST)
+        within("clahe_tiles", self.clahe_tiles, 1, _TILES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSpec(_Checked):
+class ModelSpec(Checked):
     """Which architecture, with which options.
 
     Attributes:
@@ -125,11 +105,11 @@ class ModelSpec(_Checked):
     members: int = 1
 
     def _check(self) -> None:
-        _within("members", self.members, 1, _MEMBERS)
+        within("members", self.members, 1, _MEMBERS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostprocessSpec(_Checked):
+class PostprocessSpec(Checked):
     """From probabilities to a clean mask.
 
     Attributes:
@@ -160,23 +140,21 @@ class PostprocessSpec(_Checked):
             raise SpecError(
                 f"expected a calibration with a slope above 0, found {self.calibration}"
             )
-        _within("calibration", self.calibration, -_MOST, _MOST)
-        _within("min_component_ml", self.min_component_ml, 0, _MOST)
-        _within("rim_mm", self.rim_mm, 0, _MILLIMETRES)
+        within("calibration", self.calibration, -MOST, MOST)
+        within("min_component_ml", self.min_component_ml, 0, MOST)
+        within("rim_mm", self.rim_mm, 0, MILLIMETRES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmenterSpec(_Checked):
+class SegmenterSpec(Checked):
     """All that turns a CT into one mask, apart from the numbers in the network.
 
     Attributes:
         target: What the mask shows.
         model: The network.
         preprocess: What comes before it.
+        predict: How it is led over the scan.
         postprocess: What comes after it.
-        flip: Whether the mean over the image and its mirror image is taken.
-        shift: If above 0, the mean is also over the image moved by so many pixels along the
-            diagonals.
         card: Where the weights come from: data, licence, recipe, scores, known failures.
         version: Of this layout.
 
@@ -188,15 +166,13 @@ class SegmenterSpec(_Checked):
     target: Literal["lungs", "infection"]
     model: ModelSpec = field(default_factory=ModelSpec)
     preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
+    predict: PredictSpec = field(default_factory=PredictSpec)
     postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
-    flip: bool = False
-    shift: int = 0
     card: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: int = VERSION
 
     def _check(self) -> None:
         same_version(self.version)
-        _within("shift", self.shift, 0, _SIDE)
         if self.target == "lungs" and self.preprocess.region == "lungs":
             raise SpecError(
                 "expected the region 'body' or 'full' for a lung model, found 'lungs', which only "
@@ -205,7 +181,7 @@ class SegmenterSpec(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSpec(_Checked):
+class TrainSpec(Checked):
     """How a network is trained.
 
     Attributes:
@@ -258,29 +234,23 @@ class TrainSpec(_Checked):
 
     def _check(self) -> None:
         for name in ("steps", "steps_per_epoch"):
-            _within(name, getattr(self, name), 1, _MOST)
-        _within("batch_size", self.batch_size, 1, _BATCH)
-        _within("accumulate", self.accumulate, 1, _BATCH)
-        _within("cycles", self.cycles, 1, _CYCLES)
-        _within("seed", self.seed, 0, _SEED)
+            within(name, getattr(self, name), 1, MOST)
+        within("batch_size", self.batch_size, 1, _BATCH)
+        within("accumulate", self.accumulate, 1, _BATCH)
+        within("cycles", self.cycles, 1, _CYCLES)
+        within("seed", self.seed, 0, _SEED)
         if self.batch_size % self.accumulate:
             raise SpecError(
                 f"expected a batch_size that is a multiple of accumulate, found {self.batch_size} "
                 f"and {self.accumulate}"
             )
         for name in ("weight_decay", "augment", "learning_rate", "clip_norm"):
-            _within(name, getattr(self, name), 0, _MOST)
+            within(name, getattr(self, name), 0, MOST)
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"expected {name} above 0, found {getattr(self, name)}")
         for name in ("warmup", "ema_decay", "opacities", "gas", "coarse"):
-            _within(name, getattr(self, name), 0, 1)
-
-
-def _within(name: str, value: float | tuple[float, ...], least: float, most: float) -> None:
-    values = value if isinstance(value, tuple) else (value,)
-    if not all(least <= one <= most for one in values):
-        raise SpecError(f"expected {name} from {least:,.10g} to {most:,.10g}, found {shown(value)}")
+            within(name, getattr(self, name), 0, 1)
 
 
 PRESETS: Final[Mapping[str, PreprocessSpec]] = types.MappingProxyType(

@@ -4,7 +4,6 @@ One pure, jitted step; the caller prints, stops and saves. Everything random com
 the number of the step, so a resumed run goes on as if it had not stopped.
 """
 
-from lungmask_jax.training._answers import answers
 from lungmask_jax.training._augmented import Augment
 from lungmask_jax.training._checkpoint import load_checkpoint, save_checkpoint
 from lungmask_jax.training._loop import Epoch, best, train
@@ -20,7 +19,6 @@ __all__ = [
     "Samples",
     "TrainState",
     "TrainStep",
-    "answers",
     "best",
     "create_state",
     "load_checkpoint",

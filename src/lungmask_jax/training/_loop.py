@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 from lungmask_jax import calibration, metrics
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models import Model
+from lungmask_jax.prediction import Predictor
 from lungmask_jax.spec import TrainSpec
-from lungmask_jax.training._answers import answers
 from lungmask_jax.training._augmented import Augment
 from lungmask_jax.training._mesh import divided, replicated
 from lungmask_jax.training._samples import Samples
@@ -244,7 +244,8 @@ def _scores(
     if validation is None or not len(validation.images):
         return math.nan, math.nan
     params, state = jax.device_get((now.ema, now.state))  # of this process alone
-    found = answers(validation.images, model, params, state, batch_size=batch_size).sum(-1)
+    predictor = Predictor(model, params, state)
+    found = predictor.images(validation.images, batch_size=batch_size).sum(-1)
     truth = validation.masks > 0
     each = [metrics.dice(one > 0.5, other) for one, other in zip(found, truth, strict=True)]
     return float(np.mean(each)), calibration.dice_at_best([*found], [*truth])

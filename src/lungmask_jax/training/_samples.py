@@ -10,7 +10,8 @@ import numpy as np
 
 from lungmask_jax import io, preprocess, trees
 from lungmask_jax.errors import ShapeError, WeightsError
-from lungmask_jax.models import Model, slab
+from lungmask_jax.models import Model
+from lungmask_jax.prediction import Slab
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
@@ -107,7 +108,7 @@ class Samples(NamedTuple):
         if truth.max(initial=0) > labels:
             raise ShapeError(f"expected labels 0 to {labels}, found {truth.max()} in a mask")
         box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
-        count = preprocess.together(ct, spec)
+        count = preprocess.thickness(ct, spec)
         slices, truth = preprocess.averaged(ct.array, count), preprocess.majority(truth, count)
         inside = np.ones(len(slices), bool)
         if lungs is not None:
@@ -229,7 +230,7 @@ def _check_values(masks: np.ndarray, *, soft: bool) -> None:
 
 def _places(inside: np.ndarray, model: Model | None) -> np.ndarray:
     """Which slices each sample is made of, ``(M, S)``; past the ends the last one is repeated."""
-    inner, around = (1, 0) if model is None else slab(model)
+    inner, around = (1, 0) if model is None else Slab.of(model)
     if model is None or model.ndim == 2:
         inner, first = 1, np.flatnonzero(inside)
     else:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from lungmask_jax.models import Model
-from lungmask_jax.training._answers import answers
+from lungmask_jax.prediction import Predictor
+from lungmask_jax.spec import PredictSpec
 from lungmask_jax.training._samples import Samples
 
 
@@ -35,7 +36,6 @@ def taught(
         >>> taught(np.zeros((2, 16, 16, 1), np.float32), model, *teacher).masks.shape
         (2, 16, 16, 1)
     """
-    upright = answers(images, model, params, state, flip=True)
-    turned = answers(images[..., ::-1, :, :], model, params, state, flip=True)
-    found = (upright + turned[..., ::-1, :, :]) / 2
-    return Samples(images, found.astype(np.float16), np.full(len(images), weight, np.float64))
+    spec = PredictSpec(mirror=(False, True, True))
+    shares = Predictor(model, params, state, spec).images(images)
+    return Samples(images, shares.astype(np.float16), np.full(len(images), weight, np.float64))

@@ -75,7 +75,7 @@ def _mean_postprocess(bundles: Sequence[Bundle]) -> PostprocessSpec:
 
 def _check_alike(first: Bundle, other: Bundle) -> None:
     ours, theirs = _comparable(first.spec), _comparable(other.spec)
-    for name in ("target", "model", "preprocess", "flip", "shift", "postprocess"):
+    for name in ("target", "model", "preprocess", "predict", "postprocess"):
         one, another = getattr(ours, name), getattr(theirs, name)
         if one != another:
             raise SpecError(

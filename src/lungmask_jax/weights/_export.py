@@ -6,7 +6,6 @@ import jax
 import jax.export
 import numpy as np
 
-from lungmask_jax import models
 from lungmask_jax.errors import WeightsError
 from lungmask_jax.files import atomic
 from lungmask_jax.weights._bundle import Bundle
@@ -23,7 +22,7 @@ def export(bundle: Bundle, path: str | os.PathLike[str]) -> None:
 
     Args:
         bundle: The model. Its images are ``(N, *size, in_channels)`` float32 in [0, 1], volumes
-            ``(N, D, *size, in_channels)`` with the D of `lungmask_jax.models.slab`.
+            ``(N, D, *size, in_channels)`` with `Model.slices` as D.
         path: The file; its folder must be there.
 
     Raises:
@@ -40,8 +39,7 @@ def export(bundle: Bundle, path: str | os.PathLike[str]) -> None:
         ('cpu', 'cuda', 'tpu')
     """
     model, numbers = bundle.model, (bundle.params, bundle.state)
-    inner, around = models.slab(model)
-    depth = (inner + 2 * around,) if model.ndim == 3 else ()
+    depth = (model.slices,) if model.ndim == 3 else ()
     (count,) = jax.export.symbolic_shape("n")
     shape = (count, *depth, *bundle.spec.preprocess.size, model.in_channels)
     program = jax.export.export(

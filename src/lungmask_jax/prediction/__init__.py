@@ -1,0 +1,13 @@
+"""From prepared images, volumes and scans to probabilities: one `Predictor` for all networks.
+
+Networks of slices see whole slices, alone or with their neighbors; networks of volumes see slabs of
+whole slices, or overlapping patches. Scans stay in host memory; the device is given a few slices at
+a time.
+"""
+
+from lungmask_jax.prediction._predictor import Predictor
+from lungmask_jax.prediction._scan import Batch, predict_scan
+from lungmask_jax.prediction._slab import Slab
+from lungmask_jax.prediction._views import make_predict
+
+__all__ = ["Batch", "Predictor", "Slab", "make_predict", "predict_scan"]

@@ -1,0 +1,109 @@
+"""Plans of a scan: whole slices, one by one or as slabs, and patches of its volume."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lungmask_jax import preprocess
+from lungmask_jax.models import Model
+from lungmask_jax.prediction._predictor import Predictor
+from lungmask_jax.prediction._slab import Slab
+from lungmask_jax.prediction._thick import ThickSlices
+from lungmask_jax.prediction._views import make_predict
+from lungmask_jax.spec import PredictSpec, PreprocessSpec
+
+__all__ = ["Plan", "in_patches", "in_slices"]
+
+
+class Plan(NamedTuple):
+    """The way of a network through a scan, from the feet up.
+
+    Attributes:
+        probabilities: ``probabilities(start, count) -> (L, count, H', W')`` of so many thick
+            slices on the grid of the scan. No start is below the one before.
+        batch_size: Thick slices at a time.
+        least: The fewest that need less memory.
+    """
+
+    probabilities: Callable[[int, int], jax.Array]
+    batch_size: int
+    least: int
+
+
+def in_slices(
+    predictor: Predictor, slices: ThickSlices, box: jax.Array, images: PreprocessSpec
+) -> Plan:
+    """Some whole slices at a time, or a slab of which the inner ones count."""
+    model, spec = predictor.model, predictor.spec
+    inner, around = Slab.of(model)
+    numbers = jax.device_put((predictor.params, predictor.state))
+
+    def probabilities(start: int, count: int) -> jax.Array:
+        seen = slices.read(start - around, start + count + around)
+        found: jax.Array = _of_slices(*numbers, seen, box, model=model, images=images, spec=spec)
+        return found
+
+    return Plan(probabilities, inner, inner if model.ndim == 3 else 1)
+
+
+def in_patches(
+    predictor: Predictor, slices: ThickSlices, box: jax.Array, images: PreprocessSpec
+) -> Plan:
+    """Patches of the volume of all slices, brought back to the scan some slices at a time."""
+    inner, _ = Slab.of(predictor.model)
+    depth = predictor.spec.patch[0]
+
+    def read(start: int, stop: int) -> np.ndarray:
+        seen = slices.read(start, start + depth)  # of one shape, also where the scan is shorter
+        return np.asarray(preprocess.network_images(seen, box, spec=images))[: stop - start]
+
+    mean = predictor.patches(read, len(slices))
+
+    def probabilities(start: int, count: int) -> jax.Array:
+        found = mean(start, min(start + count, len(slices)))
+        padded = np.pad(found, [(0, count - len(found)), (0, 0), (0, 0), (0, 0)])
+        restored: jax.Array = _restored(padded, box, size=slices.size)
+        return restored
+
+    return Plan(probabilities, inner, 1)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "images", "spec"))
+def _of_slices(
+    params: Any,
+    state: Any,
+    slices: jax.Array,
+    box: jax.Array,
+    *,
+    model: Model,
+    images: PreprocessSpec,
+    spec: PredictSpec,
+) -> jax.Array:
+    """From HU to the probabilities of each label, ``(L, N, H, W)``, of the inner slices."""
+    around = Slab.of(model).around
+    prepared = preprocess.network_images(slices, box, spec=images)
+    predict = make_predict(model, mirror=spec.mirror, shift=spec.shift)
+    found = predict(params, state, _stacked(prepared, model))
+    if model.ndim == 3:
+        found = found[0, around : len(slices) - around]
+    restored: jax.Array = _restored(found, box, size=slices.shape[1:])
+    return restored
+
+
+def _stacked(images: jax.Array, model: Model) -> jax.Array:
+    """Neighboring slices ``(N, H, W, 1)`` as channels ``(N - C + 1, H, W, C)``, or one volume."""
+    if model.ndim == 3:
+        return images[None]
+    count = len(images) - model.in_channels + 1
+    return jnp.concatenate([images[i : i + count] for i in range(model.in_channels)], axis=-1)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _restored(probabilities: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    """``(N, H, W, L)`` in the box as ``(L, N, H', W')`` on the grid of the scan."""
+    labels = jnp.moveaxis(probabilities, -1, 0)
+    return jax.vmap(functools.partial(preprocess.restore, box=box, size=size))(labels)

@@ -1,0 +1,135 @@
+"""`Predictor`: a network with its numbers, asked for probabilities."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from lungmask_jax.errors import SpecError
+from lungmask_jax.models import Model
+from lungmask_jax.prediction._batches import in_batches
+from lungmask_jax.prediction._patches import Read, in_patches
+from lungmask_jax.prediction._views import make_predict
+from lungmask_jax.spec import PredictSpec
+
+__all__ = ["Predictor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A network with its numbers, and the way it is led over images, volumes and scans.
+
+    One shape is compiled for a network: what is smaller is padded. Where the memory of the device
+    is short, batches are halved.
+
+    Attributes:
+        model: The network.
+        params: Its parameters, as in a bundle.
+        state: Its state.
+        spec: Mirror images, and patches of volumes.
+
+    Raises:
+        SpecError: The patch does not suit the network.
+
+    Example:
+        >>> from lungmask_jax.models import unet
+        >>> model = unet(channels=(4, 8))
+        >>> predictor = Predictor(model, *model.init(jax.random.key(0)))
+        >>> predictor.images(np.zeros((5, 16, 16, 1), np.float32)).shape
+        (5, 16, 16, 1)
+    """
+
+    model: Model
+    params: Any
+    state: Any
+    spec: PredictSpec = field(default_factory=PredictSpec)
+
+    def __post_init__(self) -> None:
+        patch, model = self.spec.patch, self.model
+        if not any(patch):
+            return
+        if model.ndim == 2:
+            raise SpecError(
+                f"expected no patch for a network of slices, found {patch}: leave it out"
+            )
+        strides = model.depth_stride, model.stride, model.stride
+        if any(side % stride for side, stride in zip(patch, strides, strict=True)):
+            raise SpecError(
+                f"expected a patch of multiples of {strides} for this network, found {patch}"
+            )
+
+    @property
+    def labels(self) -> int:
+        """How many labels there are above the background."""
+        return max(self.model.num_classes - 1, 1)
+
+    def forward(self) -> Callable[[np.ndarray], jax.Array]:
+        """The compiled forward pass, with the numbers on the device.
+
+        Returns:
+            ``forward(images) -> (N, ..., L)``, see `make_predict`.
+        """
+        predict = make_predict(self.model, mirror=self.spec.mirror, shift=self.spec.shift)
+        return functools.partial(predict, *jax.device_put((self.params, self.state)))
+
+    def images(self, images: np.ndarray, *, batch_size: int = 4) -> np.ndarray:
+        """Probabilities for prepared images.
+
+        Args:
+            images: ``(M, H, W, C)``, or ``(M, D, H, W, C)`` for a network of volumes, as in
+                `lungmask_jax.training.Samples`.
+            batch_size: Images at a time.
+
+        Returns:
+            ``(M, ..., L)`` float32; the sum over the labels is the probability of any.
+        """
+        forward = self.forward()
+        results = np.zeros((*images.shape[:-1], self.labels), np.float32)
+
+        def work(start: int, count: int) -> tuple[int, np.ndarray]:
+            batch = images[start : start + count]
+            missing = [(0, count - len(batch))] + [(0, 0)] * (images.ndim - 1)
+            return start, np.asarray(forward(np.pad(batch, missing)))[: len(batch)]
+
+        for start, probabilities in in_batches(work, len(images), batch_size):
+            results[start : start + len(probabilities)] = probabilities
+        return results
+
+    def volume(self, volume: np.ndarray) -> np.ndarray:
+        """Probabilities for a prepared volume of any size, in patches.
+
+        Args:
+            volume: ``(D, H, W, C)`` float32.
+
+        Returns:
+            ``(D, H, W, L)`` float32.
+        """
+        mean = self.patches(lambda start, stop: volume[start:stop], len(volume))
+        results = np.zeros((*volume.shape[:-1], self.labels), np.float32)
+        for place in range(len(volume)):
+            results[place] = mean(place, place + 1)[0]
+        return results
+
+    def patches(self, read: Read, length: int) -> Callable[[int, int], np.ndarray]:
+        """Probabilities for a volume that is read on the way, in patches.
+
+        Args:
+            read: ``read(start, stop) -> (stop - start, rows, columns, C)``, some slices of it; at
+                most as many as a patch has.
+            length: Slices of the volume.
+
+        Returns:
+            ``mean(start, stop) -> (stop - start, rows, columns, L)``, the mean over the patches. A
+            call begins where the last one did, or later; what lies between is passed over.
+
+        Raises:
+            SpecError: The spec has no patch.
+        """
+        if not any(self.spec.patch):
+            raise SpecError(
+                "the spec has no patch in which to see a volume: give PredictSpec.patch"
+            )
+        return in_patches(self.forward(), read, length, labels=self.labels, spec=self.spec)

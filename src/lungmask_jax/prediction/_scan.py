@@ -1,0 +1,119 @@
+"""The loop over a scan: HU in, what is asked for of every slice out, a few slices at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lungmask_jax import preprocess
+from lungmask_jax.prediction._batches import in_batches
+from lungmask_jax.prediction._plans import in_patches, in_slices
+from lungmask_jax.prediction._predictor import Predictor
+from lungmask_jax.prediction._thick import ThickSlices, parts
+from lungmask_jax.spec import PreprocessSpec
+from lungmask_jax.volume import Volume
+
+__all__ = ["Batch", "predict_scan"]
+
+Finish: TypeAlias = Callable[[jax.Array], tuple[jax.Array, ...]]
+
+
+class Batch(NamedTuple):
+    """What came out for some slices of a scan.
+
+    Attributes:
+        stop: How many slices of the scan are done.
+        parts: Slices, and the arrays ``(n, rows, columns)`` for them. Some may be there once more
+            in a later batch, and then count; slices far from the lungs are in none.
+
+    Example:
+        >>> Batch(4, [(slice(0, 4), (np.zeros((4, 32, 32)),))]).stop
+        4
+    """
+
+    stop: int
+    parts: list[tuple[slice, tuple[np.ndarray, ...]]]
+
+
+def predict_scan(
+    predictor: Predictor,
+    ct: Volume,
+    spec: PreprocessSpec,
+    *,
+    finish: Finish,
+    lungs: Volume | None = None,
+) -> Iterator[Batch]:
+    """A network's probabilities for a scan, and what is made of them, from the feet up.
+
+    Thin slices are averaged for the network, and its probabilities interpolated between them.
+
+    Args:
+        predictor: The network.
+        ct: A checked CT in HU.
+        spec: What the network sees of it.
+        finish: Makes arrays ``(n, H', W')`` of probabilities ``(L, n, H', W')``, on the device.
+        lungs: Lungs of the same scan; batches without any are passed over.
+
+    Yields:
+        Batches; all of them together are the scan.
+
+    Raises:
+        SpecError: The spec asks for the lungs and none are given, or the network is not for scans.
+
+    Example:
+        >>> from lungmask_jax.phantoms import phantom
+        >>> from lungmask_jax.weights import load
+        >>> bundle, ct = load("lungs"), phantom((5, 96, 96)).ct
+        >>> network = Predictor(bundle.model, bundle.params, bundle.state)
+        >>> def finish(probabilities):
+        ...     return (probabilities.sum(axis=0),)
+        >>> batches = predict_scan(network, ct, bundle.spec.preprocess, finish=finish)
+        >>> [batch.stop for batch in batches]
+        [4, 5]
+    """
+    slices = ThickSlices(ct.array, preprocess.thickness(ct, spec))
+    box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
+    plan = (in_patches if any(predictor.spec.patch) else in_slices)(predictor, slices, box, spec)
+    before: jax.Array | None = None
+
+    def work(start: int, count: int) -> tuple[Batch, jax.Array | None]:
+        places = slices.places(start, start + count)
+        if lungs is not None and not lungs.array[places].any():
+            return Batch(places.stop, []), None
+        probabilities = plan.probabilities(start, count)
+        return (
+            Batch(places.stop, _finished(probabilities, before, places, slices, finish)),
+            probabilities[:, -1:],
+        )
+
+    for batch, last in in_batches(work, len(slices), plan.batch_size, least=plan.least):
+        before = last
+        yield batch
+
+
+def _finished(
+    probabilities: jax.Array,
+    before: jax.Array | None,
+    places: slice,
+    slices: ThickSlices,
+    finish: Finish,
+) -> list[tuple[slice, tuple[np.ndarray, ...]]]:
+    """The arrays of the thin slices of a batch, on the host."""
+    rows, columns = slices.thin.shape[1:]
+    follows = before is not None
+    previous = probabilities[:, :1] if before is None else before
+    finished = []
+    for share, thick, thin in parts(places, slices.thickness, len(slices.thin), follows=follows):
+        mean = probabilities if share == 1 else _mean(previous, probabilities, share)
+        arrays = (np.asarray(array)[thick, :rows, :columns] for array in finish(mean))
+        finished.append((thin, tuple(arrays)))
+    return finished
+
+
+@jax.jit
+def _mean(before: jax.Array, probabilities: jax.Array, share: float) -> jax.Array:
+    """The share of each thick slice and the rest of the one before it."""
+    previous = jnp.concatenate([before, probabilities[:, :-1]], axis=1)
+    return share * probabilities + (1 - share) * previous
