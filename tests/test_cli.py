@@ -1,11 +1,12 @@
+import inspect
 import json
 from dataclasses import replace
 
 import pytest
 
-from lungmask_jax import cli, errors, weights
-from lungmask_jax.cli import _recipe, _settings
-from lungmask_jax.cli._options import parser
+from lungmask_jax import cli, errors, fitting, weights
+from lungmask_jax.cli import _recipe
+from lungmask_jax.cli._options import SETTINGS, parser
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
@@ -23,16 +24,19 @@ def test_a_recipe_is_options_in_a_file_and_typed_ones_win(tmp_path):
         'window = [-1000, 200.5]\n[option]\ndeep_supervision = true\nnorm = "batch"\n'
     )
     words = ["train", "--data", "a.csv", "-o", "b.npz", "--steps", "9", "--recipe", str(recipe)]
-    options = parser().parse_args(_recipe.with_recipe(words, recipe))
-    assert (options.model, options.steps, options.batch_size) == ("unet_3d", 9, 3)
-    assert (options.learning_rate, options.window) == (1e-3, [-1000.0, 200.5])
-    spec, _ = _settings.settings(options)
-    assert spec.model.options == {"deep_supervision": True, "norm": "batch"}
+    made = _recipe.recipe(parser().parse_args(words))
+    model, training = made.segmenter.model, made.training
+    assert (model.name, training.steps, training.batch_size) == ("unet_3d", 9, 3)
+    assert (training.learning_rate, made.window) == (1e-3, (-1000.0, 200.5))
+    assert model.options == {"deep_supervision": True, "norm": "batch"}
 
 
-def test_every_key_of_a_recipe_is_an_option_of_train():
-    taken = vars(parser().parse_args(["train", "--data", "a", "-o", "b"]))
-    assert {key.replace("-", "_") for key in _recipe.KEYS} <= set(taken)
+def test_every_setting_is_a_parameter_of_the_library_and_has_no_other_default():
+    options = parser().parse_args(["train", "--data", "a", "-o", "b"])
+    assert {getattr(options, name) for name in SETTINGS} == {None}
+    own = {*inspect.signature(fitting.recipe).parameters, *inspect.signature(TrainSpec).parameters}
+    assert {*SETTINGS} - {"setting"} <= own
+    assert _recipe.recipe(options) == fitting.recipe()
 
 
 PLAIN = SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"])
@@ -57,11 +61,11 @@ SEVERAL = replace(
 )
 
 
-def train_options(words, text, folder):
+def train_recipe(words, text, folder):
     path = folder / "recipe.toml"
     path.write_text(text)
     words = ["train", "--data", "a.csv", "-o", "b.npz", *words, "--recipe", str(path)]
-    return parser().parse_args(_recipe.with_recipe(words, path))
+    return _recipe.recipe(parser().parse_args(words))
 
 
 def shipped(name):
@@ -87,7 +91,8 @@ def test_the_recipe_of_a_bundle_trains_such_a_one_again(spec, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     if spec.card.get("started_from", "").endswith(".npz"):  # made elsewhere, for the same network
         weights.save(tmp_path / spec.card["started_from"], spec, *shipped(spec.target))
-    segmenter, training = _settings.settings(train_options([], _recipe.recipe(spec), tmp_path))
+    made = train_recipe([], _recipe.toml(spec), tmp_path)
+    segmenter, training = made.segmenter, made.training
     assert segmenter.target == spec.target
     assert replace(segmenter.model, members=spec.model.members) == spec.model
     assert segmenter.preprocess == spec.preprocess
@@ -97,11 +102,11 @@ def test_the_recipe_of_a_bundle_trains_such_a_one_again(spec, tmp_path, monkeypa
 
 def test_a_recipe_tells_of_the_command_line_too(tmp_path):
     more = {"window": [-1250, 250], "lungs": "scans/📁 of Zoë.npz", "validation": 0.1}
-    text = _recipe.recipe(replace(AWKWARD, card=AWKWARD.card | more))
-    options = train_options([], text, tmp_path)
-    assert options.window == [-1250, 250]
-    assert options.lungs == more["lungs"]
-    assert options.validation == 0.1
+    text = _recipe.toml(replace(AWKWARD, card=AWKWARD.card | more))
+    made = train_recipe([], text, tmp_path)
+    assert made.window == (-1250, 250)
+    assert made.lungs == more["lungs"]
+    assert made.validation == 0.1
 
 
 def test_weights_prints_the_recipe_of_a_bundle_and_where_it_comes_from(capsys):
@@ -113,21 +118,20 @@ def test_weights_prints_the_recipe_of_a_bundle_and_where_it_comes_from(capsys):
 
 def test_a_bundle_that_does_not_know_its_training_has_no_recipe():
     with pytest.raises(errors.SpecError, match="no 'training' in it"):
-        _recipe.recipe(PLAIN)
+        _recipe.toml(PLAIN)
 
 
 def test_an_option_that_toml_cannot_hold_is_named():
     model = ModelSpec(options={"width": None})
     with pytest.raises(errors.SpecError, match="found width = None"):
-        _recipe.recipe(replace(PLAIN, model=model, card=TRAINED))
+        _recipe.toml(replace(PLAIN, model=model, card=TRAINED))
 
 
 def test_a_typed_setting_leaves_the_others_of_the_recipe(tmp_path):
     text = "[setting]\nopacities = 0.25\ngas = 0.5\n[option]\nstem = 1\n"
-    options = train_options(["--setting", "gas=0", "--option", "norm=batch"], text, tmp_path)
-    segmenter, training = _settings.settings(options)
-    assert (training.opacities, training.gas) == (0.25, 0.0)
-    assert segmenter.model.options == {"stem": 1, "norm": "batch"}
+    made = train_recipe(["--setting", "gas=0", "--option", "norm=batch"], text, tmp_path)
+    assert (made.training.opacities, made.training.gas) == (0.25, 0.0)
+    assert made.segmenter.model.options == {"stem": 1, "norm": "batch"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lungmask_jax import cli, io
-from lungmask_jax.cli._summary import SHOWN
+from lungmask_jax.evaluation import SHOWN
 from lungmask_jax.phantoms import phantom
 
 

@@ -46,14 +46,14 @@ def by_density(ct, *, weights, uncertainty=False, progress=None, begin=None):
 
 
 def named_only(names, *_needed):
-    return [SimpleNamespace(spec=SimpleNamespace(target=name)) for name in names]
+    return {name: SimpleNamespace(spec=SimpleNamespace(target=name)) for name in names}
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """No network: what is tested is what becomes of its answer."""
     monkeypatch.setattr(inference, "segment", by_density)
-    monkeypatch.setattr(_segment, "bundles", named_only)
+    monkeypatch.setattr(_segment, "by_target", named_only)
 
 
 @pytest.fixture
@@ -465,7 +465,7 @@ def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypa
 def killed(code, *words):
     """Runs segment in another process, which ends itself; its exit code and what it printed."""
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from test_cli_segment import *; "
-    start += "from lungmask_jax.cli import _segment; _segment.bundles = named_only; "
+    start += "from lungmask_jax.cli import _segment; _segment.by_target = named_only; "
     start += "inference.segment = by_density; "
     command = [sys.executable, "-c", start + code, str(Path(__file__).parent)]
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from lungmask_jax import cli
-from lungmask_jax.cli._recipe import with_recipe
+from lungmask_jax.cli._options import parsed
+from lungmask_jax.cli._recipe import recipe
 from lungmask_jax.errors import LungmaskError, SpecError
 
 TRAIN = ["train", "--data", "nowhere.csv", "-o", "mine.npz"]
@@ -77,7 +78,7 @@ def test_a_recipe_that_is_none_is_refused_at_once(tmp_path, kind):
     path.write_text(RECIPES[kind])
     begun = time.monotonic()
     with pytest.raises(LungmaskError, match=r"recipe\.toml|ModelSpec") as caught:
-        with_recipe(["train"], path)
+        recipe(parsed([*TRAIN, "--recipe", str(path)]))
     assert len(str(caught.value)) < 1000
     assert time.monotonic() - begun < 5  # 0.1 s where nothing else runs
 
@@ -85,4 +86,4 @@ def test_a_recipe_that_is_none_is_refused_at_once(tmp_path, kind):
 def test_a_recipe_without_end_is_not_read(tmp_path):
     (tmp_path / "zero.toml").symlink_to("/dev/zero")
     with pytest.raises(SpecError, match="at most 32000 bytes"):
-        with_recipe(["train"], tmp_path / "zero.toml")
+        recipe(parsed([*TRAIN, "--recipe", str(tmp_path / "zero.toml")]))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lungmask_jax import calibration, cli, data, errors, io, training, trees, weights
-from lungmask_jax.cli import _doubts, _recipe, _stop
-from lungmask_jax.cli._prepare import Prepared
+from lungmask_jax.cli import _recipe, _stop
+from lungmask_jax.fitting import Judgement, PreparedScan, _doubts
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
 from lungmask_jax.training import Samples
@@ -53,7 +53,7 @@ def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_
     bundle = weights.load(out)
     assert bundle.spec.target == "lungs"
     assert len(bundle.spec.card["held_out"]) == 1
-    assert "steps = 2" in _recipe.recipe(bundle.spec).splitlines()
+    assert "steps = 2" in _recipe.toml(bundle.spec).splitlines()
     (line,) = log_of(out)
     assert line["step"] == bundle.spec.card["step"] == 2
     assert 0 <= line["dice"] <= line["dice_at_best"] <= 1
@@ -423,7 +423,7 @@ def prepared(name, *, slices=2, mask=1, image=0.0, fingerprint=""):
     images = np.full((slices, 4, 4, 1), image)
     masks = np.zeros((slices, 4, 4))
     masks[:, :, 0] = mask
-    return Prepared(name, Samples.of(images, masks), fingerprint or name)
+    return PreparedScan(name, Samples.of(images, masks), fingerprint or name)
 
 
 def test_nothing_is_said_of_data_that_are_as_they_should_be():
@@ -483,14 +483,14 @@ def test_a_network_is_judged_against_a_mask_of_everything():
     truth = np.zeros((1, 4, 4), bool)
     truth[0, 0] = True  # a quarter
     everything, nothing = np.ones_like(truth), np.zeros_like(truth)
-    assert _doubts.Judged.of([everything], [truth]) == pytest.approx((0.4, 0.4))
-    assert _doubts.Judged.of([truth, nothing], [truth, nothing]) == pytest.approx((1, 8 / 36))
-    assert not _doubts.Judged.of([everything], [truth]).learned
-    assert not _doubts.Judged.of([nothing], [truth]).learned
-    assert _doubts.Judged.of([truth], [truth]).learned
-    out = Path("a.npz")
-    assert list(_doubts.unlearned(out, _doubts.Judged.of([truth], [truth]))) == []
-    (line,) = _doubts.unlearned(out, _doubts.Judged.of([nothing], [truth]))
+    assert Judgement.of([everything], [truth])[:2] == pytest.approx((0.4, 0.4))
+    assert Judgement.of([truth, nothing], [truth, nothing])[:2] == pytest.approx((1, 8 / 36))
+    assert not Judgement.of([everything], [truth]).learned
+    assert not Judgement.of([nothing], [truth]).learned
+    assert Judgement.of([truth], [truth]).learned
+    out = "a.npz"
+    assert list(_doubts.unlearned(out, Judgement.of([truth], [truth]))) == []
+    (line,) = _doubts.unlearned(out, Judgement.of([nothing], [truth]))
     assert "a.npz has learned nothing: its Dice on the scans held out is 0.000" in line
     (line,) = _doubts.unlearned(out, None)
     assert "nothing tells how good it is" in line

@@ -7,14 +7,14 @@ import pytest
 from lungmask_jax import cli, io, viz
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.phantoms import phantom
-from lungmask_jax.protocols import (
-    _GROUPS,
+from lungmask_jax.evaluation import (
     PROTOCOLS,
     covid19_ct_seg_cases,
     covid19_ct_seg_splits,
     covid_semiseg_pairs,
 )
+from lungmask_jax.evaluation._protocols import _GROUPS
+from lungmask_jax.phantoms import phantom
 
 NAMES = [name for group in _GROUPS for name in group]
 

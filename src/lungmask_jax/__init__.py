@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+DISCLAIMER = "Research use only. Not a medical device."
+"""Said by the command, in reports and under pictures."""
+
 if TYPE_CHECKING:
     from lungmask_jax import (
         augment,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         data,
         errors,
         evaluation,
+        fitting,
         inference,
         io,
         labels,
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
         postprocess,
         prediction,
         preprocess,
-        protocols,
         quantify,
         report,
         spec,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
         weights,
     )
     from lungmask_jax.errors import LungmaskError, ScanError, ScanWarning
+    from lungmask_jax.evaluation import evaluate
+    from lungmask_jax.fitting import fit, recipe
     from lungmask_jax.inference import Segmentation, segment
     from lungmask_jax.io import load, save
     from lungmask_jax.phantoms import phantom
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from lungmask_jax.volume import Volume
 
 __all__ = [
+    "DISCLAIMER",
     "LungmaskError",
     "ScanError",
     "ScanWarning",
@@ -61,7 +67,10 @@ __all__ = [
     "calibration",
     "data",
     "errors",
+    "evaluate",
     "evaluation",
+    "fit",
+    "fitting",
     "inference",
     "io",
     "labels",
@@ -74,8 +83,8 @@ __all__ = [
     "postprocess",
     "prediction",
     "preprocess",
-    "protocols",
     "quantify",
+    "recipe",
     "report",
     "save",
     "segment",
@@ -94,8 +103,11 @@ _HOMES = {
     "ScanWarning": "errors",
     "Segmentation": "inference",
     "Volume": "volume",
+    "evaluate": "evaluation",
+    "fit": "fitting",
     "load": "io",
     "phantom": "phantoms",
+    "recipe": "fitting",
     "save": "io",
     "segment": "inference",
     "train": "training",

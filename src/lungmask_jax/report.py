@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lungmask_jax import __version__
+from lungmask_jax import DISCLAIMER, __version__
 from lungmask_jax.errors import ScanError
 from lungmask_jax.files import alone, atomic, checksum, legible
-from lungmask_jax.inference import DISCLAIMER, Segmentation
+from lungmask_jax.inference import Segmentation
 
-__all__ = ["Row", "cell", "read_csv", "read_json", "row", "update_csv", "write_json"]
+__all__ = ["Row", "cell", "read_csv", "read_json", "row", "update_csv", "write_csv", "write_json"]
 
 Row = Mapping[str, str | float | None]
 
@@ -50,7 +50,7 @@ def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] =
 
     Args:
         path: Where.
-        values: What `row` returned.
+        values: What `row` returned, or another mapping; numbers that JSON has not become ``null``.
         files: What else was written. Name and checksum of each are kept under ``files_written``,
             so that a later run can tell its own files from those of others.
 
@@ -61,7 +61,7 @@ def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] =
         ...     json.loads(Path(folder, "a.json").read_text())
         {'scan': 'a', 'lungs_ml': None, 'files_written': {}}
     """
-    kept = {**values, "files_written": {file.name: checksum(file) for file in files}}
+    kept = {**_finite(values), "files_written": {file.name: checksum(file) for file in files}}
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
@@ -118,14 +118,31 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
     ]
     with alone(path):
         table = read_csv(path) if path.exists() else {}
-        table |= {str(one["scan"]): one for one in new}
-        columns = list(dict.fromkeys(key for one in table.values() for key in one))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table.values())
-        with atomic(path) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+        write_csv(path, {**table, **{str(one["scan"]): one for one in new}}.values())
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    r"""Writes a table, under a temporary name first.
+
+    Args:
+        path: Where.
+        rows: With whatever columns; what a row lacks is empty.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_csv(Path(folder) / "table.csv", [{"case": "a", "dice": 0.5}])
+        ...     Path(folder, "table.csv").read_text()
+        'case,dice\na,0.5\n'
+    """
+    rows = [*rows]
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for one in rows for key in one))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def read_csv(path: Path) -> dict[str, Row]:
@@ -177,6 +194,13 @@ def cell(text: str) -> str:
     """
     shown = legible(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: float | str) -> float | str | None:

@@ -32,14 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["segment", "nowhere.nii.gz", "-o", "out"])  # doctest: +SKIP
         1
     """
-    words = sys.argv[1:] if arguments is None else [*arguments]
-    options = _options.parsed(words)
+    options = _options.parsed(sys.argv[1:] if arguments is None else [*arguments])
     with _border.bordered(quiet=options.quiet):
         try:
-            if options.recipe:
-                from lungmask_jax.cli._recipe import with_recipe
-
-                options = _options.parsed(with_recipe(words, options.recipe))
             _configure(options)
             return _COMMANDS[options.command](options)
         except SystemExit:  # of the parser

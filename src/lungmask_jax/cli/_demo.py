@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from lungmask_jax import inference, io, metrics, phantoms, report
+from lungmask_jax import DISCLAIMER, inference, io, metrics, phantoms, report
 from lungmask_jax.cli._outputs import outputs
 from lungmask_jax.cli._progress import bar, console, stepper, summary
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         f"Dice against its truth: {dice}",
         f"Done in {seconds:.0f} s. Look at {options.out / paths[-1].name}",
         "Now your own: lungmask-jax segment SCAN.nii.gz -o OUT",
-        inference.DISCLAIMER,
+        DISCLAIMER,
     ):
         console().print(line, markup=False, highlight=False)
     return 0

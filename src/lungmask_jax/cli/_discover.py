@@ -14,7 +14,7 @@ from rich.text import Text
 from lungmask_jax import weights
 from lungmask_jax.cli._probe import REGISTRIES, cells
 from lungmask_jax.cli._progress import console
-from lungmask_jax.cli._recipe import recipe
+from lungmask_jax.cli._recipe import toml
 from lungmask_jax.errors import LungmaskError
 
 __all__ = ["doctor", "list_models", "list_weights"]
@@ -30,7 +30,7 @@ def list_models(_options: argparse.Namespace) -> int:
 def list_weights(options: argparse.Namespace) -> int:
     """Names of bundles, what they segment, their networks and licences; or the recipe of one."""
     if options.recipe_of:
-        print(recipe(weights.load(options.recipe_of).spec))
+        print(toml(weights.load(options.recipe_of).spec))
         return 0
     return _listed("weights", ("segments", "network", "MB", "licence"))
 

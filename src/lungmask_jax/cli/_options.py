@@ -2,17 +2,71 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-from lungmask_jax import __version__
+from lungmask_jax import DISCLAIMER, __version__
 from lungmask_jax.errors import nearest
-from lungmask_jax.spec import TrainSpec
+from lungmask_jax.spec import Recipe, TrainSpec
 
-__all__ = ["parsed", "parser"]
+__all__ = ["SETTINGS", "TABLES", "parsed", "parser"]
 
-_DISCLAIMER = "Research use only. Not a medical device."
+_WINDOW: Final[Mapping[str, Any]] = {
+    "nargs": 2,
+    "type": float,
+    "metavar": ("LOW", "HIGH"),
+    "help": "HU of the darkest and brightest grey level, for images and windowed scans",
+}
+
+_SEVERAL: Final = {"nargs": "+", "action": "extend", "metavar": "NAME=VALUE"}
+
+SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "target": {
+        "choices": ["lungs", "infection"],
+        "help": "what the masks show (default: infection)",
+    },
+    "start": {"help": "bundle whose network and weights to go on from"},
+    "model": {"help": "architecture (default: unet)"},
+    "channels": {"nargs": "+", "type": int, "help": "features of the network's levels"},
+    "option": {
+        **_SEVERAL,
+        "help": "further ones of the architecture: in_channels=3 deep_supervision=true",
+    },
+    "preset": {"help": "preprocessing preset (default: the target's own)"},
+    "preprocess": {
+        **_SEVERAL,
+        "help": "other values than the preset's: size=[128,128] denoise=median",
+    },
+    "window": _WINDOW,
+    "lungs": {"help": f"lung model that finds the region (default: {Recipe.lungs})"},
+    "loss": {"help": "name of a loss (default: bce_dice; nested_bce_dice for several classes)"},
+    "steps": {"type": int, "help": f"optimizer steps (default: {TrainSpec.steps})"},
+    "steps_per_epoch": {
+        "type": int,
+        "help": f"from one line of the log to the next (default: {TrainSpec.steps_per_epoch})",
+    },
+    "batch_size": {"type": int, "help": f"slices a step (default: {TrainSpec.batch_size})"},
+    "learning_rate": {
+        "type": float,
+        "help": f"the peak of the schedule (default: {TrainSpec.learning_rate})",
+    },
+    "accumulate": {
+        "type": int,
+        "help": f"parts of a batch, to need less memory (default: {TrainSpec.accumulate})",
+    },
+    "setting": {**_SEVERAL, "help": "further ones of TrainSpec: schedule=poly opacities=0.25"},
+    "validation": {
+        "type": float,
+        "help": f"share of scans held out (default: {Recipe.validation})",
+    },
+    "seed": {"type": int, "help": f"of weights, split and order (default: {TrainSpec.seed})"},
+}
+"""The settings of a training, which are options, keys of a recipe, and parameters of
+`lungmask_jax.fitting.recipe`: how argparse takes each."""
+
+TABLES: Final = ("option", "preprocess", "setting")
+"""Those with names of their own."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,9 +103,9 @@ def parser() -> argparse.ArgumentParser:
     whole = _Parser(
         prog="lungmask-jax",
         description="Lungs and COVID-19 infection in chest CT, segmented and measured.",
-        epilog=_DISCLAIMER,
+        epilog=DISCLAIMER,
     )
-    whole.set_defaults(recipe=None, devices=None, device=None, quiet=False, debug=False)
+    whole.set_defaults(devices=None, device=None, quiet=False, debug=False)
     whole.add_argument("--version", action="version", version=f"lungmask-jax {__version__}")
     commands = whole.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
@@ -69,7 +123,7 @@ def _add_segment(commands: Any) -> None:
         "segment",
         help="segment scans and measure them",
         description="Writes masks, a picture, a JSON file and a CSV row for every scan.",
-        epilog=_DISCLAIMER,
+        epilog=DISCLAIMER,
     )
     segment.add_argument(
         "scans",
@@ -91,7 +145,7 @@ def _add_segment(commands: Any) -> None:
         "--uncertainty", action="store_true", help="also write how unsure the infection model is"
     )
     segment.add_argument("--profile", action="store_true", help="print where the time went")
-    _add_window(segment)
+    segment.add_argument("--window", **_WINDOW)
     _add_shell(segment)
 
 
@@ -100,58 +154,17 @@ def _add_train(commands: Any) -> None:
         "train",
         help="train a model on your own scans",
         description="Trains a model, patient-wise validated, and writes a weights bundle.",
-        epilog=_DISCLAIMER,
+        epilog=DISCLAIMER,
     )
     data = train.add_mutually_exclusive_group(required=True)
     data.add_argument("--data", type=Path, help="metadata.csv in the covid19-ct-scans layout")
     data.add_argument("--images", type=Path, help="folder of scans, with --masks")
     train.add_argument("--masks", type=Path, help="folder of masks with the names of the scans")
-    train.add_argument("--target", choices=["lungs", "infection"], default="infection")
     train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
-    train.add_argument("--recipe", type=Path, help="TOML file of options; those typed here win")
-    train.add_argument("--lungs", default="lungs", help="lung model that finds the region")
-    train.add_argument("--model", help="architecture (default: unet)")
-    train.add_argument("--start", help="bundle whose network and weights to go on from")
-    train.add_argument("--channels", nargs="+", type=int, help="features of the network's levels")
-    train.add_argument(
-        "--option",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="further ones of the architecture: in_channels=3 deep_supervision=true",
-    )
-    train.add_argument("--preset", help="preprocessing preset (default: the target's own)")
-    train.add_argument(
-        "--preprocess",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="other values than the preset's: size=[128,128] denoise=median",
-    )
-    train.add_argument("--validation", type=float, default=0.2, help="share of scans held out")
-    train.add_argument(
-        "--loss", help="name of a loss (default: bce_dice; nested_bce_dice for several classes)"
-    )
-    for name, kind, what in (
-        ("steps", int, "optimizer steps"),
-        ("batch_size", int, "slices a step"),
-        ("learning_rate", float, "the peak of the schedule"),
-        ("steps_per_epoch", int, "from one line of the log to the next"),
-        ("accumulate", int, "parts of a batch, to need less memory"),
-    ):
-        default = getattr(TrainSpec, name)
-        option = f"--{name.replace('_', '-')}"
-        train.add_argument(option, type=kind, help=f"{what} (default: {default})")
-    train.add_argument(
-        "--setting",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="further ones of TrainSpec: schedule=poly opacities=0.25",
-    )
+    train.add_argument("--recipe", type=Path, help="TOML file of these settings; those typed win")
+    settings = train.add_argument_group("settings, which a recipe may hold")
+    for name, how in SETTINGS.items():
+        settings.add_argument(f"--{name.replace('_', '-')}", **how)
     train.add_argument(
         "--devices",
         type=int,
@@ -159,10 +172,12 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
     kept = train.add_mutually_exclusive_group()
-    kept.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    kept.add_argument("--overwrite", action="store_true", help="replace what is in --out")
-    train.add_argument("--seed", type=int, default=0)
-    _add_window(train)
+    kept.set_defaults(existing="refuse")
+    for option, existing, what in (
+        ("--resume", "resume", "go on with the run in --out"),
+        ("--overwrite", "replace", "replace what is in --out"),
+    ):
+        kept.add_argument(option, dest="existing", action="store_const", const=existing, help=what)
     _add_shell(train)
 
 
@@ -171,7 +186,7 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate",
         help="score masks against the truth",
         description="Writes the scores of every case and a summary; compares two models.",
-        epilog=_DISCLAIMER,
+        epilog=DISCLAIMER,
     )
     evaluate.add_argument("--pred", type=Path, help="folder of predicted masks, with --true")
     evaluate.add_argument("--true", type=Path, help="folder of true masks with the same names")
@@ -200,7 +215,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--tolerance", type=float, help="mm, of the surface Dice")
     evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     _add_overwrite(evaluate)
-    _add_window(evaluate)
+    evaluate.add_argument("--window", **_WINDOW)
     _add_shell(evaluate)
 
 
@@ -209,7 +224,7 @@ def _add_demo(commands: Any) -> None:
         "demo",
         help="segment a synthetic scan and compare with its truth",
         description="Makes a synthetic chest CT, segments it and prints Dice against its truth.",
-        epilog=_DISCLAIMER,
+        epilog=DISCLAIMER,
     )
     demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
     demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
@@ -242,16 +257,6 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
         "several of one target answer together (default: lungs infection)",
-    )
-
-
-def _add_window(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--window",
-        nargs=2,
-        type=float,
-        metavar=("LOW", "HIGH"),
-        help="HU of the darkest and brightest grey level, for images and windowed scans",
     )
 
 

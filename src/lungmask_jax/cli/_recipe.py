@@ -1,39 +1,27 @@
-"""Recipes: options of ``lungmask-jax train`` in a file."""
+"""The settings of ``lungmask-jax train``: as options, in a recipe file, and from a bundle."""
 
+import argparse
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from lungmask_jax import fitting
+from lungmask_jax.cli._options import SETTINGS, TABLES
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest, shown
-from lungmask_jax.spec import ModelSpec, SegmenterSpec, TrainSpec, from_json, to_json
-
-__all__ = ["KEYS", "recipe", "with_recipe"]
-
-KEYS = (
-    "target",
-    "start",
-    "model",
-    "channels",
-    "option",
-    "preset",
-    "preprocess",
-    "window",
-    "lungs",
-    "loss",
-    "steps",
-    "steps-per-epoch",
-    "batch-size",
-    "learning-rate",
-    "accumulate",
-    "setting",
-    "validation",
-    "seed",
+from lungmask_jax.spec import (
+    ModelSpec,
+    Recipe,
+    SegmenterSpec,
+    TrainSpec,
+    from_json,
+    json_value,
+    to_json,
 )
-"""How to train; where the data are and what is written stay on the command line."""
-_TABLES = ("option", "preprocess", "setting")
+
+__all__ = ["recipe", "toml"]
 
 _BYTES: Final = 32_000
 """Of a recipe: those of our weights have 2,000."""
@@ -42,36 +30,60 @@ _DOTS: Final = 100
 """In a line that is no comment: tables in tables take the time of their number squared."""
 
 
-def with_recipe(words: Sequence[str], path: Path) -> list[str]:
-    r"""The words of a command with those of a recipe before them, so that what is typed wins.
+def recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe of a command: its file, over which typed settings win, and defaults."""
+    settings = _read(options.recipe) if options.recipe else {}
+    for name in SETTINGS:
+        value = getattr(options, name)
+        if value is not None:
+            typed = _pairs(name, value) if name in TABLES else value
+            settings[name] = {**settings.get(name, {}), **typed} if name in TABLES else typed
+    for table, own in (("option", {"channels"}), ("setting", SETTINGS)):
+        _refuse_own(table, settings.get(table, {}), own)
+    return fitting.recipe(**settings.pop("setting", {}), **settings)
 
-    Args:
-        words: ``train`` and what follows it.
-        path: A TOML file of `KEYS`; ``option``, ``preprocess`` and ``setting`` are tables.
 
-    Returns:
-        Words for the parser.
+def _pairs(name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as a mapping; values are JSON, or else words, as in norm=batch."""
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SpecError(f"expected --{name} NAME=VALUE, found {shown(text)}")
+        try:
+            values[key] = json_value(value, f"a value of --{name} {key[:100]}")
+        except SpecError as error:
+            if not isinstance(error.__cause__, json.JSONDecodeError):
+                raise
+            values[key] = value
+    return values
 
-    Raises:
-        SpecError: It is no TOML, too long, or the value of a key cannot be an option.
-        UnknownNameError: It has another key.
 
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "quick.toml")
-        ...     _ = path.write_text("steps = 100\nchannels = [8, 16]")
-        ...     with_recipe(["train", "--steps", "5"], path)
-        ['train', '--steps', '100', '--channels', '8', '16', '--steps', '5']
-    """
-    table = _table(path)
-    added: list[str] = []
-    for key, value in table.items():
-        if key not in KEYS:
-            raise UnknownNameError(f"no key {shown(key)} in a recipe, {path}: {nearest(key, KEYS)}")
-        added += [f"--{key}", *_values(key, value, path)]
-    command, *rest = words
-    return [command, *added, *rest]
+def _refuse_own(table: str, values: Mapping[str, Any], own: Collection[str]) -> None:
+    """Refuses what has an option of its own: there is one way to say it."""
+    for key, value in values.items():
+        if key in own:
+            option = key.replace("_", "-")
+            text = f"{key}={json.dumps(value)}"[:100]
+            raise SpecError(f"expected --{option} VALUE, found --{table} {text}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The settings in a recipe file, by their names in Python."""
+    known = [name.replace("_", "-") for name in SETTINGS]
+    settings = {}
+    for key, value in _table(path).items():
+        if key not in known:
+            raise UnknownNameError(
+                f"no key {shown(key)} in a recipe, {path}: {nearest(key, known)}"
+            )
+        if (key in TABLES) != isinstance(value, dict):
+            expected = f"a table, as in [{key}]" if key in TABLES else "a value or a list"
+            raise SpecError(f"expected {expected}, found {key} = {shown(value)} in {path}")
+        if isinstance(value, dict):
+            value = {**ModelSpec(options=value).options}  # as JSON has them, or an error
+        settings[key.replace("-", "_")] = value
+    return settings
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -88,34 +100,20 @@ def _table(path: Path) -> dict[str, Any]:
         raise SpecError(f"expected a recipe in TOML, found {path}: {error}") from error
 
 
-def _values(key: str, value: Any, path: Path) -> Iterator[str]:
-    if (key in _TABLES) != isinstance(value, dict):
-        expected = f"a table, as in [{key}]" if key in _TABLES else "a value or a list"
-        raise SpecError(f"expected {expected}, found {key} = {shown(value)} in {path}")
-    if isinstance(value, dict):
-        options = ModelSpec(options=value).options  # as JSON has them, or an error that says so
-        yield from (f"{name}={json.dumps(one)}" for name, one in options.items())
-        return
-    for word in map(str, value if isinstance(value, list) else [value]):
-        if word.startswith("--"):  # it would be taken for an option of its own
-            raise SpecError(f"expected a value for {key}, found {shown(word)} in {path}")
-        yield word
-
-
-def recipe(spec: SegmenterSpec) -> str:
+def toml(spec: SegmenterSpec) -> str:
     """The recipe of a bundle, from what it says about itself.
 
     Args:
         spec: Of a bundle whose card has ``training``, a `TrainSpec`.
 
     Returns:
-        TOML that `with_recipe` reads, with all settings of preprocessing and training.
+        TOML that `recipe` reads, with all settings of preprocessing and training.
 
     Raises:
         SpecError: The card does not say how the bundle was trained.
 
     Example:
-        >>> print(recipe(SegmenterSpec(target="lungs", card={"training": {"steps": 9}})))
+        >>> print(toml(SegmenterSpec(target="lungs", card={"training": {"steps": 9}})))
         target = "lungs"
         model = "unet"
         steps = 9
@@ -139,9 +137,9 @@ def recipe(spec: SegmenterSpec) -> str:
     top |= {key: spec.card[key] for key in ("window", "lungs", "validation") if key in spec.card}
     training = json.loads(to_json(from_json(json.dumps(spec.card["training"]), TrainSpec)))
     for name, value in training.items():
-        key = name.replace("_", "-")
-        into, key = (top, key) if key in KEYS else (tables.setdefault("setting", {}), name)
-        into[key] = value
+        own = name in SETTINGS
+        into = top if own else tables.setdefault("setting", {})
+        into[name.replace("_", "-") if own else name] = value
     parts = [_lines(top), *(f"[{name}]\n{_lines(one)}" for name, one in tables.items() if one)]
     return "\n".join(_origin(spec)) + "\n\n".join(parts)
 

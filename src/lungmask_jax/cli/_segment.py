@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 from rich.progress import Progress
 
-from lungmask_jax import inference, io, report
+from lungmask_jax import DISCLAIMER, inference, io, report
 from lungmask_jax.cli._border import Failures, one_line, stopping
-from lungmask_jax.cli._bundles import bundles
 from lungmask_jax.cli._notes import Notes, noted
 from lungmask_jax.cli._outputs import Outputs, outputs
 from lungmask_jax.cli._progress import bar, counted, stepper, summary
@@ -20,7 +19,7 @@ from lungmask_jax.cli._scans import left_out, named_scans
 from lungmask_jax.cli._stages import Stages
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
-from lungmask_jax.weights import Bundle
+from lungmask_jax.weights import Bundle, by_target
 
 __all__ = ["run"]
 
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     _check_table(results)
     stages = Stages()
     stages.begin("weights")
-    models = bundles(options.weights, "lungs")
+    models = [*by_target(options.weights, "lungs").values()]
     todo = _without_done(scans, results) if options.skip_existing else scans
     with bar() as progress, noted() as notes:
         job = _Job(options, models, results, Failures(options.debug), notes, stages)
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
             progress.console.print(stages.table())
         said = one_line(_so_far(done, scans, options))
         progress.console.print(said, markup=False, highlight=False)
-        progress.console.print(inference.DISCLAIMER)
+        progress.console.print(DISCLAIMER)
     return 1 if job.failures.count else 0
 
 

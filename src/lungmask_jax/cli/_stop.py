@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-__all__ = ["Stop", "stoppable"]
+__all__ = ["Stop", "exit_code", "stoppable", "to_resume"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_TO_RESUME: Final = {
+    "training": "--resume goes on after the last epoch",
+    "calibrating": "all is learned: the same words and --resume calibrate it",
+}
 
 
 @dataclass
@@ -19,9 +23,11 @@ class Stop:
 
     Attributes:
         number: Of the signal that asked for it; none as long as there was none.
+        stage: Of the work; in any other than training a first signal stops at once, too.
     """
 
     number: int | None = None
+    stage: str = "training"
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def stoppable() -> Iterator[Stop]:
     before = {int(number): signal.getsignal(number) for number in _SIGNALS}
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        if stop.number is not None:
+        if stop.stage != "training" or stop.number is not None:
             signal.signal(number, before[number])
             signal.raise_signal(number)
         stop.number = number
@@ -50,3 +56,13 @@ def stoppable() -> Iterator[Stop]:
     finally:
         for number in heeded:
             signal.signal(number, before[number])
+
+
+def to_resume(stop: Stop) -> str:
+    """How to go on after a stop at once, by the stage that it ended."""
+    return _TO_RESUME.get(stop.stage, "nothing is learned yet, begin again")
+
+
+def exit_code(number: int) -> int:
+    """What a shell says of a process that was ended by a signal."""
+    return 128 + number

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungmask_jax import io, postprocess, preprocess, quantify, viz, weights
+from lungmask_jax import DISCLAIMER, io, postprocess, preprocess, quantify, viz, weights
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import writable
 from lungmask_jax.inference._network import Progress, find
@@ -17,9 +17,7 @@ from lungmask_jax.spec import PostprocessSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-__all__ = ["DISCLAIMER", "Segmentation", "segment"]
-
-DISCLAIMER = "Research use only. Not a medical device."
+__all__ = ["Segmentation", "segment"]
 
 
 @dataclass(frozen=True, eq=False)

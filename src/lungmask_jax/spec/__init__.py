@@ -6,6 +6,7 @@ goes through JSON unchanged.
 
 from lungmask_jax.spec._json import VERSION, from_json, json_value, to_json
 from lungmask_jax.spec._predict import PredictSpec
+from lungmask_jax.spec._recipe import Recipe
 from lungmask_jax.spec._specs import (
     PRESETS,
     ModelSpec,
@@ -22,6 +23,7 @@ __all__ = [
     "PostprocessSpec",
     "PredictSpec",
     "PreprocessSpec",
+    "Recipe",
     "SegmenterSpec",
     "TrainSpec",
     "from_json",

@@ -6,6 +6,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 from lungmask_jax.errors import SpecError, nearest, shown
@@ -139,6 +140,8 @@ def coerced(value: Any, kind: Any, where: str) -> Any:
     origin, parameters = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _built(value, kind, where)
+    if origin is UnionType:  # of a kind and None
+        return None if value is None else coerced(value, parameters[0], where)
     if origin is Literal and value in parameters:
         return value
     if origin is tuple and isinstance(value, list | tuple) and len(value) == len(parameters):

@@ -6,11 +6,12 @@ Readable without this library: ``numpy.load`` gives arrays under ``/``-joined na
 
 from lungmask_jax.weights._bundle import Bundle, create_model, load, names, registry, save
 from lungmask_jax.weights._card import exposure
-from lungmask_jax.weights._ensemble import ensemble
+from lungmask_jax.weights._ensemble import by_target, ensemble
 from lungmask_jax.weights._export import export
 
 __all__ = [
     "Bundle",
+    "by_target",
     "create_model",
     "ensemble",
     "export",

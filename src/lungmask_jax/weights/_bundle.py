@@ -52,6 +52,26 @@ class Bundle:
     state: Any
     checksum: str
 
+    @classmethod
+    def of(cls, name: str, spec: SegmenterSpec, params: Any, state: Any) -> "Bundle":
+        """The bundle that `save` and `load` would make of these, without a file.
+
+        Args:
+            name: What it is called.
+            spec: How to use the network.
+            params: Its parameters, a nested mapping of arrays.
+            state: Its state, likewise.
+
+        Returns:
+            The bundle, its numbers rounded to float16.
+
+        Raises:
+            WeightsError: A value is no number, or does not fit into float16.
+        """
+        arrays = _arrays(params, state, np.float16)
+        filled = trees.fill({"params": params, "state": state}, arrays, Path(name))
+        return cls(name, spec, filled["params"], filled["state"], trees.checksum(arrays))
+
     @property
     def model(self) -> Model:
         """The network of the spec."""
@@ -198,11 +218,15 @@ def save(
         ...     load(f"{folder}/mine.npz").spec == spec
         True
     """
-    kind = np.float16 if half else np.float32
-    leaves = trees.leaves({"params": params, "state": state})
-    arrays = {name: _stored(name, leaf, kind) for name, leaf in leaves.items()}
+    arrays = _arrays(params, state, np.float16 if half else np.float32)
     texts = {"spec": to_json(spec), **_plugin(spec.model.name)}
     trees.write(Path(path), arrays, texts, compress=True)
+
+
+def _arrays(params: Any, state: Any, kind: type[np.floating[Any]]) -> dict[str, np.ndarray]:
+    """What a file holds of them, by name."""
+    leaves = trees.leaves({"params": params, "state": state})
+    return {name: _stored(name, leaf, kind) for name, leaf in leaves.items()}
 
 
 def _stored(name: str, leaf: Any, kind: type[np.floating[Any]]) -> np.ndarray:

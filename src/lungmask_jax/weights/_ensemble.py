@@ -1,5 +1,6 @@
 """Several bundles as one."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,39 @@ import numpy as np
 from lungmask_jax import trees
 from lungmask_jax.errors import SpecError
 from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
-from lungmask_jax.weights._bundle import Bundle
+from lungmask_jax.weights._bundle import Bundle, load
+
+
+def by_target(chosen: Sequence[str | os.PathLike[str] | Bundle], *needed: str) -> dict[str, Bundle]:
+    """Bundles by their target; several of one target become an `ensemble`.
+
+    Args:
+        chosen: Names, paths or bundles.
+        *needed: Targets that must be among them.
+
+    Returns:
+        Target to bundle.
+
+    Raises:
+        SpecError: There is none for a target that is needed, or two of one target differ in more
+            than their numbers and cards.
+
+    Example:
+        >>> {target: bundle.name for target, bundle in by_target(["lungs", "lungs"]).items()}
+        {'lungs': 'lungs+lungs'}
+    """
+    groups: dict[str, list[Bundle]] = {}
+    for one in chosen:
+        bundle = one if isinstance(one, Bundle) else load(one)
+        groups.setdefault(bundle.spec.target, []).append(bundle)
+    missing = sorted({*needed} - groups.keys())
+    if missing:
+        names = [one.name if isinstance(one, Bundle) else os.fspath(one) for one in chosen]
+        raise SpecError(
+            f"expected a model for {' and '.join(missing)} among --weights, found "
+            f"{', '.join(names)}: add one"
+        )
+    return {target: ensemble(group) for target, group in groups.items()}
 
 
 def ensemble(bundles: Sequence[Bundle]) -> Bundle:

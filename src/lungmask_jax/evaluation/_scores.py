@@ -15,17 +15,6 @@ from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT, refuse_above
 from lungmask_jax.volume import Volume
 
-__all__ = [
-    "TEXTS",
-    "TOLERANCES_MM",
-    "Comparison",
-    "Row",
-    "Summary",
-    "case_rows",
-    "compare",
-    "summarize",
-]
-
 Row = Mapping[str, str | float]
 """``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; where it is known, ``seen``,
 too: what `lungmask_jax.weights.exposure` says of the case."""

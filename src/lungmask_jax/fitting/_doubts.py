@@ -1,49 +1,24 @@
-"""What ``lungmask-jax train`` says of its data before it learns, and of the network afterwards."""
+"""Sentences about data and networks that are not as they should be."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from lungmask_jax import data, weights
-from lungmask_jax.cli._prepare import Prepared
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError
+from lungmask_jax.fitting._calibration import Judgement
+from lungmask_jax.fitting._scans import PreparedScan
 from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.weights import Bundle
 
-__all__ = ["Judged", "doubts", "strangers", "unfallen", "unlearned"]
-
 _LUNG_LIKE: Final = 0.25  # lungs fill a third of the box around them; infection hardly a sixth
 _NAMES: Final = 5
-_CHANCE: Final = 0.02  # of Dice, which the choice of epoch and threshold may make of nothing
-
-
-class Judged(NamedTuple):
-    """The Dice of masks, all cases taken as one, and that of masks of everything."""
-
-    dice: float
-    everything: float
-
-    @classmethod
-    def of(cls, found: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> "Judged":
-        """That of masks whose truths are not all empty."""
-        pairs = list(zip(found, truths, strict=True))
-        true = sum(int(truth.sum()) for truth in truths)
-        right = sum(int((one & truth).sum()) for one, truth in pairs)
-        marked = sum(int(one.sum()) for one in found)
-        size = sum(truth.size for truth in truths)
-        return cls(2 * right / (marked + true), 2 * true / (size + true))
-
-    @property
-    def learned(self) -> bool:
-        """Whether the network knows more than nothing."""
-        return self.dice > self.everything + _CHANCE
 
 
 def doubts(
-    train: Sequence[Prepared], held_out: Sequence[Prepared], segmenter: SegmenterSpec
+    train: Sequence[PreparedScan], held_out: Sequence[PreparedScan], segmenter: SegmenterSpec
 ) -> Iterator[str]:
     """A line for each thing that is odd in masks and scans.
 
@@ -67,7 +42,7 @@ def doubts(
         )
 
 
-def _unmasked(scans: Sequence[Prepared], target: str) -> Iterator[str]:
+def _unmasked(scans: Sequence[PreparedScan], target: str) -> Iterator[str]:
     blind = [scan for scan in scans if not len(scan.samples.images)]
     if blind:
         yield f"no lungs found in {_listed(blind)}: nothing can be learned there; are they chests?"
@@ -81,8 +56,8 @@ def _unmasked(scans: Sequence[Prepared], target: str) -> Iterator[str]:
 
 
 def strangers(
-    train: Sequence[Prepared],
-    held_out: Sequence[Prepared],
+    train: Sequence[PreparedScan],
+    held_out: Sequence[PreparedScan],
     cases: tuple[Sequence[Case], Sequence[Case]],
     start: Bundle | None,
 ) -> Iterator[str]:
@@ -115,19 +90,19 @@ def unfallen(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
         )
 
 
-def unlearned(out: Path, judged: Judged | None) -> Iterator[str]:
+def unlearned(name: str, judgement: Judgement | None) -> Iterator[str]:
     """A line if the network is none to be used, or nobody knows."""
-    if judged is None:
-        yield f"{out} is written, but nothing tells how good it is: no Dice was possible"
-    elif not judged.learned:
+    if judgement is None:
+        yield f"{name} is written, but nothing tells how good it is: no Dice was possible"
+    elif not judgement.learned:
         yield (
-            f"{out} has learned nothing: its Dice on the scans held out is {judged.dice:.3f}, that "
-            f"of a mask of everything {judged.everything:.3f}; try more --steps or another "
+            f"{name} has learned nothing: its Dice on the scans held out is {judgement.dice:.3f}, "
+            f"that of a mask of everything {judgement.everything:.3f}; try more --steps or another "
             "--learning-rate, and look at the masks"
         )
 
 
-def _listed(scans: Sequence[Prepared]) -> str:
+def _listed(scans: Sequence[PreparedScan]) -> str:
     names = [scan.name for scan in scans]
     more = [f"{len(names) - _NAMES} more"] if len(names) > _NAMES else []
     return ", ".join([*names[:_NAMES], *more])

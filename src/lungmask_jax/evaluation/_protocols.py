@@ -3,6 +3,7 @@
 The data are not part of this library; each protocol says where to get them.
 """
 
+import os
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,6 @@ from typing import Final, Literal
 from lungmask_jax import data
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError, SpecError
-
-__all__ = [
-    "PROTOCOLS",
-    "Protocol",
-    "covid19_ct_seg_cases",
-    "covid19_ct_seg_splits",
-    "covid_semiseg_pairs",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +112,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
 """Benchmarks by name."""
 
 
-def covid19_ct_seg_cases(path: str | Path) -> list[Case]:
+def covid19_ct_seg_cases(path: str | os.PathLike[str]) -> list[Case]:
     """The cases of COVID-19-CT-Seg, as Zenodo or Kaggle have them.
 
     Args:
@@ -200,7 +193,7 @@ def _short(name: str) -> str:
     return "_".join(match.groups()) if match else name
 
 
-def covid_semiseg_pairs(path: str | Path) -> list[tuple[str, Path, Path]]:
+def covid_semiseg_pairs(path: str | os.PathLike[str]) -> list[tuple[str, Path, Path]]:
     """Slices of COVID-SemiSeg and their masks.
 
     Args:

@@ -1,0 +1,60 @@
+"""What ``lungmask-jax train`` says while it works."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.progress import Progress
+
+from lungmask_jax.cli._border import complain
+from lungmask_jax.cli._progress import counted
+from lungmask_jax.cli._stop import Stop
+from lungmask_jax.fitting import FitEpoch, TrainingScans
+from lungmask_jax.spec import Recipe
+
+__all__ = ["introduce", "say", "watcher"]
+
+
+def watcher(progress: Progress, stop: Stop) -> Callable[[str, int, int], bool]:
+    """What a fit calls to move a bar on; its answer is whether to stop."""
+    stop.stage = "reading"
+    task = progress.add_task(stop.stage)
+
+    def watch(stage: str, done: int, total: int) -> bool:
+        if stage == "training" and stop.stage != stage and done:
+            progress.console.print(f"going on after step {done} of {total}")
+        stop.stage = stage
+        progress.update(task, description=stage, completed=done, total=total)
+        return stop.number is not None
+
+    return watch
+
+
+def introduce(scans: TrainingScans, recipe: Recipe, progress: Progress) -> None:
+    """Says what is learned from, and what is odd about it."""
+    slices = sum(len(scan.samples.images) for scan in scans.held_out)
+    learned = (
+        f"{counted(len(scans.learned), 'scan')} with {counted(len(scans.samples.images), 'slice')}"
+    )
+    held_out = f"{counted(len(scans.held_out), 'scan')} of other patients with"
+    progress.console.print(
+        f"{recipe.segmenter.target}: {learned} to learn from, held out {held_out} "
+        f"{counted(slices, 'slice')}"
+    )
+    for note in scans.notes:
+        complain(note)
+
+
+def say(epoch: FitEpoch, out: Path, progress: Progress) -> None:
+    """Says how an epoch went; of the last one, what came of it."""
+    write = progress.console.print
+    write(" ".join(f"{key} {value:.4g}" for key, value in epoch.line.items()))
+    if epoch.judgement is not None:
+        dice, _, (slope, offset), threshold = epoch.judgement
+        write(
+            f"calibrated on the scans held out: log-odds x {slope:.2f} {offset:+.2f}, "
+            f"threshold {threshold}, Dice {dice:.3f}"
+        )
+    for note in epoch.notes:
+        complain(note)
+    if epoch.judgement is not None and epoch.judgement.learned:
+        write(f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}")

@@ -1,0 +1,106 @@
+"""From labelled scans, or masks and their truth, to a report."""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from lungmask_jax import report
+from lungmask_jax.data import Case
+from lungmask_jax.errors import ScanError
+from lungmask_jax.evaluation._masks import MaskPair, Masks, Target, Weights, Window, jobs
+from lungmask_jax.evaluation._report import Report
+from lungmask_jax.evaluation._scores import Row, case_rows
+from lungmask_jax.evaluation._tables import read_rows
+from lungmask_jax.evaluation._worst import Picture, worst
+
+Progress: TypeAlias = Callable[[int, int, Sequence[Row]], object]
+"""``progress(done, total, rows)``, before the first case and after each, with its rows."""
+
+Guard: TypeAlias = Callable[[str], contextlib.AbstractContextManager[object]]
+"""What a case is judged in, by its name; one that swallows an error leaves the case out."""
+
+
+def untold(_done: int, _total: int, _rows: Sequence[Row]) -> None:
+    """Nobody looks."""
+
+
+def evaluate(
+    cases: Sequence[Case] | Sequence[MaskPair],
+    *,
+    target: Target = "infection",
+    weights: Weights = ("lungs", "infection"),
+    window: Window = None,
+    scans: str | os.PathLike[str] | None = None,
+    tolerance_mm: float | None = None,
+    against: str | os.PathLike[str] | None = None,
+    worst_count: int = 3,
+    guard: Guard = contextlib.nullcontext,
+    progress: Progress = untold,
+) -> Report:
+    """Scores a model, or masks that are there, against the truth.
+
+    Args:
+        cases: Labelled scans, which are segmented first; or names with predicted and true masks,
+            as `lungmask_jax.data.pair_masks` gives them.
+        target: What is scored: ``"lungs"``, ``"infection"``, or ``"lesions"``, the infection and
+            its types apart, of masks with 1 for ground glass and 2 for consolidation.
+        weights: Models for scans, as for `lungmask_jax.inference.segment`.
+        window: HU of black and white, for images and windowed scans.
+        scans: Folder of the scans of masks that are there, for pictures of the worst.
+        tolerance_mm: Of the surface Dice; that of `TOLERANCES_MM` without one.
+        against: ``cases.csv`` of another model to compare with.
+        worst_count: How many of the worst cases to draw.
+        guard: Entered with the name of each case; a context that swallows errors leaves out a case
+            that fails, and the others go on.
+        progress: Called as ``progress(cases_done, cases, rows)`` before the first case and after
+            each with its rows.
+
+    Returns:
+        Scores of every case, their summary, and pictures of the worst.
+
+    Raises:
+        ScanError: A scan, a mask or the table to compare with cannot be used, or no case could be
+            scored.
+        SpecError: A model is missing, or there are no types in the truth.
+
+    Example:
+        >>> from lungmask_jax import io
+        >>> from lungmask_jax.phantoms import phantom
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "mask.nii.gz")
+        ...     io.save(phantom((2, 32, 32)).infection, path)
+        ...     judged = evaluate([("mine", path, path)])
+        >>> judged.rows[0]["dice"]
+        1.0
+    """
+    whole = "lungs" if target == "lungs" else "infection"
+    others = [] if against is None else read_rows(against, [whole])
+    todo = jobs(cases, target, chosen=weights, window=window, scans=scans)
+    rows: list[Row] = []
+    pictures: list[Picture] = []
+    progress(0, len(todo), ())
+    for done, job in enumerate(todo, 1):
+        with guard(job.name):
+            masks = job.masks()
+            scored = _scored(job.name, masks, target, tolerance_mm)
+            rows += scored
+            progress(done, len(todo), scored)
+            pictures = worst(pictures, scored[0], masks, worst_count)
+    if not rows:
+        raise ScanError(f"expected cases to score, all {len(todo)} failed: see above")
+    return Report(rows, None if against is None else Path(against), others, pictures)
+
+
+def _scored(name: str, masks: Masks, target: Target, tolerance_mm: float | None) -> list[Row]:
+    rows = case_rows(
+        report.cell(name),
+        masks.prediction,
+        masks.truth,
+        "lungs" if target == "lungs" else "infection",
+        tolerance_mm=tolerance_mm,
+        by_type=target == "lesions",
+    )
+    return [row if masks.seen is None else {**row, "seen": masks.seen} for row in rows]

@@ -1,0 +1,123 @@
+"""The masks that are judged: pairs in folders, or labelled scans that are segmented first."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
+
+from lungmask_jax import data, inference, io, weights
+from lungmask_jax.data import Case
+from lungmask_jax.errors import LungmaskError, ScanError, SpecError
+from lungmask_jax.labels import CONSOLIDATION
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
+
+Target: TypeAlias = Literal["lungs", "infection", "lesions"]
+Window: TypeAlias = tuple[float, float] | None
+Weights: TypeAlias = Sequence[str | os.PathLike[str] | Bundle]
+MaskPair: TypeAlias = tuple[str, Path, Path]
+"""Name, predicted mask and true mask, as `lungmask_jax.data.pair_masks` gives them."""
+
+SEEN: Final = ("learned from", "held out")
+"""What a model may know of a case, the graver first."""
+
+
+class Masks(NamedTuple):
+    """A predicted mask, its truth, and how to read the scan they are of, if it is at hand.
+
+    `seen` is what the networks that made it know of the case, as `lungmask_jax.weights.exposure`
+    says; none if it is not known what made it.
+    """
+
+    prediction: Volume
+    truth: Volume
+    scan: Callable[[], Volume] | None
+    seen: str | None = None
+
+
+class Job(NamedTuple):
+    """A case to be judged: its name, its true mask, and what reads or makes both masks."""
+
+    name: str
+    truth: Path | None
+    masks: Callable[[], Masks]
+
+
+def jobs(
+    cases: Sequence[Case] | Sequence[MaskPair],
+    target: Target,
+    *,
+    chosen: Weights,
+    window: Window,
+    scans: str | os.PathLike[str] | None,
+) -> list[Job]:
+    """All cases, refused as far as they can be without reading a scan."""
+    pairs = [case for case in cases if not isinstance(case, Case)]
+    images = _images(scans, [name for name, _, _ in pairs])
+    found = [
+        Job(name, truth, functools.partial(_read, mask, truth, images.get(name), window))
+        for name, mask, truth in pairs
+    ]
+    found += _segmented([case for case in cases if isinstance(case, Case)], target, chosen, window)
+    if target == "lesions" and not any(_has_types(job.truth) for job in found):
+        raise SpecError(
+            "expected a truth with 2 (consolidation) for --by-type, found none: leave it out"
+        )
+    return found
+
+
+def exposed(models: Sequence[Bundle], name: str, ct: Volume) -> str:
+    """Whether any of the models has learned from a case, or was chosen by it."""
+    fingerprint = data.fingerprint(ct)
+    said = {weights.exposure(model.spec.card, name, fingerprint) for model in models}
+    return next((word for word in SEEN if word in said), "")
+
+
+def _images(folder: str | os.PathLike[str] | None, names: Sequence[str]) -> Mapping[str, Path]:
+    images = {} if folder is None else data.by_name(Path(folder))
+    alone = [name for name in names if name not in images]
+    if folder is not None and alone:
+        raise ScanError(
+            f"expected a scan of every case in {folder}, found none of {', '.join(alone)}: give it "
+            "the name of the mask, or leave out --scans"
+        )
+    return images
+
+
+def _read(mask: Path, truth: Path, scan: Path | None, window: Window) -> Masks:
+    ct = None if scan is None else functools.partial(io.load, scan, window=window)
+    return Masks(io.load_mask(mask), io.load_mask(truth), ct)
+
+
+def _segmented(
+    cases: Sequence[Case], target: Target, chosen: Weights, window: Window
+) -> Iterator[Job]:
+    if not cases:
+        return
+    whole = "lungs" if target == "lungs" else "infection"
+    models = weights.by_target(chosen, "lungs", whole)
+    known = [models[name] for name in ("lungs", whole)]
+    for case in cases:
+        made = functools.partial(_made, case, target, [*models.values()], known, window)
+        yield Job(case.name, case.lungs if target == "lungs" else case.infection, made)
+
+
+def _made(
+    case: Case, target: Target, models: Sequence[Bundle], known: Sequence[Bundle], window: Window
+) -> Masks:
+    """The masks of a scan that is segmented; `known` are the models that the mask depends on."""
+    ct, truths = data.load_case(case, window=window, by_type=target == "lesions")
+    result = inference.segment(ct, weights=models)
+    masks = {"lungs": result.lungs, "infection": result.infection, "lesions": result.lesions}
+    prediction = cast(Volume, masks[target])  # there is a model for it
+    truth = truths["lungs" if target == "lungs" else "infection"]
+    return Masks(prediction, truth, lambda: ct, exposed(known, case.name, ct))
+
+
+def _has_types(truth: Path | None) -> bool:
+    """Whether there is consolidation; what cannot be read is named when its turn comes."""
+    with contextlib.suppress(LungmaskError, OSError):
+        return truth is not None and CONSOLIDATION in io.load_mask(truth).array
+    return False

@@ -1,0 +1,220 @@
+"""Published tables with rows of our own."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
+
+from lungmask_jax import data, inference, io, metrics
+from lungmask_jax.data import Case
+from lungmask_jax.errors import ScanError
+from lungmask_jax.evaluation._evaluate import Guard, Progress, untold
+from lungmask_jax.evaluation._masks import Weights, Window, exposed
+from lungmask_jax.evaluation._protocols import (
+    PROTOCOLS,
+    Protocol,
+    covid19_ct_seg_cases,
+    covid_semiseg_pairs,
+)
+from lungmask_jax.evaluation._report import Report
+from lungmask_jax.evaluation._scores import Row, case_rows, summarize
+from lungmask_jax.evaluation._tables import read_rows, unseen
+from lungmask_jax.spec import PRESETS
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle, by_target
+
+Scores: TypeAlias = tuple[float | None, ...]
+
+_WINDOW: Final = (-1250.0, 250.0)  # of the windowed half of COVID-19-CT-Seg
+_LUNGS: Final = ("left_lung", "right_lung", "infection")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Published:
+    """A published table, and ours beside it.
+
+    Attributes:
+        protocol: What was published.
+        ours: Our rows, with the scores that the protocol names.
+        details: All scores of every case: a report, or of slices mappings by what was judged.
+        failed: How many cases could not be scored.
+
+    Example:
+        >>> Published(PROTOCOLS["covid-semiseg"], {}, {}, 0).protocol.scores[0]
+        'Dice'
+    """
+
+    protocol: Protocol
+    ours: Mapping[str, Scores]
+    details: Report | Mapping[str, Sequence[Mapping[str, str | float]]]
+    failed: int
+
+
+def judge_covid19_ct_seg(
+    folder: str | os.PathLike[str],
+    *,
+    weights: Weights = ("lungs", "infection"),
+    window: Window = None,
+    against: str | os.PathLike[str] | None = None,
+    guard: Guard = contextlib.nullcontext,
+    progress: Progress = untold,
+) -> Published:
+    """Scores models on COVID-19-CT-Seg as its paper does.
+
+    Args:
+        folder: What `covid19_ct_seg_cases` takes.
+        weights: A lung model and, if wanted, an infection model.
+        window: HU of the windowed half; its own without one.
+        against: ``cases.csv`` of another model to compare with.
+        guard: As for `evaluate`.
+        progress: As for `evaluate`.
+
+    Returns:
+        The published table with our row, over the cases that no model knows; details are a
+        `Report`.
+
+    Raises:
+        ScanError: The data are not there, or no case of them could be scored.
+        SpecError: There is no lung model.
+
+    Example:
+        >>> judge_covid19_ct_seg("nowhere")
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected COVID-19-CT-Seg_20cases, Lung_Mask and ...
+    """
+    models = [*by_target(weights, "lungs").values()]
+    others = [] if against is None else read_rows(against, ["lungs", "infection"])
+    jobs = {
+        case.name: functools.partial(_both, case, models, window or _WINDOW)
+        for case in covid19_ct_seg_cases(folder)
+    }
+    judged = _judged(jobs, "cases", guard, progress)
+    rows = [row for some in judged for row in some]
+    ours = tuple(_mean(rows, label, key) for label in _LUNGS for key in ("dice", "surface_dice"))
+    count = len({row["case"] for row in unseen(rows)})
+    name = f"lungmask_jax {' '.join(model.name for model in models)}, {count} cases"
+    report = Report(rows, None if against is None else Path(against), others)
+    failed = len(jobs) - len(judged)
+    return Published(PROTOCOLS["covid19-ct-seg"], {name: ours}, report, failed)
+
+
+def judge_covid_semiseg(
+    folder: str | os.PathLike[str],
+    *,
+    weights: Weights = ("lungs", "infection"),
+    window: Window = None,
+    guard: Guard = contextlib.nullcontext,
+    progress: Progress = untold,
+) -> Published:
+    """Scores an infection model on COVID-SemiSeg as the toolbox of its paper does.
+
+    Args:
+        folder: What `covid_semiseg_pairs` takes.
+        weights: An infection model; others are not asked.
+        window: HU of black and white of the slices; that of our preprocessing without one.
+        guard: As for `evaluate`.
+        progress: As for `evaluate`, without rows.
+
+    Returns:
+        The published table with two rows of ours, for the map of probabilities and for the mask;
+        details are the scores of every slice by these two words.
+
+    Raises:
+        ScanError: The data are not there, or no slice of them could be scored.
+        SpecError: There is no infection model.
+
+    Example:
+        >>> judge_covid_semiseg("nowhere")
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: expected Imgs and GT, as in LungInfection-Test, found ...
+    """
+    bundle = by_target(weights, "infection")["infection"]
+    window, protocol = window or PRESETS["infection"].window, PROTOCOLS["covid-semiseg"]
+    jobs = {
+        name: functools.partial(_slice, name, image, mask, bundle, window)
+        for name, image, mask in covid_semiseg_pairs(folder)
+    }
+    judged = _judged(jobs, "slices", guard, progress)
+    slices = {kind: [one[kind] for one in judged] for kind in ("map", "mask")}
+    ours = {
+        f"lungmask_jax {bundle.name}, {kind}, {len(judged)} of {len(jobs)} slices": tuple(
+            float(np.mean([float(one[key]) for one in some])) for key in protocol.scores
+        )
+        for kind, some in slices.items()
+    }
+    return Published(protocol, ours, slices, len(jobs) - len(judged))
+
+
+def _judged(
+    jobs: Mapping[str, Callable[[], T]], what: str, guard: Guard, progress: Progress
+) -> list[T]:
+    """What became of each case; those whose errors are swallowed are left out."""
+    judged: list[T] = []
+    progress(0, len(jobs), ())
+    for done, (name, judge) in enumerate(jobs.items(), 1):
+        with guard(name):
+            judged.append(judge())
+            progress(done, len(jobs), ())
+    if not judged:
+        raise ScanError(f"expected {what} to score, all {len(jobs)} failed: see above")
+    return judged
+
+
+def _both(case: Case, models: Sequence[Bundle], window: Window) -> list[dict[str, str | float]]:
+    ct, truths = data.load_case(case, window=window)
+    result = inference.segment(ct, weights=models)
+    rows = case_rows(case.name, result.lungs, truths["lungs"], "lungs")
+    if result.infection is not None:
+        rows += case_rows(case.name, result.infection, truths["infection"], "infection")
+    seen = exposed(models, case.name, ct)
+    return [{**row, "seen": seen} for row in rows]
+
+
+def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:
+    """Over the cases that no model knows; none without any."""
+    rows = unseen(rows)
+    if not any(row["label"] == label for row in rows):
+        return None
+    return summarize(rows, key, label=label).mean
+
+
+def _slice(
+    name: str, image: Path, mask: Path, bundle: Bundle, window: Window
+) -> dict[str, dict[str, str | float]]:
+    """Scores of the map of probabilities and of the mask."""
+    whole = replace(bundle.spec.preprocess, region="full")  # the slices are cut to the lungs
+    bundle = replace(bundle, spec=replace(bundle.spec, preprocess=whole))
+    ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
+    likely = inference.probabilities(ct, bundle)[0]
+    kinds = {"map": likely, "mask": inference.labels(ct, bundle).array[0] > 0}
+    return {
+        kind: {"case": name, **_toolbox(one, truth.array[0] > 0)} for kind, one in kinds.items()
+    }
+
+
+def _upright(volume: Volume) -> Volume:
+    """The public files lie on their side: rows and columns exchanged."""
+    return Volume(np.ascontiguousarray(volume.array.transpose(0, 2, 1))).as_checked()
+
+
+def _toolbox(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Scores of a slice as the Inf-Net toolbox has them."""
+    stretched = metrics.stretched(prediction.astype(np.float64))
+    curves = metrics.threshold_curves(stretched, truth)
+    return {
+        "Dice": float(curves.dice.mean()),
+        "sensitivity": float(curves.sensitivity.mean()),
+        "specificity": float(curves.specificity.mean()),
+        "S-measure": metrics.s_measure(stretched, truth),
+        "E-measure": float(curves.e_measure.mean()),
+        "MAE": metrics.mean_absolute_error(stretched, truth),
+    }

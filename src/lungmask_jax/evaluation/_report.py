@@ -1,0 +1,108 @@
+"""What an evaluation leaves: cases as CSV, a summary as JSON, box plots, pictures of the worst."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lungmask_jax import report, viz
+from lungmask_jax.evaluation._scores import Row
+from lungmask_jax.evaluation._tables import SHOWN, comparisons, labels_of, summaries, unseen
+from lungmask_jax.evaluation._worst import Picture
+from lungmask_jax.files import writable
+
+_RECORD = "summary.json"
+_CASES = "cases.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The scores of a model.
+
+    Attributes:
+        rows: One a case and label.
+        against: The table of another model to compare with, if there is one.
+        others: Its rows.
+        worst: Pictures of the cases with the lowest Dice, the worst first.
+
+    Example:
+        >>> scores = dict.fromkeys(SHOWN, 0.5)
+        >>> judged = Report([{"case": "a", "label": "infection", **scores}])
+        >>> judged.summary()["summary"]["infection"]["dice"]["mean"]
+        0.5
+    """
+
+    rows: Sequence[Row]
+    against: Path | None = None
+    others: Sequence[Row] = ()
+    worst: Sequence[Picture] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """All cases summed up.
+
+        Returns:
+            ``summary``, by label and score what `summarize` says of the cases that the model does
+            not know; of others apart ``learned_from`` and ``held_out``. Where there is another
+            model ``comparison``, by label and score what `compare` says of the cases that neither
+            knows, and ``not_compared``, those in one table only.
+        """
+        if self.against is None:
+            return summaries(self.rows)
+        compared = comparisons(self.rows, self.others)
+        return {**summaries(self.rows), "against": str(self.against), **compared}
+
+    def save(self, directory: str | os.PathLike[str], *, name: str = "") -> list[Path]:
+        """Writes cases, box plots, the pictures of the worst cases, and the summary last.
+
+        Args:
+            directory: Made if it is not there. Other files are left alone.
+            name: Of the model, beside another; that of the directory if empty.
+
+        Returns:
+            The paths: ``cases.csv``, ``boxes.png`` or one a label, ``worst1_<case>.png`` and so
+            on, and ``summary.json`` with a checksum of each.
+
+        Raises:
+            ScanError: The directory cannot be written.
+        """
+        folder = writable(directory)
+        report.write_csv(folder / _CASES, self.rows)
+        paths = [folder / _CASES, *_boxes(folder, self, name or folder.resolve().name)]
+        for number, picture in enumerate(self.worst, 1):
+            paths.append(folder / f"worst{number}_{picture.name}.png")
+            viz.save_png(picture.rgb, paths[-1])
+        report.write_json(folder / _RECORD, self.summary(), files=sorted(paths))
+        return [*paths, folder / _RECORD]
+
+
+def _boxes(folder: Path, judged: Report, name: str) -> list[Path]:
+    """Draws the scores of each label as boxes, those of another model beside them."""
+    rows = unseen(judged.rows)
+    models = {name: rows or judged.rows}
+    if judged.against is not None and rows and (others := unseen(judged.others)):
+        other = judged.against.parent.name or "other"
+        models = {f"{other} (before)" if other == name else other: others, **models}
+    labels, paths = labels_of(models[name]), []
+    for label in labels:
+        chosen = {
+            model: [row for row in some if row["label"] == label] for model, some in models.items()
+        }
+        known = "" if rows else ", known to the model"
+        title = f"{label}, {len(chosen[name])} cases{known}"
+        picture = viz.box_plot(_drawn({m: some for m, some in chosen.items() if some}), title=title)
+        paths.append(folder / ("boxes.png" if len(labels) == 1 else f"boxes_{label}.png"))
+        viz.save_png(picture, paths[-1])
+    return paths
+
+
+def _drawn(models: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[float]]]:
+    """Scores between 0 and 1, by model; one alone needs no name."""
+    return {
+        key: {
+            model if len(models) > 1 else "": [float(row[key]) for row in some]
+            for model, some in models.items()
+        }
+        for key in SHOWN
+        if key != "hausdorff95_mm"
+    }

@@ -1,0 +1,77 @@
+"""Calibration and threshold of a bundle, from the scans held out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from lungmask_jax import calibration
+from lungmask_jax.fitting._scans import PreparedScan
+from lungmask_jax.prediction import Predictor
+from lungmask_jax.weights import Bundle
+
+_CHANCE: Final = 0.02
+"""Of Dice, which the choice of epoch and threshold may make of nothing."""
+
+
+class Judgement(NamedTuple):
+    """How good a calibrated network is on the scans held out, all taken as one.
+
+    Attributes:
+        dice: Of its masks.
+        everything: That of a mask of everything, which needs no network.
+        calibration: Slope and offset of its log-odds.
+        threshold: Calibrated probability above which a voxel counts.
+
+    Example:
+        >>> Judgement(0.31, 0.3).learned
+        False
+    """
+
+    dice: float
+    everything: float
+    calibration: tuple[float, float] = (1.0, 0.0)
+    threshold: float = 0.5
+
+    @classmethod
+    def of(cls, masks: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> "Judgement":
+        """The judgement of masks.
+
+        Args:
+            masks: Of each scan, booleans.
+            truths: Likewise, not all of them empty.
+
+        Returns:
+            Their Dice, and that of everything.
+        """
+        pairs = list(zip(masks, truths, strict=True))
+        true = sum(int(truth.sum()) for truth in truths)
+        right = sum(int((one & truth).sum()) for one, truth in pairs)
+        marked = sum(int(one.sum()) for one in masks)
+        size = sum(truth.size for truth in truths)
+        return cls(2 * right / (marked + true), 2 * true / (size + true))
+
+    @property
+    def learned(self) -> bool:
+        """Whether the network knows more than nothing."""
+        return self.dice > self.everything + _CHANCE
+
+
+def calibrated(bundle: Bundle, held_out: Sequence[PreparedScan]) -> tuple[Bundle, Judgement | None]:
+    """The bundle with calibration and threshold, and how good it is with them.
+
+    Where there is nothing to find in the scans, it stays as it is, and nobody can judge it.
+    """
+    truths = [scan.samples.masks > 0 for scan in held_out]
+    if not any(truth.any() for truth in truths):
+        return bundle, None
+    predictor = Predictor(bundle.model, bundle.params, bundle.state)
+    plain = [predictor.images(scan.samples.images).sum(axis=-1) for scan in held_out]
+    numbers = calibration.fit(plain, truths)
+    likely = [calibration.calibrated(one, numbers) for one in plain]
+    threshold = calibration.best_threshold(likely, truths)
+    after = replace(bundle.spec.postprocess, calibration=numbers, threshold=threshold)
+    judgement = Judgement.of([one > threshold for one in likely], truths)
+    judgement = judgement._replace(calibration=numbers, threshold=threshold)
+    return replace(bundle, spec=replace(bundle.spec, postprocess=after)), judgement

@@ -1,0 +1,123 @@
+"""The files of a fit: what it goes on from, and what it must not replace."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from lungmask_jax import viz
+from lungmask_jax.errors import SpecError, WeightsError
+from lungmask_jax.files import atomic, writable
+from lungmask_jax.spec import TrainSpec
+
+Existing: TypeAlias = Literal["refuse", "resume", "replace"]
+Line: TypeAlias = dict[str, float]
+"""A line of the log; a score that an epoch lacks is not in it."""
+
+_LOST: Final = (
+    "expected the log of the run that goes on, found none, another or a damaged one in {}: put it "
+    "back, or begin anew with --overwrite"
+)
+_SCORES: Final = ("dice_at_best", "dice")
+
+
+class RunFiles(NamedTuple):
+    """What a fit writes.
+
+    Attributes:
+        bundle: The best weights.
+
+    Example:
+        >>> RunFiles(Path("mine.npz")).log.name
+        'mine.jsonl'
+    """
+
+    bundle: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last state, to resume from."""
+        return self.bundle.with_suffix(".checkpoint.npz")
+
+    @property
+    def log(self) -> Path:
+        """A line an epoch."""
+        return self.bundle.with_suffix(".jsonl")
+
+    @property
+    def curve(self) -> Path:
+        """The log as a picture."""
+        return self.bundle.with_suffix(".png")
+
+    def refuse(self, existing: Existing) -> None:
+        """Raises where a fit could not or must not write.
+
+        Args:
+            existing: As for `fit`.
+
+        Raises:
+            SpecError: The name is not that of an ``.npz``, or there is something of one of the
+                names that is not to be replaced.
+            WeightsError: There is no checkpoint to resume from.
+            ScanError: The folder cannot be written.
+        """
+        if self.bundle.suffix != ".npz":
+            raise SpecError(
+                f"expected --out to end in .npz, found {self.bundle}: give {self.bundle}.npz"
+            )
+        if existing == "resume" and not self.checkpoint.is_file():
+            raise WeightsError(f"expected a training checkpoint, found no file {self.checkpoint}")
+        further = {
+            self.checkpoint: "; --resume goes on from it",
+            self.bundle: f"; --start {self.bundle} goes on from it",
+            self.log: "",
+            self.curve: "",
+        }
+        there = [path for path in further if _is_there(path)]
+        if folders := [path for path in there if path.is_dir()]:
+            raise SpecError(
+                f"expected the name of a file, {folders[0]} is a folder: give another --out"
+            )
+        if there and existing == "refuse":
+            raise SpecError(
+                f"expected a new name for --out, found {there[0]}: replace it with --overwrite, or "
+                f"give another name{further[there[0]]}"
+            )
+        writable(self.bundle.parent)
+
+    def write_log(self, log: Sequence[Line]) -> None:
+        """Writes the log and its curve."""
+        with atomic(self.log) as temporary:
+            text = "".join(json.dumps(line) + "\n" for line in log)
+            temporary.write_text(text, encoding="utf-8")
+        drawn = [name for name in _SCORES if any(name in line for line in log)]
+        viz.save_png(viz.learning_curve(log, series=("loss",), scores=drawn), self.curve)
+
+    def read_log(self, step: int, spec: TrainSpec) -> list[Line]:
+        """The lines of a run up to a step; later epochs are done again.
+
+        Raises:
+            WeightsError: A line or the bundle that they speak of is missing: nobody would know
+                which epoch was the best.
+        """
+        every, last = spec.steps_per_epoch, spec.steps
+        ends = sorted({*range(every, step + 1, every), *([last] if step == last else [])})
+        if not ends:
+            return []
+        try:
+            lines = [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+            lines = [line for line in lines if line["step"] <= step]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise WeightsError(f"{_LOST.format(self.log)} ({type(error).__name__})") from error
+        if [line["step"] for line in lines] != ends:
+            raise WeightsError(_LOST.format(self.log))
+        return lines
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything of this name, a link to nothing included."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

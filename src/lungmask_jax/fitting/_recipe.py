@@ -1,0 +1,149 @@
+"""A recipe from a few settings: what is not given is the default of the target."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from lungmask_jax import weights
+from lungmask_jax.errors import SpecError, UnknownNameError, nearest, shown
+from lungmask_jax.models import Model
+from lungmask_jax.spec import (
+    PRESETS,
+    ModelSpec,
+    PostprocessSpec,
+    PreprocessSpec,
+    Recipe,
+    SegmenterSpec,
+    TrainSpec,
+)
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+_NUMBERS: Final = 2**30
+"""Of a batch of images, 4 GB: what a network makes of them has a hundred times as many."""
+
+_Spec = TypeVar("_Spec", PreprocessSpec, TrainSpec)
+
+
+def recipe(
+    *,
+    target: str = "infection",
+    start: str = "",
+    model: str = "",
+    channels: Sequence[int] = (),
+    option: Mapping[str, Any] = NOTHING,
+    preset: str = "",
+    preprocess: Mapping[str, Any] = NOTHING,
+    window: tuple[float, float] | None = None,
+    lungs: str = Recipe.lungs,
+    validation: float = Recipe.validation,
+    **setting: Any,
+) -> Recipe:
+    """A recipe, from the settings that ``lungmask-jax train`` and its TOML files have, too.
+
+    Args:
+        target: What the masks show, ``"lungs"`` or ``"infection"``.
+        start: Bundle whose network, preprocessing and weights to go on from; `model`, `channels`,
+            `option`, `preset` and `preprocess` are not given beside it.
+        model: Architecture; ``"unet"`` if empty.
+        channels: Features of the network's levels; its own if empty.
+        option: Further options of the architecture.
+        preset: Name of the preprocessing in `lungmask_jax.spec.PRESETS`; the target's if empty.
+        preprocess: Other values than those of the preset.
+        window: HU of black and white, for images and windowed scans.
+        lungs: Lung model that finds the region, for presets that need one.
+        validation: Share of the scans that is held out.
+        **setting: Fields of `lungmask_jax.spec.TrainSpec`.
+
+    Returns:
+        The recipe, whose network has been made once to see that it can be.
+
+    Raises:
+        SpecError: A setting is unknown, out of range, or does not fit the others.
+        UnknownNameError: There is no such architecture, preset or bundle.
+
+    Example:
+        >>> made = recipe(target="lungs", channels=(8, 16), steps=100)
+        >>> made.segmenter.model.options, made.training.steps, made.training.opacities
+        ({'channels': [8, 16]}, 100, 0.5)
+    """
+    segmenter = SegmenterSpec(target=target, postprocess=_postprocess(target))  # type: ignore[arg-type]
+    if start:
+        own = {"model": model, "channels": channels, "option": option, "preset": preset}
+        network, seen = _begun(start, target, {**own, "preprocess": preprocess})
+    else:
+        values = {"channels": channels} if channels else {}
+        network = ModelSpec(name=model or "unet", options={**option, **values})
+        seen = _changed(_preset(preset or target), preprocess)
+    segmenter = replace(segmenter, model=network, preprocess=seen)
+    built = weights.create_model(network)
+    training = _training(target, built, setting)
+    _check_sizes(built, training, segmenter)
+    return Recipe(
+        segmenter=segmenter,
+        training=training,
+        validation=validation,
+        window=window,
+        lungs=lungs,
+        start=start,
+    )
+
+
+def _begun(start: str, target: str, own: Mapping[str, Any]) -> tuple[ModelSpec, PreprocessSpec]:
+    if given := [name for name, value in own.items() if value]:
+        raise SpecError(
+            f"expected --start alone, whose bundle says what the network is and sees, found "
+            f"--{given[0]} too"
+        )
+    begun = weights.load(start).spec
+    if begun.target != target:
+        raise SpecError(f"expected a bundle for the {target}, found one for {begun.target}")
+    return begun.model, begun.preprocess
+
+
+def _preset(name: str) -> PreprocessSpec:
+    if name not in PRESETS:
+        raise UnknownNameError(f"no preset {shown(name)}: {nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def _training(target: str, model: Model, values: Mapping[str, Any]) -> TrainSpec:
+    rate = 0.5 if target == "lungs" else 0.0
+    loss = {"loss": "nested_bce_dice"} if model.num_classes > 1 else {}
+    return _changed(TrainSpec(opacities=rate, gas=rate), {**loss, **values})
+
+
+def _check_sizes(model: Model, spec: TrainSpec, segmenter: SegmenterSpec) -> None:
+    """Refuses a network of several classes for lungs, and batches that no memory holds."""
+    if segmenter.target == "lungs" and model.num_classes != 1:
+        raise SpecError(
+            "expected one class for the lungs, whose sides are told apart afterwards, found "
+            f"num_classes={model.num_classes}"
+        )
+    size = segmenter.preprocess.size
+    count = spec.batch_size * model.slices * math.prod(size)
+    if count > _NUMBERS:
+        raise SpecError(
+            f"expected at most {_NUMBERS:,} numbers in a batch, found {count:,} in "
+            f"{spec.batch_size} images of {size}: lower --batch-size or the size"
+        )
+
+
+def _changed(spec: _Spec, values: Mapping[str, Any]) -> _Spec:
+    """The spec with other values; an unknown name is refused with the nearest known one."""
+    known = [field.name for field in fields(spec)]
+    for name, value in values.items():
+        if name not in known:
+            kind = type(spec).__name__
+            raise SpecError(f"unknown key {shown(name)} in {kind}: {nearest(name, known)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SpecError(f"expected a finite {name}, found {value}")
+    return replace(spec, **values)
+
+
+def _postprocess(target: str) -> PostprocessSpec:
+    if target == "lungs":
+        return PostprocessSpec(min_component_ml=5.0, fill_holes=True)
+    return PostprocessSpec(min_component_ml=0.1, rim_mm=5.0)
