@@ -10,7 +10,7 @@ from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models._depthwise import depthwise
 from lungmask_jax.testing import check_model
 
-TINY = {"channels": [4, 4, 4, 4], "width": 0.1}
+TINY = {"channels": [4, 4, 4, 4], "width": 0.1, "depth": 0.3}  # one stage of two blocks
 
 
 def by_xla(features, kernel, stride):

@@ -96,7 +96,7 @@ def test_no_cell_is_a_formula_and_numbers_stay_numbers(tmp_path):
     assert path.read_text().splitlines() == ["scan,x", "'=1+1,-2.0", "a%FF%1B,1.0"]
 
 
-def test_six_processes_lose_no_row(tmp_path):
+def test_several_processes_lose_no_row(tmp_path):
     code = (
         "import sys, pathlib; from lungmask_jax import report\n"
         "for row in range(50):\n"
@@ -104,10 +104,10 @@ def test_six_processes_lose_no_row(tmp_path):
         "    report.update_csv(pathlib.Path(sys.argv[2]), [{'scan': name, 'x': 1.0}])\n"
     )
     path = tmp_path / "table.csv"
-    words = [[sys.executable, "-c", code, str(number), str(path)] for number in range(6)]
+    words = [[sys.executable, "-c", code, str(number), str(path)] for number in range(3)]
     processes = [subprocess.Popen(one) for one in words]
-    assert [process.wait(timeout=120) for process in processes] == [0] * 6
-    assert len(report.read_csv(path)) == 300
+    assert [process.wait(timeout=120) for process in processes] == [0] * 3
+    assert len(report.read_csv(path)) == 150
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 

@@ -53,13 +53,12 @@ for epoch in train(model, samples, spec, start=start):
 
 def test_a_run_killed_at_any_moment_ends_where_the_uninterrupted_one_ends(tmp_path):
     whole, broken = tmp_path / "whole.npz", tmp_path / "broken.npz"
-    uninterrupted = in_a_process(STOPPED_AND_RESUMED, whole)
+    lines_of(in_a_process(STOPPED_AND_RESUMED, whole))
     killed = in_a_process(STOPPED_AND_RESUMED, broken)
     for _ in range(int(np.random.default_rng().integers(1, 20))):
         killed.stdout.readline()
     killed.kill()
     killed.communicate()
-    lines_of(uninterrupted)
     first, *_ = lines_of(in_a_process(STOPPED_AND_RESUMED, broken))[0]
     assert 1 < int(first) <= 40
     with np.load(whole) as one, np.load(broken) as other:
