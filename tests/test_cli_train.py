@@ -11,11 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import calibration, cli, data, errors, io, training, trees, weights
+from lungmask_jax import (
+    calibration,
+    cli,
+    data,
+    errors,
+    io,
+    postprocess,
+    training,
+    trees,
+    weights,
+)
 from lungmask_jax.cli import _recipe, _stop
 from lungmask_jax.fitting import Judgement, PreparedScan, _doubts
 from lungmask_jax.phantoms import phantom
-from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
+from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.training import Samples
 
 
@@ -81,7 +91,7 @@ def test_networks_that_look_at_neighbors_train_and_segment_by_name(
     assert "calibrated on the scans held out" in capsys.readouterr().out
     bundle = weights.load(out)
     assert bundle.spec.model.options["channels"] == [4, 8]
-    assert bundle.spec.postprocess != PostprocessSpec(min_component_ml=5.0, fill_holes=True)
+    assert postprocess.decision(bundle.spec.postprocess) != (1.0, 0.0, 0.5)
     scan = str(tmp_path / "images" / "case0.nii.gz")
     assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
 

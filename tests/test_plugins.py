@@ -223,7 +223,7 @@ def test_weights_of_a_plugin_are_loaded_by_name(install, tmp_path):
     spec = SegmenterSpec(target="lungs", model=ModelSpec(options={"channels": [2], "stem": 1}))
     weights.save(tmp_path / "mine.npz", spec, *weights.create_model(spec.model).init(KEY))
     assert "mine" in weights.names()
-    assert weights.load("mine").spec == spec
+    assert weights.load("mine").spec.model == spec.model
 
 
 FAULTS = {
@@ -281,7 +281,7 @@ def test_a_bundle_of_a_network_that_is_gone_names_file_network_and_package(insta
     spec = SegmenterSpec(target="lungs", model=ModelSpec(name="line", options={"scale": 3.5}))
     path = tmp_path / "mine.npz"
     weights.save(path, spec, *weights.create_model(spec.model).init(KEY))
-    assert weights.load(path).spec == spec
+    assert weights.load(path).spec.model == spec.model
     (tmp_path / f"{module}-1.0.dist-info" / "entry_points.txt").unlink()
     importlib.invalidate_caches()
     other = ModelSpec(name="line", options={"scale": 4.5})  # the first is in memory
