@@ -38,6 +38,11 @@ def named(lungs: Volume | None = None, infection: Volume | None = None) -> dict[
     return {name: mask for name, mask in masks.items() if mask is not None}
 
 
+def overlaid(spacing: tuple[float, float, float] = (1, 1, 1)) -> np.ndarray:
+    ct, *masks = scan(spacing=spacing)
+    return overlay(ct, named(*masks))
+
+
 def colored(rgb: np.ndarray) -> np.ndarray:
     return rgb.max(axis=-1) != rgb.min(axis=-1)
 
@@ -116,7 +121,7 @@ def test_the_slice_is_the_one_with_most_infection_then_most_lung_then_the_middle
     [((5, 1, 1), (64, 64)), ((1, 2, 1), (128, 64)), ((1, 0.7, 0.7 * 1.5), (64, 96))],
 )
 def test_proportions_are_true(spacing: tuple[float, float, float], shape: tuple[int, int]) -> None:
-    assert overlay(*scan(spacing=spacing)).shape == (*shape, 3)
+    assert overlaid(spacing=spacing).shape == (*shape, 3)
 
 
 def test_a_single_voxel_is_seen() -> None:
@@ -390,13 +395,8 @@ def test_more_lines_than_colors_are_an_error() -> None:
 # A file
 
 
-def picture() -> np.ndarray:
-    ct, *masks = scan()
-    return overlay(ct, named(*masks))
-
-
 def test_a_picture_comes_back_from_its_file(tmp_path: Path) -> None:
-    rgb = picture()
+    rgb = overlaid()
     path = tmp_path / "überlagert.png"
     save_png(rgb, path)
     save_png(rgb, path)

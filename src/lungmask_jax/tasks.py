@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from lungmask_jax.errors import SpecError, shown
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.registry import Registry
 
@@ -61,6 +62,9 @@ class Task:
             the mask that it lies inside.
         training: Settings of `lungmask_jax.spec.TrainSpec` that differ from its defaults.
 
+    Raises:
+        SpecError: A label is no number from 1 to 255.
+
     Example:
         >>> effusion = Task(name="effusion", inside="lungs")
         >>> effusion.labels[1], effusion.column
@@ -94,6 +98,12 @@ class Task:
         for name, value in defaults.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
+        wrong = [label for label in self.labels if type(label) is not int or not 0 < label < 256]
+        if wrong:
+            raise SpecError(
+                f"expected labels from 1 to 255 of the task {self.name!r}, found {shown(wrong)}: 0 "
+                "is what is none of it"
+            )
 
     @property
     def highest(self) -> int:

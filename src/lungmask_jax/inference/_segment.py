@@ -120,7 +120,7 @@ def _missing(left: Mapping[str, Bundle]) -> SpecError:
     name, bundle = next(iter(left.items()))
     need, task = tasks.registry[bundle.spec.needs], tasks.registry[name]
     return SpecError(
-        f"expected a {need.noun} model, inside whose mask {task.name} is looked for, found "
+        f"expected a {need.noun} model for the mask in which {task.name} is looked for, found "
         f"{[*left]}: add one"
     )
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from lungmask_jax.errors import SpecError, nearest, shown
 from lungmask_jax.postprocess._components import bounds
+from lungmask_jax.postprocess._decision import Decision
 from lungmask_jax.registry import Registry
 from lungmask_jax.tasks import Steps
 from lungmask_jax.volume import Volume
 
-__all__ = ["Decision", "Scan", "applied", "complete", "crop", "decision", "registry"]
+__all__ = ["Scan", "applied", "complete", "crop", "decision", "registry"]
 
 Step: TypeAlias = Callable[..., Any]
 
@@ -52,69 +53,6 @@ class Scan(NamedTuple):
     typed: bool = False
 
 
-class Decision(NamedTuple):
-    """How probabilities become a mask, on the device, before any other step.
-
-    Attributes:
-        slope: Of the log-odds, as in `lungmask_jax.calibration`.
-        offset: Added to them.
-        at: Calibrated probability above which a voxel counts.
-
-    Example:
-        >>> Decision().at
-        0.5
-    """
-
-    slope: float = 1.0
-    offset: float = 0.0
-    at: float = 0.5
-
-
-def calibration(before: Decision, *, slope: float = 1.0, offset: float = 0.0) -> Decision:
-    """Probabilities that mean what they say: slope and offset of their log-odds.
-
-    Args:
-        before: The decision so far.
-        slope: Above 0; what `lungmask_jax.calibration.fit` returned.
-        offset: Likewise.
-
-    Returns:
-        The decision.
-
-    Raises:
-        SpecError: The slope is not above 0.
-
-    Example:
-        >>> calibration(Decision(), slope=0.8).slope
-        0.8
-    """
-    if not slope > 0:
-        raise SpecError(f"expected a calibration with a slope above 0, found {slope}")
-    return before._replace(slope=slope, offset=offset)
-
-
-def threshold(before: Decision, *, at: float = 0.5) -> Decision:
-    """The probability above which a voxel counts.
-
-    Args:
-        before: The decision so far.
-        at: Between 0 and 1.
-
-    Returns:
-        The decision.
-
-    Raises:
-        SpecError: It is not between 0 and 1.
-
-    Example:
-        >>> threshold(Decision(), at=0.4).at
-        0.4
-    """
-    if not 0 < at < 1:
-        raise SpecError(f"expected a threshold between 0 and 1, found {at}")
-    return before._replace(at=at)
-
-
 def crop(mask: Volume) -> Volume:
     """The rows and columns around a mask, in all slices: later steps need less memory.
 
@@ -137,13 +75,13 @@ def crop(mask: Volume) -> Volume:
 registry: Registry[Step] = Registry(
     _HERE,
     {
-        "calibration": f"{_HERE}._steps:calibration",
+        "calibration": f"{_HERE}._decision:calibration",
         "crop": f"{_HERE}._steps:crop",
         "fill_holes": f"{_HERE}._components:fill_holes",
         "largest_components": f"{_HERE}._components:largest_components",
         "lesion_types": f"{_HERE}._inside:lesion_types",
         "sides": f"{_HERE}._sides:sides",
-        "threshold": f"{_HERE}._steps:threshold",
+        "threshold": f"{_HERE}._decision:threshold",
         "with_aerated": f"{_HERE}._air:with_aerated",
         "within": f"{_HERE}._inside:within",
         "without_bowel": f"{_HERE}._bowel:without_bowel",
