@@ -46,7 +46,7 @@ def test_a_film_goes_and_fluid_stays():
 
 def test_the_command_trains_scores_measures_draws_and_saves_it(metadata):
     folder = metadata.parent
-    network = "--channels 4 8 --option stem=2 --learning-rate 0.01"
+    network = "--channels 4 8 --preprocess size=[64,64] --learning-rate 0.01"
     weights = f"--weights lungs {folder}/effusion.npz"
     for words in (
         f"train --data {metadata} --target effusion {network} --steps 40 --batch-size 4 "
@@ -55,7 +55,7 @@ def test_the_command_trains_scores_measures_draws_and_saves_it(metadata):
         f"segment {folder}/ct_0.nii.gz {weights} --uncertainty -o {folder}/masks",
     ):
         assert main(words.split()) == 0
-    scores = json.loads((folder / "scores/summary.json").read_text())["summary_of_known_cases"]
+    scores = json.loads((folder / "scores/summary.json").read_text())["learned_from"]
     assert scores["effusion"]["dice"]["mean"] > 0
     numbers = json.loads((folder / "masks/ct_0.json").read_text())
     assert numbers["effusion_ml"] > 0
