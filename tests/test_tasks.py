@@ -16,6 +16,7 @@ def test_a_task_has_defaults_for_all_but_its_name():
     task = Task(name="scar")
     assert (task.noun, task.column, task.labels) == ("scar", "scar_mask", {1: "scar"})
     assert [name for name, _ in task.postprocess] == ["calibration", "threshold"]
+    assert len({*Task(name="scar", labels={1: "old", 2: "new"}).colors.values()}) == 2
     inner = Task(name="scar", inside="lungs")
     assert [name for name, _ in inner.postprocess] == ["calibration", "threshold", "within"]
 

@@ -5,6 +5,7 @@ one of its own through the entry-point group ``lungmask_jax.tasks``, a notebook 
 ``registry.register``; no other line changes.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -34,7 +35,9 @@ Steps: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
 _DECISION: Final[Steps] = (("calibration", {}), ("threshold", {}))
 
 _VERMILION: Final = (213, 94, 0)
-_TEAL: Final = (0, 158, 115)
+_PURPLE: Final = (204, 121, 167)
+_COLORS: Final = ((0, 158, 115), (0, 114, 178), (230, 159, 0), _PURPLE, _VERMILION)
+"""For tasks that name none: those of Okabe and Ito, which color-blind readers can tell apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ class Task:
         inside: The task whose mask bounds it; without one it may lie anywhere.
         types: The task whose labels divide this one, as lesions divide infection. Bundles of this
             task make both masks.
-        colors: Red, green and blue of each label, from 0 to 255.
+        colors: Red, green and blue of each label, from 0 to 255; by default some that can be told
+            apart.
         outlined: Whether pictures show its outline only.
         column: Of its masks in a ``metadata.csv``; by default the name and ``_mask``.
         usual_ml: Least and largest volume of a whole organ; beyond it, or where a side is missing,
@@ -88,10 +92,11 @@ class Task:
     training: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        labels = self.labels or {1: self.name}
         defaults = {
             "noun": self.name,
-            "labels": {1: self.name},
-            "colors": {1: _TEAL},
+            "labels": labels,
+            "colors": dict(zip(labels, itertools.cycle(_COLORS), strict=False)),
             "column": f"{self.name}_mask",
             "postprocess": (*_DECISION, *((("within", {}),) if self.inside else ())),
         }
@@ -168,7 +173,7 @@ LESIONS: Final = Task(
     name="lesions",
     inside="infection",
     labels=MappingProxyType({GROUND_GLASS: "ground_glass", CONSOLIDATION: "consolidation"}),
-    colors=MappingProxyType({GROUND_GLASS: _VERMILION, CONSOLIDATION: (204, 121, 167)}),
+    colors=MappingProxyType({GROUND_GLASS: _VERMILION, CONSOLIDATION: _PURPLE}),
     tolerance_mm=3.0,
 )
 """The infection by its type, made by bundles of the infection."""
