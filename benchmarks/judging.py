@@ -12,6 +12,7 @@ from recipe import FOLDS, POSTPROCESS, PREPROCESS, TOLERANCE_MM
 from splits import patient_folds
 
 from lungmask_jax import calibration, inference, labels, metrics, postprocess, weights
+from lungmask_jax.spec import changed_steps
 from lungmask_jax.weights import Bundle
 
 KEPT = (
@@ -56,8 +57,8 @@ def case_scores(bundle: Bundle, item: Item) -> dict[str, float]:
         return _of_mask(inference.segment(item.ct, weights=[bundle]).lungs.array > 0, item, bundle)
     bundle = network_alone(bundle, item)
     likely = inference.probabilities(item.ct, bundle, lungs=item.lungs)
-    found, truth = likely > bundle.spec.postprocess.threshold, item.mask.array > 0
-    types = postprocess.lesions(item.ct.with_array(found.astype(np.uint8)), item.ct).array
+    found, truth = likely > postprocess.decision(bundle.spec.postprocess).at, item.mask.array > 0
+    types = postprocess.lesion_types(item.ct.with_array(found.astype(np.uint8)), item.ct).array
     return {
         **_of_mask(found, item, bundle),
         "dice_256": float(metrics.threshold_curves(likely[0], truth[0]).dice.mean()),
@@ -120,7 +121,7 @@ def calibrate(path: Path, bundles: str, items: Sequence[Item]) -> None:
     found, truth, fold = {}, {}, {}
     for number, held in enumerate(patient_folds(items, FOLDS)):
         bundle = weights.load(Path(bundles.format(fold=number)))
-        plain = replace(bundle.spec.postprocess, calibration=(1.0, 0.0))
+        plain = changed_steps(bundle.spec.postprocess, "calibration", slope=1.0, offset=0.0)
         bundle = replace(bundle, spec=replace(bundle.spec, postprocess=plain))
         for item in items:
             if item.group in held:

@@ -49,7 +49,7 @@ def _closed(ct: Volume, lung: np.ndarray, *, size: int, max_hole_mm2: float) -> 
         padded = cv2.copyMakeBorder(alone, *[size] * 4, cv2.BORDER_CONSTANT, value=0)
         joined = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[size:-size, size:-size]
         closed[:, half] |= joined[:, half] > 0
-    mask = postprocess.filled(ct.with_array(closed[None]), max_hole_mm2=max_hole_mm2)
+    mask = postprocess.fill_holes(ct.with_array(closed[None]), max_hole_mm2=max_hole_mm2)
     return mask.with_array(mask.array.astype(np.uint8))
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pretrained
 
-from lungmask_jax.spec import PRESETS, ModelSpec, PostprocessSpec, TrainSpec
+from lungmask_jax.spec import PRESETS, ModelSpec, TrainSpec, changed_steps
+from lungmask_jax.tasks import INFECTION, LUNGS
 
 SPECS = {
     "lungs": TrainSpec(
@@ -38,10 +39,10 @@ MODELS = {
 }
 PREPROCESS = dict(PRESETS)
 POSTPROCESS = {
-    "lungs": PostprocessSpec(min_component_ml=5.0, fill_holes=True),
+    "lungs": LUNGS.postprocess,
     # 0.4 was chosen after looking at held-out scores at 0.3 to 0.6; theory agrees: the threshold
     # that is best for Dice is half the Dice there is (Lipton et al., 2014, arXiv:1402.1892)
-    "infection": PostprocessSpec(threshold=0.4, min_component_ml=0.1, rim_mm=5.0),
+    "infection": changed_steps(INFECTION.postprocess, "threshold", at=0.4),
 }
 FOLDS = 5
 TOLERANCE_MM = {"lungs": 1.0, "infection": 3.0}  # of the surface Dice, as in COVID-19-CT-Seg

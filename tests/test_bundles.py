@@ -2,7 +2,9 @@
 
 import json
 from importlib import resources
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -62,3 +64,53 @@ def test_consolidation_is_lung_and_infection(data_dir):
 def test_little_is_called_infection_without_covid(data_dir, name):
     result = lj.segment(thinned(data_dir / "ct_chest" / f"{name}_ct.nii.gz", 20, 40, step=3))
     assert result.measure()["infection_percent"] < 5
+
+
+# What version 0.1.0 wrote and answered: bundles of version 1, and the masks that it made with them.
+VERSION_1 = Path(__file__).with_name("references") / "version1"
+
+
+def chest():
+    """Lungs that touch, bowel, an apex left out, and infection of two densities, in HU."""
+    hu = np.full((28, 64, 96), 40, np.int16)
+    z, y, x = np.indices(hu.shape)
+    for middle in (30, 66):
+        lung = ((z - 17) / 13) ** 2 + ((y - 32) / 22) ** 2 + ((x - middle) / 18) ** 2 < 1
+        hu[lung] = -850
+        hu[lung & (z > 20) & (y < 24)] = -930  # what the network leaves out
+        hu[lung & (abs(z - 12) < 4) & (y > 36)] = -550
+        hu[lung & (abs(z - 12) < 3) & (y > 42)] = -300
+    hu[:, 30:34, 30:34] = np.where(hu[:, 30:34, 30:34] < 0, 30, 40)  # a vessel
+    hu[14:20, 30:33, 44:54] = -820  # where the lungs touch
+    hu[1:4, 8:20, 50:66] = -880  # bowel
+    hu[2, 50, 5] = -900  # a speck
+    hu[:, 2, 2] = 900
+    affine = np.array([[0, 0, -2, 0], [0, -2, 0, 0], [4, 0, 0, 0], [0, 0, 0, 1.0]])
+    return lj.Volume(hu, affine).as_checked()
+
+
+def test_bundles_of_version_1_answer_as_they_did(tmp_path):
+    lj.models.register("version1_for_tests", bands)
+    bundles = [lj.weights.load(VERSION_1 / f"{name}.npz") for name in SHIPPED]
+    for again in (False, True):
+        if again:  # as this version writes them
+            for one in bundles:
+                lj.weights.save(tmp_path / f"{one.name}.npz", one.spec, one.params, one.state)
+            bundles = [lj.weights.load(tmp_path / f"{name}.npz") for name in SHIPPED]
+        result = lj.segment(chest(), weights=bundles, uncertainty=True)
+        masks = {**result.masks, "uncertainty": result.uncertainty}
+        with np.load(VERSION_1 / "masks.npz") as expected:
+            assert set(expected) == set(masks)
+            for name, mask in masks.items():
+                np.testing.assert_array_equal(mask.array, expected[name], name)
+
+
+def bands():
+    """What lies between two grey levels."""
+
+    def apply(params, state, images, /, *, train=False, key=None):
+        return 20 * jnp.minimum(params["high"] - images, images - params["low"]), state
+
+    return lj.models.Model(
+        init=lambda key: ({"low": jnp.zeros(()), "high": jnp.zeros(())}, {}), apply=apply
+    )

@@ -20,7 +20,7 @@ NETWORK = ModelSpec(options={"channels": [2], "stem": 1})
 def _quick(monkeypatch):
     """Whatever is segmented has the lungs of one phantom, and no network is compiled."""
     masks = phantom((2, 32, 32), disease=0.3)
-    found = types.SimpleNamespace(lungs=masks.lungs, infection=masks.infection)
+    found = types.SimpleNamespace(masks={"lungs": masks.lungs, "infection": masks.infection})
     monkeypatch.setattr(inference, "segment", lambda ct, **_: found)
 
 

@@ -38,15 +38,16 @@ def by_density(ct, *, weights, uncertainty=False, progress=None, begin=None):
     lungs.array[..., lungs.shape[2] // 2 :] *= 2
     models = {model.spec.target: "mine 123" for model in weights}
     if "infection" not in models:
-        return Segmentation(ct, lungs, None, models)
+        return Segmentation(ct, {"lungs": lungs}, models)
     infection = ct.with_array((lungs.array > 0).astype(np.uint8))
     infection.array[:, infection.shape[1] // 2 :] = 0
     doubt = infection if uncertainty else None
-    return Segmentation(ct, lungs, infection, models, infection, doubt)
+    masks = {"lungs": lungs, "infection": infection, "lesions": infection}
+    return Segmentation(ct, masks, models, doubt)
 
 
 def named_only(names, *_needed):
-    return {name: SimpleNamespace(spec=SimpleNamespace(target=name)) for name in names}
+    return {name: SimpleNamespace(spec=SimpleNamespace(target=name, needs="")) for name in names}
 
 
 @pytest.fixture

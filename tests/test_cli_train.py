@@ -11,11 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
-from lungmask_jax import calibration, cli, data, errors, io, training, trees, weights
+from lungmask_jax import (
+    calibration,
+    cli,
+    data,
+    errors,
+    io,
+    postprocess,
+    training,
+    trees,
+    weights,
+)
 from lungmask_jax.cli import _recipe, _stop
 from lungmask_jax.fitting import Judgement, PreparedScan, _doubts
 from lungmask_jax.phantoms import phantom
-from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
+from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.training import Samples
 
 SEVEN_STEPS = ["--steps", "7", "--steps-per-epoch", "3"]
@@ -78,7 +88,7 @@ def test_networks_that_look_at_neighbors_train_and_segment_by_name(
     assert "calibrated on the scans held out" in capsys.readouterr().out
     bundle = weights.load(out)
     assert bundle.spec.model.options["channels"] == [4, 8]
-    assert bundle.spec.postprocess != PostprocessSpec(min_component_ml=5.0, fill_holes=True)
+    assert postprocess.decision(bundle.spec.postprocess) != (1.0, 0.0, 0.5)
     scan = str(tmp_path / "images" / "case0.nii.gz")
     assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
 
@@ -393,7 +403,7 @@ def test_a_stop_before_and_after_learning_says_how_to_go_on(
         assert cli.main(words) == 143
     assert "stopped: all is learned: the same words and --resume" in capsys.readouterr().err
     assert cli.main([*words, "--resume"]) == 0
-    assert weights.load(out).spec.postprocess.calibration != (1, 0)
+    assert postprocess.decision(weights.load(out).spec.postprocess)[:2] != (1, 0)
 
 
 @pytest.mark.parametrize("rate", ["nan", "inf", "1e400"])

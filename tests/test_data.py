@@ -64,8 +64,10 @@ def test_kaggle_paths_are_found_beside_the_list(tmp_path: Path) -> None:
     assert first == Case(
         "coronacases_001",
         tmp_path / "ct_scans/coronacases_001.nii",
-        tmp_path / "lung_mask/coronacases_001.nii",
-        tmp_path / "infection_mask/coronacases_001.nii",
+        {
+            "lungs": tmp_path / "lung_mask/coronacases_001.nii",
+            "infection": tmp_path / "infection_mask/coronacases_001.nii",
+        },
         "coronacases_001",
     )
     assert second.name == "coronacases_002"
@@ -126,7 +128,7 @@ def test_a_column_that_is_not_used_may_hold_anything(tmp_path: Path, note: str) 
     rows = [f"{note},{name}.nii,{name}_lungs.nii,none.nii,\n" for name in ("a", "b")]
     (tmp_path / "metadata.csv").write_text(header + "".join(rows))
     cases = read_metadata(tmp_path / "metadata.csv", masks=["lungs"])
-    assert [(case.name, case.infection) for case in cases] == [("a", None), ("b", None)]
+    assert [(case.name, [*case.masks]) for case in cases] == [("a", ["lungs"]), ("b", ["lungs"])]
 
 
 def test_shifted_rows_are_all_reported_with_their_number(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_a_column_of_masks_that_is_needed_is_asked_for_before_any_scan(tmp_path:
         "ct_scan,lung_mask\nct_scans/coronacases_001.nii,lung_mask/coronacases_001.nii\n"
     )
     (case,) = read_metadata(tmp_path / "metadata.csv", masks=["lungs"])
-    assert case.infection is None
+    assert [*case.masks] == ["lungs"]
     with pytest.raises(ScanError, match="the columns infection_mask, found ct_scan, lung_mask in"):
         read_metadata(tmp_path / "metadata.csv", masks=["lungs", "infection"])
 
@@ -214,17 +216,17 @@ def test_folders_pair_by_name_whatever_the_ending(tmp_path: Path) -> None:
         ["a_lungs.nii", "b.nii.gz", "c_lung_mask.PNG"],
     )
     cases = pair_folders(images, masks, target="lungs")
-    assert [(case.name, case.lungs, case.infection) for case in cases] == [
-        ("a", masks / "a_lungs.nii", None),
-        ("b", masks / "b.nii.gz", None),
-        ("c", masks / "c_lung_mask.PNG", None),
+    assert [(case.name, case.masks) for case in cases] == [
+        ("a", {"lungs": masks / "a_lungs.nii"}),
+        ("b", {"lungs": masks / "b.nii.gz"}),
+        ("c", {"lungs": masks / "c_lung_mask.PNG"}),
     ]
 
 
 def test_folder_of_slices_counts_as_one_scan(tmp_path: Path) -> None:
     images, masks = folders(tmp_path, [], ["a.nii.gz"])
     (images / "a").mkdir()
-    assert pair_folders(images, masks)[0].infection == masks / "a.nii.gz"
+    assert pair_folders(images, masks)[0].masks == {"infection": masks / "a.nii.gz"}
 
 
 def test_scans_and_masks_without_partner_are_named(tmp_path: Path) -> None:
@@ -323,7 +325,7 @@ def test_fraction_out_of_range_and_a_single_patient_are_refused() -> None:
 def test_case_loads_with_the_masks_it_has(tmp_path: Path) -> None:
     image = scan(tmp_path / "ct.nii")
     infection = mask(tmp_path / "infection.nii", {1: slice(0, 2)})
-    ct, masks = load_case(Case("a", image, infection=infection))
+    ct, masks = load_case(Case("a", image, {"infection": infection}))
     assert ct.array.dtype == np.int16
     assert list(masks) == ["infection"]
     assert masks["infection"].array.sum() == 2 * 6 * 2
@@ -335,51 +337,51 @@ def test_right_lung_is_1_in_whatever_convention_the_file_is(
 ) -> None:
     right, left = labels
     lungs = mask(tmp_path / "lungs.nii", {right: slice(0, 3), left: slice(5, 8)})
-    _, masks = load_case(Case("a", scan(tmp_path / "ct.nii"), lungs=lungs))
+    _, masks = load_case(Case("a", scan(tmp_path / "ct.nii"), {"lungs": lungs}))
     assert np.unique(masks["lungs"].array[:, :, :3]) == 1
     assert np.unique(masks["lungs"].array[:, :, 5:]) == 2
 
 
 def test_one_label_for_both_lungs_stays(tmp_path: Path) -> None:
     lungs = mask(tmp_path / "lungs.nii", {1: slice(4, 8)})
-    _, masks = load_case(Case("a", scan(tmp_path / "ct.nii"), lungs=lungs))
+    _, masks = load_case(Case("a", scan(tmp_path / "ct.nii"), {"lungs": lungs}))
     assert masks["lungs"].array.max() == 1
 
 
 def test_lesions_by_type_keep_their_labels(tmp_path: Path) -> None:
     image = scan(tmp_path / "ct.nii")
     lesions = mask(tmp_path / "m.nii", {1: slice(6, 8), 2: slice(1, 3)})  # as lungs it would swap
-    _, masks = load_case(Case("a", image, infection=lesions), by_type=True)
+    _, masks = load_case(Case("a", image, {"infection": lesions}), by_type=True)
     np.testing.assert_array_equal(masks["infection"].array, io.load_mask(lesions).array)
 
 
 def test_joint_mask_as_lungs_or_infection_is_refused(tmp_path: Path) -> None:
     image, joint = scan(tmp_path / "ct.nii"), mask(tmp_path / "m.nii", {3: slice(1, 2)})
     with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
-        load_case(Case("a", image, lungs=joint))
+        load_case(Case("a", image, {"lungs": joint}))
     with pytest.raises(ScanError, match="expected labels 0 to 1, found up to 3"):
-        load_case(Case("a", image, infection=joint))
+        load_case(Case("a", image, {"infection": joint}))
     with pytest.raises(ScanError, match="expected labels 0 to 2, found up to 3"):
-        load_case(Case("a", image, infection=joint), by_type=True)
+        load_case(Case("a", image, {"infection": joint}), by_type=True)
 
 
 def test_a_lung_mask_passed_for_infection(tmp_path: Path) -> None:
     image = scan(tmp_path / "ct.nii")
     lungs = mask(tmp_path / "lungs.nii", {1: slice(0, 3), 2: slice(5, 8)})
     with pytest.raises(ScanError, match=r"found up to 2 in .*lungs.nii: make them 0 and 1"):
-        load_case(Case("a", image, infection=lungs))
+        load_case(Case("a", image, {"infection": lungs}))
 
 
 def test_mask_of_another_shape_or_place_is_refused_naming_both(tmp_path: Path) -> None:
     image = scan(tmp_path / "ct.nii")
     io.save(Volume(np.zeros((2, 6, 7), np.uint8)), tmp_path / "small.nii")
     with pytest.raises(ScanError, match=r"\(2, 6, 7\) in .*small.nii and \(2, 6, 8\) in .*ct.nii"):
-        load_case(Case("a", image, lungs=tmp_path / "small.nii"))
+        load_case(Case("a", image, {"lungs": tmp_path / "small.nii"}))
     moved = placed(np.zeros(SHAPE)).affine.copy()
     moved[2, 3] += 40
     io.save(Volume(np.zeros(SHAPE, np.uint8), moved), tmp_path / "moved.nii")
     with pytest.raises(ScanError, match=r"40 mm apart: .*ct.nii and .*moved.nii"):
-        load_case(Case("a", image, lungs=tmp_path / "moved.nii"))
+        load_case(Case("a", image, {"lungs": tmp_path / "moved.nii"}))
 
 
 @pytest.mark.parametrize("seed", range(10))

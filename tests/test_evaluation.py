@@ -8,7 +8,7 @@ from scipy import stats
 
 from lungmask_jax import metrics
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.evaluation import TOLERANCES_MM, case_rows, compare, summarize
+from lungmask_jax.evaluation import case_rows, compare, summarize
 from lungmask_jax.volume import Volume
 
 AFFINE = np.diag([1.0, 1.0, 4.0, 1.0])
@@ -121,9 +121,7 @@ def test_a_row_holds_all_scores_with_the_tolerance_of_its_target():
     truth, found = np.zeros((2, 4, 20, 20), np.uint8)
     truth[1:3, 5:15, 5:15] = found[1:3, 5:15, 7:17] = 1
     (row,) = case_rows("a", volume(found), volume(truth), "infection")
-    expected = metrics.scores(
-        found, truth, volume(truth).spacing, tolerance_mm=TOLERANCES_MM["infection"]
-    )
+    expected = metrics.scores(found, truth, volume(truth).spacing, tolerance_mm=3.0)
     assert row == {"case": "a", "label": "infection", **expected}
     (strict,) = case_rows("a", volume(found), volume(truth), "infection", tolerance_mm=1.0)
     assert strict["surface_dice"] < row["surface_dice"]
@@ -149,3 +147,11 @@ def test_masks_of_other_shapes_and_places_are_refused():
     moved = Volume(np.ones((1, 4, 4), np.uint8), affine)
     with pytest.raises(ScanError, match="5 mm apart"):
         case_rows("a", moved, volume(np.ones((1, 4, 4))), "infection")
+
+
+def test_types_are_scored_as_a_whole_and_each_even_where_one_is_absent():
+    truth, found = volume([[[1, 1, 0, 0]] * 2]), volume([[[1, 2, 0, 0]] * 2])
+    rows = case_rows("a", found, truth, "lesions")
+    assert [row["label"] for row in rows] == ["infection", "ground_glass", "consolidation"]
+    assert [row["dice"] for row in rows] == [1, pytest.approx(2 / 3), 0]
+    assert [row["label"] for row in case_rows("a", found, truth, "infection")] == ["infection"]

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import cv2
@@ -6,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lungmask_jax import calibration, inference, io, metrics, models, preprocess, weights
+from lungmask_jax import (
+    calibration,
+    inference,
+    io,
+    metrics,
+    models,
+    postprocess,
+    preprocess,
+    weights,
+)
 from lungmask_jax.errors import ScanError, ScanWarning, SpecError, UnknownNameError
 from lungmask_jax.inference import _network
 from lungmask_jax.models import Model
@@ -14,13 +24,24 @@ from lungmask_jax.phantoms import phantom
 from lungmask_jax.prediction import _plans
 from lungmask_jax.spec import (
     ModelSpec,
-    PostprocessSpec,
     PredictSpec,
     PreprocessSpec,
     SegmenterSpec,
+    changed_steps,
 )
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
+
+STEPS = {  # those of the tasks, but everything stays, however small
+    "lungs": (
+        ("with_aerated", {}),
+        ("crop", {}),
+        ("largest_components", {"min_share": 0.05}),
+        ("without_bowel", {}),
+        ("sides", {}),
+    ),
+    "infection": (("within", {}), ("lesion_types", {})),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +66,7 @@ def threshold_bundle(target="lungs", hu=-500.0, **options):
         target=target,
         model=ModelSpec(name="threshold_for_tests"),
         preprocess=spec,
-        postprocess=PostprocessSpec(),
+        postprocess=STEPS[target],
         **options,
     )
     return Bundle("threshold", segmenter, {"edge": np.float32((hu + 1000) / 1000)}, {}, "0" * 64)
@@ -300,7 +321,7 @@ def test_one_slice_works_everywhere(tmp_path):
     result = inference.segment(made.ct)
     assert result.measure()["lungs_ml"] > 0
     assert result.overlay().dtype == np.uint8
-    assert len(result.save(tmp_path)) == 4
+    assert len(result.save(tmp_path)) == 5
 
 
 def test_a_scan_without_lungs_gives_empty_masks_and_no_crash(tmp_path):
@@ -319,8 +340,9 @@ def test_a_notebook_shows_the_picture(result):
 
 def test_saved_masks_overlay_their_scan(scan, result, tmp_path):
     paths = result.save(tmp_path / "new" / "folder", name="case")
-    names = ["lungs.nii.gz", "infection.nii.gz", "lesions.nii.gz", "overlay.png"]
-    assert [path.name for path in paths] == [f"case_{name}" for name in names]
+    names = ["_lungs.nii.gz", "_infection.nii.gz", "_lesions.nii.gz", "_overlay.png", ".json"]
+    assert [path.name for path in paths] == [f"case{name}" for name in names]
+    assert json.loads(paths[-1].read_text())["lungs_ml"] == result.row("case")["lungs_ml"]
     again = io.load_mask(paths[0])
     np.testing.assert_array_equal(again.array, result.lungs.array)
     np.testing.assert_allclose(again.affine, scan.ct.affine, atol=1e-4)
@@ -384,9 +406,8 @@ def test_the_order_of_an_ensemble_does_not_matter():
     """The threshold of the first alone counted."""
     bundles = [threshold_bundle(hu=hu) for hu in (-800.0, -500.0, -300.0)]
     for number, (threshold, slope) in enumerate([(0.2, 1.0), (0.5, 2.0), (0.8, 1.5)]):
-        post = replace(
-            bundles[number].spec.postprocess, threshold=threshold, calibration=(slope, slope - 1)
-        )
+        post = changed_steps(bundles[number].spec.postprocess, "threshold", at=threshold)
+        post = changed_steps(post, "calibration", slope=slope, offset=slope - 1)
         spec = replace(bundles[number].spec, postprocess=post)
         bundles[number] = replace(bundles[number], spec=spec)
     first, second, third = bundles
@@ -394,8 +415,7 @@ def test_the_order_of_an_ensemble_does_not_matter():
         weights.ensemble([third, first, second]),
         weights.ensemble([first, weights.ensemble([third, second])]),
     ):
-        post = joined.spec.postprocess
-        assert (post.threshold, *post.calibration) == pytest.approx((0.5, 1.5, 0.5))
+        assert postprocess.decision(joined.spec.postprocess) == pytest.approx((1.5, 0.5, 0.5))
     with pytest.raises(SpecError, match="bundles of one predict for an ensemble"):
         weights.ensemble(
             [first, threshold_bundle(predict=PredictSpec(mirror=(False, False, True)))]
@@ -426,7 +446,7 @@ def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
     scan = scanned(ct, Volume(ct).affine * [2, 1, 1, 1])
     result = inference.segment(scan, weights=[lungs, layered_bundle()])
     expected = np.select([ct > -300, ct > -700], [2, 1], 0)
-    np.testing.assert_array_equal(result.lesions.array, expected)
+    np.testing.assert_array_equal(result.masks["lesions"].array, expected)
     np.testing.assert_array_equal(result.infection.array, expected > 0)
     numbers = result.measure()
     assert numbers["ground_glass_ml"] == pytest.approx(5 * 16 * 2 / 1000)
@@ -437,9 +457,9 @@ def test_a_model_of_several_labels_tells_lesions_apart(tmp_path):
 
 
 def test_other_models_tell_lesions_apart_by_density(scan, result):
-    np.testing.assert_array_equal(result.lesions.array > 0, result.infection.array > 0)
+    np.testing.assert_array_equal(result.masks["lesions"].array > 0, result.infection.array > 0)
     for label in (1, 2):
-        ours, theirs = result.lesions.array == label, scan.lesions.array == label
+        ours, theirs = result.masks["lesions"].array == label, scan.lesions.array == label
         both = (result.infection.array > 0) & (scan.infection.array > 0)
         assert metrics.dice(ours & both, theirs & both) > 0.7
     numbers = result.measure()
@@ -463,7 +483,7 @@ def test_uncertainty_is_the_entropy_inside_the_lungs():
 
 def test_probabilities_are_calibrated_as_the_bundle_says(scan):
     bundle = weights.load("lungs")
-    changed = replace(bundle.spec.postprocess, calibration=(0.5, -0.3))
+    changed = changed_steps(bundle.spec.postprocess, "calibration", slope=0.5, offset=-0.3)
     ct = scanned(scan.ct.array[:4])
     plain = inference.probabilities(ct, bundle)
     found = inference.probabilities(

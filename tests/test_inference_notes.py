@@ -24,7 +24,7 @@ def lungs(slices=10, right=900, left=900, spacing=SPACING):
 
 def said(mask, hu=None):
     ct = mask.with_array(np.full(mask.shape, 40, np.int16) if hu is None else hu)
-    return notes(ct, mask, 12.3)
+    return notes(ct, {"lungs": mask}, 12.3)
 
 
 @pytest.mark.parametrize("slices", [1, 10])

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.labels import swap_sides
 from lungmask_jax.quantify import SEVERITY_PERCENT, measures, severity, signs, slice_shares
+from lungmask_jax.tasks import Task, registry
 from lungmask_jax.volume import Volume
 
 SHAPE = (2, 3, 4)
@@ -22,13 +23,18 @@ def at(values, spacing=(10.0, 10.0, 10.0)):
     return Volume(np.asarray(values, np.uint8), np.diag([*spacing, 1.0]))
 
 
+def measured(lungs, infection=None, lesions=None):
+    masks = {"lungs": lungs, "infection": infection, "lesions": lesions}
+    return measures({name: mask for name, mask in masks.items() if mask is not None})
+
+
 def row(*values):
     return at([[values]])
 
 
 def test_no_lungs_have_no_volume_no_share_and_no_class():
     empty = row(0, 0, 0)
-    found = measures(empty, row(1, 1, 1))
+    found = measured(empty, row(1, 1, 1))
     assert found["lungs_ml"] == found["infection_ml"] == 0
     assert math.isnan(found["infection_percent"])
     assert math.isnan(found["right_infection_percent"])
@@ -36,7 +42,7 @@ def test_no_lungs_have_no_volume_no_share_and_no_class():
 
 
 def test_a_missing_lung_has_no_share_and_the_other_decides():
-    found = measures(row(1, 1, 0), row(1, 0, 1))
+    found = measured(row(1, 1, 0), row(1, 0, 1))
     assert found["left_lung_ml"] == 0
     assert math.isnan(found["left_infection_percent"])
     assert found["right_infection_percent"] == found["infection_percent"] == 50
@@ -44,14 +50,14 @@ def test_a_missing_lung_has_no_share_and_the_other_decides():
 
 
 def test_without_an_infection_only_the_lungs_are_measured():
-    found = measures(row(1, 1, 2, 0))
+    found = measured(row(1, 1, 2, 0))
     assert found == pytest.approx({"right_lung_ml": 2, "left_lung_ml": 1, "lungs_ml": 3})
 
 
 def test_measures_by_hand():
     lungs = row(1, 1, 1, 1, 2, 2, 0, 0)
     infection = row(1, 0, 0, 0, 1, 0, 1, 1)  # the last two lie outside the lungs
-    found = measures(lungs, infection)
+    found = measured(lungs, infection)
     assert found == {
         "right_lung_ml": pytest.approx(4),
         "left_lung_ml": pytest.approx(2),
@@ -68,14 +74,14 @@ def test_measures_by_hand():
 
 def test_volumes_follow_the_spacing_and_shares_do_not():
     lungs, infection = np.array([[[1, 1, 2]]]), np.array([[[1, 0, 0]]])
-    found = measures(at(lungs, (5, 2, 0.5)), at(infection, (5, 2, 0.5)))
+    found = measured(at(lungs, (5, 2, 0.5)), at(infection, (5, 2, 0.5)))
     assert found["right_lung_ml"] == pytest.approx(0.010)
     assert found["right_infection_percent"] == pytest.approx(50)
 
 
 @given(lung_masks, infections)
 def test_both_sides_add_up(lungs, infection):
-    found = measures(at(lungs), at(infection))
+    found = measured(at(lungs), at(infection))
     for part in ("lung", "infection"):
         whole = found["lungs_ml" if part == "lung" else "infection_ml"]
         assert found[f"right_{part}_ml"] + found[f"left_{part}_ml"] == pytest.approx(whole)
@@ -85,7 +91,7 @@ def test_both_sides_add_up(lungs, infection):
 
 @given(lung_masks, infections)
 def test_swapping_sides_swaps_their_measures_and_keeps_the_class(lungs, infection):
-    found, swapped = (measures(at(m), at(infection)) for m in (lungs, swap_sides(lungs)))
+    found, swapped = (measured(at(m), at(infection)) for m in (lungs, swap_sides(lungs)))
     for name in ("lung_ml", "infection_ml", "infection_percent"):
         assert found[f"right_{name}"] == pytest.approx(swapped[f"left_{name}"], nan_ok=True)
     assert found["severity"] == swapped["severity"]
@@ -133,14 +139,14 @@ def test_the_limits_rise():
 
 def test_masks_of_two_scans_are_refused():
     with pytest.raises(ShapeError, match=r"one scan, found shapes \(1, 1, 2\) and \(1, 1, 3\)"):
-        measures(row(1, 2), row(0, 0, 1))
+        measured(row(1, 2), row(0, 0, 1))
 
 
 def test_other_labels_count_for_no_lung():
     """A mask of COVID-19-CT-Seg has 3 for infection."""
     lungs = Volume(np.array([[[1, 2, 3, 14, 0]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
     lesions = lungs.with_array(np.array([[[1, 2, 1, 1, 12]]], np.uint8))
-    result = measures(lungs, lungs.with_array(np.ones_like(lungs.array)), lesions=lesions)
+    result = measured(lungs, lungs.with_array(np.ones_like(lungs.array)), lesions=lesions)
     assert result["lungs_ml"] == pytest.approx(2)
     assert result["infection_ml"] == pytest.approx(2)
     assert result["consolidation_percent"] == pytest.approx(50)
@@ -154,7 +160,7 @@ def test_voxels_of_unknown_size_have_shares_and_no_ml(origin):
     ends = -affine[:3, :3] @ (np.array(lungs.shape) - 1)
     affine[:3, 3] = {"corner": 0, "far corner": ends, "middle": ends / 2}[origin]
     lungs = Volume(lungs.array, affine)
-    found = measures(lungs, lungs.with_array(np.array([[[1, 0, 0, 0]]], np.uint8)), lesions=lungs)
+    found = measured(lungs, lungs.with_array(np.array([[[1, 0, 0, 0]]], np.uint8)), lesions=lungs)
     assert not lungs.has_size
     positive = ("right_lung_ml", "left_lung_ml", "lungs_ml", "infection_ml", "ground_glass_ml")
     assert all(math.isnan(found[key]) for key in positive)
@@ -168,16 +174,34 @@ def test_a_scan_brought_to_one_millimetre_has_ml():
     affine[:3, 3] = -150.3, 20.0, -1000.5
     lungs = Volume(np.array([[[1, 1, 2, 0]]], np.uint8), affine)
     assert lungs.has_size
-    assert measures(lungs)["lungs_ml"] == pytest.approx(0.003)
+    assert measured(lungs)["lungs_ml"] == pytest.approx(0.003)
 
 
 def test_an_array_of_voxels_of_one_millimetre_has_ml():
     lungs = Volume.of(np.array([[[1, 1, 2, 0]]], np.uint8), spacing=(1, 1, 1))
-    assert measures(lungs.with_array(lungs.array))["lungs_ml"] == pytest.approx(0.003)
+    assert measured(lungs.with_array(lungs.array))["lungs_ml"] == pytest.approx(0.003)
 
 
 def test_without_lungs_there_are_no_ml_even_if_voxels_have_no_size():
-    assert measures(Volume(np.zeros((1, 2, 2), np.uint8)))["lungs_ml"] == 0
+    assert measured(Volume(np.zeros((1, 2, 2), np.uint8)))["lungs_ml"] == 0
+
+
+def test_another_task_is_measured_where_it_lies():
+    registry.register("fluid_for_tests", Task(name="fluid_for_tests", inside="lungs"))
+    registry.register("free_for_tests", Task(name="free_for_tests"))
+    mask = row(1, 1, 0, 1)
+    found = measures({"lungs": row(1, 1, 2, 0), "fluid_for_tests": mask, "free_for_tests": mask})
+    assert found["right_fluid_for_tests_percent"] == pytest.approx(100)
+    assert found["left_fluid_for_tests_ml"] == 0
+    assert found["fluid_for_tests_ml"] == pytest.approx(2)  # the last lies outside the lungs
+    assert found["free_for_tests_ml"] == pytest.approx(3)
+    assert "free_for_tests_percent" not in found
+    assert "severity" not in found
+
+
+def test_no_masks_are_refused():
+    with pytest.raises(ShapeError, match="expected masks of one scan"):
+        measures({})
 
 
 def test_without_lungs_nothing_is_known_of_signs():

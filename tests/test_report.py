@@ -16,11 +16,11 @@ from lungmask_jax.volume import Volume
 def segmentation(lungs, infection):
     lungs = Volume(np.array([[lungs]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
     infection = lungs.with_array(np.array([[infection]], np.uint8))
-    return Segmentation(lungs, lungs, infection, {"lungs": "mine 123"})
+    return Segmentation(lungs, {"lungs": lungs, "infection": infection}, {"lungs": "mine 123"})
 
 
 def test_a_row_holds_measures_models_and_the_note():
-    row = report.row("case", segmentation([1, 1, 2, 0], [1, 0, 0, 0]))
+    row = segmentation([1, 1, 2, 0], [1, 0, 0, 0]).row("case")
     assert row["scan"] == "case"
     assert row["right_infection_percent"] == 50.0
     assert row["infection_percent"] == 33.333
@@ -30,21 +30,21 @@ def test_a_row_holds_measures_models_and_the_note():
 
 def test_a_row_holds_the_noise_and_the_notes():
     made = replace(segmentation([1, 0, 0, 0], [0, 0, 0, 0]), noise_hu=81.2345, notes=("a", "b"))
-    row = report.row("case", made)
+    row = made.row("case")
     assert row["noise_hu"] == 81.234
     assert row["notes"] == "a; b"
 
 
 def test_ml_of_voxels_without_a_size_are_null():
     lungs = Volume(np.array([[[1, 2]]], np.uint8))
-    row = report.row("image", Segmentation(lungs, lungs, lungs, {}))
+    row = Segmentation(lungs, {"lungs": lungs, "infection": lungs}, {}).row("image")
     assert row["lungs_ml"] is None
     assert row["infection_ml"] is None
     assert row["infection_percent"] == 100
 
 
 def test_what_is_undefined_is_null_in_json(tmp_path):
-    row = report.row("case", segmentation([1, 0, 0, 0], [0, 0, 0, 0]))
+    row = segmentation([1, 0, 0, 0], [0, 0, 0, 0]).row("case")
     report.write_json(tmp_path / "case.json", row)
     values = json.loads((tmp_path / "case.json").read_text())
     assert values["left_infection_percent"] is None

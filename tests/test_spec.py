@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lungmask_jax import postprocess, tasks
 from lungmask_jax.errors import SpecError
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
-    PostprocessSpec,
     PredictSpec,
     PreprocessSpec,
     SegmenterSpec,
     TrainSpec,
+    changed_steps,
     from_json,
     to_json,
 )
@@ -54,12 +55,7 @@ prediction = st.builds(
     patch=st.just((0, 0, 0)) | st.tuples(*[st.integers(1, 2048)] * 3),
     step=st.floats(0.1, 1),
 )
-postprocessing = st.builds(
-    PostprocessSpec,
-    threshold=st.floats(0.01, 0.99),
-    min_component_ml=sizes,
-    fill_holes=st.booleans(),
-)
+postprocessing = st.lists(st.tuples(st.text(max_size=8), options), max_size=3)
 segmenters = st.builds(
     SegmenterSpec,
     target=st.sampled_from(["lungs", "infection"]),
@@ -86,7 +82,7 @@ training = st.builds(
     steps_per_epoch=counts,
     seed=st.integers(0, 2**31),
 )
-specs = preprocessing | networks | prediction | postprocessing | segmenters | training
+specs = preprocessing | networks | prediction | segmenters | training
 
 
 @given(specs)
@@ -112,7 +108,7 @@ def test_json_is_what_any_other_reader_accepts(spec):
     assert list(values) == [field.name for field in dataclasses.fields(spec)]
 
 
-@pytest.mark.parametrize("kind", [PreprocessSpec, ModelSpec, PostprocessSpec, TrainSpec])
+@pytest.mark.parametrize("kind", [PreprocessSpec, ModelSpec, TrainSpec])
 def test_missing_keys_have_their_defaults(kind):
     assert from_json("{}", kind) == kind()
 
@@ -190,11 +186,11 @@ TOO_MUCH = {
     "33 levels": '{"target": "lungs", "card": ' + '{"x": ' * 34 + "1" + "}" * 35,
     "5,000 digits": '{"shift": ' + "9" * 5000 + "}",
     "4,000 digits": '{"target": "lungs", "shift": ' + "9" * 4000 + "}",
-    "4,000 digits for a float": '{"target": "lungs", "postprocess": {"rim_mm": '
+    "4,000 digits for a float": '{"target": "lungs", "version": 1, "postprocess": {"rim_mm": '
     + "9" * 4000
     + "}}",
     "4,000 digits in a card": '{"target": "lungs", "card": {"x": ' + "9" * 4000 + "}}",
-    "NaN": '{"target": "lungs", "postprocess": {"threshold": NaN}}',
+    "NaN": '{"target": "lungs", "postprocess": [["threshold", {"at": NaN}]]}',
     "-Infinity in a card": '{"target": "lungs", "card": {"x": [-Infinity]}}',
     "1e999 in a card": '{"target": "lungs", "card": {"x": [1e999]}}',
     "a key twice": '{"target": "lungs", "target": "lungs"}',
@@ -248,8 +244,11 @@ def test_an_option_that_json_cannot_hold_is_refused(value):
         (TrainSpec, {"steps": "3"}, "found '3'"),
         (TrainSpec, {"learning_rate": True}, "expected float .* found True"),
         (TrainSpec, {"loss": None}, "expected str .* found None"),
-        (PostprocessSpec, {"fill_holes": 1}, "expected bool .* found 1"),
-        (PreprocessSpec, {"region": "heart"}, "'full', 'body', 'lungs'.*found 'heart'"),
+        (SegmenterSpec, {"target": "lungs", "postprocess": [["sides"]]}, r"found \['sides'\]"),
+        (SegmenterSpec, {"target": "lungs", "postprocess": {"sides": {}}}, "expected .*found"),
+        (SegmenterSpec, {"target": "lungz"}, "no target 'lungz': did you mean 'lungs'"),
+        (SegmenterSpec, {"target": "lesions"}, "no target 'lesions': known: 'infection', 'lungs'"),
+        (PreprocessSpec, {"region": "heart"}, "'full', 'body', .*'lungs'.*found 'heart'"),
         (PreprocessSpec, {"region": ["full"]}, r"found \['full'\]"),
         (PreprocessSpec, {"size": (64,)}, r"found \(64,\)"),
         (PreprocessSpec, {"size": (64, 64, 64)}, "found"),
@@ -274,9 +273,6 @@ def test_values_of_the_wrong_type_are_refused(kind, values, message):
         (PreprocessSpec, {"margin_mm": -0.1}),
         (PreprocessSpec, {"clahe_clip_limit": -1}),
         (PreprocessSpec, {"clahe_tiles": (0, 8)}),
-        (PostprocessSpec, {"threshold": 0}),
-        (PostprocessSpec, {"threshold": 1}),
-        (PostprocessSpec, {"min_component_ml": -1}),
         (TrainSpec, {"steps": 0}),
         (TrainSpec, {"batch_size": 0}),
         (TrainSpec, {"steps_per_epoch": 0}),
@@ -296,8 +292,6 @@ def test_values_of_the_wrong_type_are_refused(kind, values, message):
         (TrainSpec, {"learning_rate": 1e300}),
         (PreprocessSpec, {"window": (-1e300, 1e300)}),
         (PreprocessSpec, {"margin_mm": 1e9}),
-        (PostprocessSpec, {"calibration": (1e300, 0)}),
-        (PostprocessSpec, {"rim_mm": 10**400}),
         (TrainSpec, {"coarse": 1.5}),
     ],
 )
@@ -306,15 +300,15 @@ def test_values_out_of_range_are_refused(kind, values):
         kind(**values)
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 1, 3])
 def test_another_version_is_refused(version):
-    with pytest.raises(SpecError, match=f"version 1, found {version}"):
+    with pytest.raises(SpecError, match=f"version 2, found {version}"):
         SegmenterSpec(target="lungs", version=version)
 
 
 def test_a_newer_version_says_upgrade_rather_than_unknown_key():
     with pytest.raises(SpecError, match="upgrade"):
-        from_json('{"target": "lungs", "invented_later": 1, "version": 2}', SegmenterSpec)
+        from_json('{"target": "lungs", "invented_later": 1, "version": 3}', SegmenterSpec)
 
 
 def test_presets_exist_for_both_targets_and_cannot_be_changed():
@@ -328,3 +322,75 @@ def test_presets_exist_for_both_targets_and_cannot_be_changed():
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_go_through_json(name):
     assert from_json(to_json(PRESETS[name]), PreprocessSpec) == PRESETS[name]
+
+
+def read(target="lungs", **postprocess):
+    text = json.dumps({"target": target, "version": 1, "postprocess": postprocess})
+    return from_json(text, SegmenterSpec)
+
+
+@pytest.mark.parametrize("target", ["lungs", "infection"])
+def test_a_spec_of_version_1_has_the_steps_that_were_code_then(target):
+    spec = read(target, threshold=0.4, calibration=[2, 1])
+    assert spec.version == 2
+    assert spec.postprocess[:2] == (
+        ("calibration", {"slope": 2.0, "offset": 1.0}),
+        ("threshold", {"at": 0.4}),
+    )
+    assert from_json(to_json(spec), SegmenterSpec) == spec
+    assert read(target, fill_holes=True).postprocess != read(target).postprocess
+
+
+def test_steps_of_version_1_name_all_their_numbers():
+    for target in ("lungs", "infection"):
+        steps = read(target, fill_holes=True, rim_mm=3.0, min_component_ml=2.0).postprocess
+        assert postprocess.complete(steps) == steps
+
+
+def test_what_training_chose_by_itself_in_version_1_is_the_steps_of_the_task():
+    for target, settings in (
+        ("lungs", {"min_component_ml": 5.0, "fill_holes": True}),
+        ("infection", {"min_component_ml": 0.1, "rim_mm": 5.0}),
+    ):
+        own = SegmenterSpec(target=target).postprocess
+        assert postprocess.complete(own) == read(target, **settings).postprocess
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"version": 1}', "expected a target of lungs, infection, found None"),
+        ('{"version": 1, "target": ["x"]}', r"found \['x'\]"),
+        ('{"version": 1, "target": "lungs", "postprocess": 5}', "expected .*found 5"),
+        ('{"version": 1, "target": "lungs", "postprocess": {"rim": 5}}', "did you mean 'rim_mm'"),
+        ('{"version": 1, "target": "lungs", "postprocess": {"fill_holes": 1}}', "bool .*found 1"),
+        ('{"version": 1, "target": "lungs", "postprocess": {"threshold": 1}}', "between 0 and 1"),
+        (
+            '{"version": 1, "target": "lungs", "postprocess": {"calibration": [0, 1]}}',
+            "slope above 0",
+        ),
+        (
+            '{"version": 1, "target": "lungs", "postprocess": {"min_component_ml": -1}}',
+            "from 0 to",
+        ),
+        ('{"version": true, "target": "lungs"}', "version 2, found True"),
+    ],
+)
+def test_a_spec_that_is_none_of_version_1_is_refused(text, message):
+    with pytest.raises(SpecError, match=message):
+        from_json(text, SegmenterSpec)
+
+
+def test_a_region_is_that_which_the_task_lies_inside():
+    tasks.registry.register("spots_for_tests", tasks.Task(name="spots_for_tests", inside="lungs"))
+    around = PreprocessSpec(region="infection")
+    with pytest.raises(SpecError, match="region 'lungs' for a spots_for_tests model"):
+        SegmenterSpec(target="spots_for_tests", preprocess=around)
+    assert SegmenterSpec(target="spots_for_tests").needs == "lungs"
+
+
+def test_one_number_of_the_steps_is_changed_and_the_others_stay():
+    steps = (("threshold", {"at": 0.5}), ("within", {"rim_mm": 5.0, "most_share": 0.1}))
+    changed = changed_steps(steps, "within", rim_mm=3.0)
+    assert changed == (steps[0], ("within", {"rim_mm": 3.0, "most_share": 0.1}))
+    assert changed_steps(steps, "calibration", slope=2.0)[0] == ("calibration", {"slope": 2.0})

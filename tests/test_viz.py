@@ -7,6 +7,7 @@ import pytest
 
 from lungmask_jax import viz
 from lungmask_jax.errors import ShapeError, SpecError
+from lungmask_jax.tasks import Task, registry
 from lungmask_jax.viz import learning_curve, montage, overlay, save_png, windowed
 from lungmask_jax.volume import Volume
 
@@ -29,6 +30,17 @@ def scan(
     lungs[:, 16:48, 36:56] = 2
     infection[slices // 3, 24:40, 42:50] = 1
     return ct, ct.with_array(lungs), ct.with_array(infection)
+
+
+def named(lungs: Volume | None = None, infection: Volume | None = None) -> dict[str, Volume]:
+    """Masks by their task; infection with its types."""
+    masks = {"lungs": lungs, "infection": infection, "lesions": infection}
+    return {name: mask for name, mask in masks.items() if mask is not None}
+
+
+def overlaid(spacing: tuple[float, float, float] = (1, 1, 1)) -> np.ndarray:
+    ct, *masks = scan(spacing=spacing)
+    return overlay(ct, named(*masks))
 
 
 def colored(rgb: np.ndarray) -> np.ndarray:
@@ -60,7 +72,7 @@ def test_an_empty_window_is_an_error() -> None:
 def test_nothing_is_drawn_where_nothing_is(empty: bool) -> None:
     ct, lungs, _ = scan()
     nothing = ct.with_array(np.zeros_like(lungs.array)) if empty else None
-    rgb = overlay(ct, nothing, nothing)
+    rgb = overlay(ct, named(nothing, nothing))
     assert rgb.dtype == np.uint8
     assert rgb.shape == (64, 64, 3)
     assert (rgb == GREY).all()
@@ -68,7 +80,7 @@ def test_nothing_is_drawn_where_nothing_is(empty: bool) -> None:
 
 def test_each_label_has_its_color_and_stays_inside() -> None:
     ct, lungs, infection = scan()
-    rgb = overlay(ct, lungs, infection)
+    rgb = overlay(ct, named(lungs, infection))
     lung, side = lungs.array[4], np.arange(64) < 32
     assert (near(rgb, SKY_BLUE) & (lung == 1)).sum() > 80
     assert (near(rgb, YELLOW) & (lung == 2)).sum() > 80
@@ -80,13 +92,16 @@ def test_each_label_has_its_color_and_stays_inside() -> None:
 
 def test_the_patients_right_is_on_the_left() -> None:
     ct, lungs, _ = scan()
-    rgb = overlay(ct, lungs)
+    rgb = overlay(ct, named(lungs))
     assert np.nonzero(near(rgb, SKY_BLUE))[1].max() < np.nonzero(near(rgb, YELLOW))[1].min()
 
 
 def test_infection_is_translucent_as_asked() -> None:
     ct, _, infection = scan()
-    red = [int(overlay(ct, None, infection, alpha=alpha)[32, 46, 0]) for alpha in (0.0, 0.5, 1.0)]
+    red = [
+        int(overlay(ct, named(None, infection), alpha=alpha)[32, 46, 0])
+        for alpha in (0.0, 0.5, 1.0)
+    ]
     assert red == [GREY, round((GREY + VERMILION[0]) / 2), VERMILION[0]]
 
 
@@ -96,9 +111,9 @@ def test_the_slice_is_the_one_with_most_infection_then_most_lung_then_the_middle
     more = lungs.array.copy()
     more[7, 48:52, 8:28] = 1
     lungs = lungs.with_array(more)
-    corner = [overlay(ct, *masks)[0, 0, 0] for masks in ((lungs, infection), (lungs,), ())]
+    corner = [overlay(ct, named(*masks))[0, 0, 0] for masks in ((lungs, infection), (lungs,), ())]
     assert corner == [windowed(ct.array[index])[0, 0] for index in (4, 7, 6)]
-    assert overlay(ct, lungs, infection, index=0)[0, 0, 0] == GREY
+    assert overlay(ct, named(lungs, infection), index=0)[0, 0, 0] == GREY
 
 
 @pytest.mark.parametrize(
@@ -106,16 +121,25 @@ def test_the_slice_is_the_one_with_most_infection_then_most_lung_then_the_middle
     [((5, 1, 1), (64, 64)), ((1, 2, 1), (128, 64)), ((1, 0.7, 0.7 * 1.5), (64, 96))],
 )
 def test_proportions_are_true(spacing: tuple[float, float, float], shape: tuple[int, int]) -> None:
-    assert overlay(*scan(spacing=spacing)).shape == (*shape, 3)
+    assert overlaid(spacing=spacing).shape == (*shape, 3)
 
 
 def test_a_single_voxel_is_seen() -> None:
     ct = Volume(np.full((1, 16, 16), -800, np.int16))
     infection = np.zeros((1, 16, 16), np.uint8)
     infection[0, 5, 9] = 1
-    rgb = overlay(ct, None, ct.with_array(infection))
+    rgb = overlay(ct, named(None, ct.with_array(infection)))
     assert colored(rgb)[5, 9]
     assert np.argwhere(colored(rgb)).tolist() == [[5, 9]]
+
+
+def test_a_task_of_another_is_drawn_in_its_color() -> None:
+    task = Task(name="fluid_for_tests", inside="lungs", colors={1: (0, 158, 115)})
+    registry.register(task.name, task)
+    ct, lungs, infection = scan()
+    rgb = montage(ct, {"lungs": lungs, task.name: infection}, count=3, columns=1, tile=64)
+    assert near(rgb, (0, 158, 115)).any()
+    assert not near(rgb, VERMILION).any()
 
 
 def test_masks_of_another_shape_are_an_error() -> None:
@@ -123,9 +147,9 @@ def test_masks_of_another_shape_are_an_error() -> None:
     other = Volume(lungs.array[1:])
     for draw in (overlay, montage):
         with pytest.raises(ShapeError, match=r"shape \(12, 64, 64\), found \(11, 64, 64\)"):
-            draw(ct, other)
+            draw(ct, named(other))
         with pytest.raises(ShapeError, match=r"found \(11, 64, 64\): bring them to the grid"):
-            draw(ct, lungs, other)
+            draw(ct, named(lungs, other))
 
 
 def test_a_slice_that_is_not_there_is_an_error() -> None:
@@ -170,7 +194,7 @@ def test_the_slice_with_most_infection_is_always_there() -> None:
     for most in range(12):
         ct, lungs, infection = scan()
         infection = ct.with_array(np.roll(infection.array, most - 4, axis=0))
-        rgb = montage(ct, lungs, infection, count=3, columns=1, tile=64)
+        rgb = montage(ct, named(lungs, infection), count=3, columns=1, tile=64)
         axial = rgb[-3 * 66 : -66]
         assert near(axial, VERMILION).sum() > 20
 
@@ -188,7 +212,7 @@ def test_tiles_are_cut_to_the_lungs_with_true_proportions() -> None:
     ct, lungs, _ = scan(slices=1, spacing=(1, 1, 1))
     small = np.zeros_like(lungs.array)
     small[0, 30:34, 30:34] = 1
-    rgb = montage(ct, ct.with_array(small), tile=108)  # 4 + 2 * 25 mm each way
+    rgb = montage(ct, named(ct.with_array(small)), tile=108)  # 4 + 2 * 25 mm each way
     tile = rgb[-110:]
     rows, columns = np.nonzero(colored(tile))
     assert rgb.shape[1] == 110
@@ -200,7 +224,9 @@ def test_tiles_are_cut_to_the_lungs_with_true_proportions() -> None:
 def test_the_legend_names_what_is_shown() -> None:
     ct, lungs, infection = scan()
     tile = {"tile": 96, "columns": 4, "count": 4}
-    bare, lung, both = (montage(ct, *masks, **tile) for masks in ((), (lungs,), (lungs, infection)))
+    bare, lung, both = (
+        montage(ct, named(*masks), **tile) for masks in ((), (lungs,), (lungs, infection))
+    )
     assert len(lung) - len(bare) >= 24
     header = len(both) - (len(lung) - 24)
     assert near(both[:header], VERMILION).sum() >= 60
@@ -212,7 +238,7 @@ def test_the_legend_names_what_is_shown() -> None:
 def test_words_that_do_not_fit_shrink() -> None:
     ct, lungs, infection = scan(slices=1)
     words = "Research use only. Not a medical device."
-    rgb = montage(ct, lungs, infection, title=words, caption=words, tile=256)
+    rgb = montage(ct, named(lungs, infection), title=words, caption=words, tile=256)
     assert rgb[:, -5:].max(initial=0, where=np.arange(len(rgb))[:, None, None] < 20) == 0
     assert rgb[-20:, -5:].max() == 0
     assert all(near(rgb[:100], color).any() for color in (SKY_BLUE, YELLOW, VERMILION))
@@ -235,10 +261,10 @@ def test_a_picture_is_no_larger_than_others_whatever_the_header_says(
 ) -> None:
     ct = Volume(np.full(shape, -800, np.int16), spaced(*spacing))
     mask = ct.with_array(np.ones(shape, np.uint8))
-    for rgb in (montage(ct, mask, mask, count=3), viz.errors(ct, mask, mask, count=1)):
+    for rgb in (montage(ct, named(mask, mask), count=3), viz.errors(ct, mask, mask, count=1)):
         assert rgb.size <= 3 * (3 * 256 * 256 * 3) or rgb.size <= 1.3 * (1024 * 1024 * 3)
     rows, columns = shape[1:]
-    drawn = overlay(ct, mask, mask).shape
+    drawn = overlay(ct, named(mask, mask)).shape
     assert rows <= drawn[0] <= 3 * rows
     assert columns <= drawn[1] <= 3 * columns
 
@@ -250,7 +276,7 @@ def test_a_lone_slice_is_drawn_at_full_size_with_the_whole_legend() -> None:
     lungs[0, 100:500, 360:670] = 2
     lesions[0, 300:320, 100:120] = 1
     lesions[0, 300:320, 400:420] = 2
-    rgb = montage(ct, ct.with_array(lungs), ct.with_array(lesions), title="a" * 300)
+    rgb = montage(ct, named(ct.with_array(lungs), ct.with_array(lesions)), title="a" * 300)
     assert rgb.shape[1] == 690 + 2  # the lungs, 25 mm around them as far as there are, a frame
     header = rgb[: len(rgb) - 450]
     assert all(near(header, color).sum() > 50 for color in (SKY_BLUE, YELLOW, VERMILION, PURPLE))
@@ -370,7 +396,7 @@ def test_more_lines_than_colors_are_an_error() -> None:
 
 
 def test_a_picture_comes_back_from_its_file(tmp_path: Path) -> None:
-    rgb = overlay(*scan())
+    rgb = overlaid()
     path = tmp_path / "überlagert.png"
     save_png(rgb, path)
     save_png(rgb, path)

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungmask_jax import models, trees, weights
+from lungmask_jax import models, postprocess, tasks, trees, weights
 from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError
 from lungmask_jax.spec import ModelSpec, PreprocessSpec, SegmenterSpec
 
 NETWORK = ModelSpec(options={"channels": [2], "stem": 1, "norm": "batch"})
 SPEC = SegmenterSpec(
-    target="lungs", model=NETWORK, preprocess=PreprocessSpec(size=(64, 64)), card={"by": "us"}
+    target="lungs",
+    model=NETWORK,
+    preprocess=PreprocessSpec(size=(64, 64)),
+    postprocess=postprocess.complete(tasks.LUNGS.postprocess),
+    card={"by": "us"},
 )
 
 

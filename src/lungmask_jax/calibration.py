@@ -29,8 +29,8 @@ def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tu
         truths: Of each case, the same shape, 0 or 1.
 
     Returns:
-        ``(slope, offset)`` for `calibrated` and `lungmask_jax.spec.PostprocessSpec`. Where the
-        truth is all one label, or the network no better than chance, ``(1, 0)``.
+        ``(slope, offset)`` for `calibrated` and the step `lungmask_jax.postprocess.calibration`.
+        Where the truth is all one label, or the network no better than chance, ``(1, 0)``.
 
     Raises:
         ShapeError: There is no case, or shapes differ.

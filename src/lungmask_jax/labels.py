@@ -5,7 +5,7 @@ Lesions of an infection: 1 ground-glass opacity, 2 consolidation.
 COVID-19-CT-Seg has the lungs the other way round (1 left, 2 right) and adds 3 infection.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _ADVICE: Final = {
     2: "make them 0, 1 (right) and 2 (left) for lungs; 0 and 1 for infection, or 1 (ground glass) "
     "and 2 (consolidation)",
 }
+_OTHER_ADVICE: Final = "make them those of the task"
 
 
 def swap_sides(lungs: np.ndarray) -> np.ndarray:
@@ -74,12 +75,12 @@ def from_covid19_ct_seg(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _translate(mask, (BACKGROUND, LEFT, RIGHT, BACKGROUND)), _translate(mask, (0, 0, 0, 1))
 
 
-def refuse_above(mask: np.ndarray, highest: Literal[1, 2], where: object) -> None:
+def refuse_above(mask: np.ndarray, highest: int, where: object) -> None:
     """Raises for labels that a mask should not have.
 
     Args:
         mask: Any shape.
-        highest: 2 for lungs and for lesions by type, 1 for infection as a whole.
+        highest: That it may have: 2 for lungs and lesions, 1 for infection as a whole.
         where: What the mask is, for the message.
 
     Raises:
@@ -94,7 +95,8 @@ def refuse_above(mask: np.ndarray, highest: Literal[1, 2], where: object) -> Non
     found = int(np.max(mask, initial=0))
     if found > highest:
         raise ScanError(
-            f"expected labels 0 to {highest}, found up to {found} in {where}: {_ADVICE[highest]}"
+            f"expected labels 0 to {highest}, found up to {found} in {where}: "
+            f"{_ADVICE.get(highest, _OTHER_ADVICE)}"
         )
 
 

@@ -1,12 +1,14 @@
 """The numbers a radiologist reads: volumes, shares, severity, signs of pneumonia."""
 
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy import ndimage, special
 
+from lungmask_jax import tasks
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
+from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
 __all__ = ["SEVERITY_PERCENT", "Signs", "measures", "severity", "signs", "slice_shares"]
@@ -36,23 +38,20 @@ class Signs(NamedTuple):
     slices: np.ndarray
 
 
-def measures(
-    lungs: Volume, infection: Volume | None = None, *, lesions: Volume | None = None
-) -> dict[str, float | str]:
-    """Volumes in millilitres, infected shares in percent, and the severity class.
+def measures(masks: Mapping[str, Volume]) -> dict[str, float | str]:
+    """Volumes in millilitres, shares in percent, and the severity class.
 
     Args:
-        lungs: 0 background, 1 right, 2 left.
-        infection: 0 or 1; what lies outside the lungs does not count.
-        lesions: The infection by its type, 1 ground glass, 2 consolidation.
+        masks: Masks of one scan by the name of their task. What lies outside the mask that bounds a
+            task, such as infection outside the lungs, does not count.
 
     Returns:
-        ``right_lung_ml``, ``left_lung_ml``, ``lungs_ml``, and with an infection also
-        ``right_infection_ml``, ``left_infection_ml``, ``infection_ml``,
-        ``right_infection_percent``, ``left_infection_percent``, ``infection_percent`` and
-        ``severity``, and with its lesions ``ground_glass_ml``, ``consolidation_ml``,
-        ``ground_glass_percent`` and ``consolidation_percent``, shares of the lungs. The share of a
-        lung that is not there is NaN, and so are ml above 0 where voxels have no known size.
+        Of an organ the ml of each label and of all: ``right_lung_ml``, ``left_lung_ml``,
+        ``lungs_ml``. Of what lies inside one, the ml and percent of each side and of all:
+        ``right_infection_ml``, ..., ``infection_percent``, and where the task has it ``severity``.
+        Of types the ml and percent of each: ``ground_glass_ml``, ``consolidation_percent``, ...;
+        all are shares of the outermost mask. The share of a lung that is not there is NaN, and so
+        are ml above 0 where voxels have no known size.
 
     Raises:
         ShapeError: The masks have different shapes.
@@ -60,14 +59,22 @@ def measures(
     Example:
         >>> lungs = Volume(np.array([[[1, 1, 0, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
         >>> infection = lungs.with_array(np.array([[[1, 0, 0, 0]]], np.uint8))
-        >>> result = measures(lungs, infection)
+        >>> result = measures({"lungs": lungs, "infection": infection})
         >>> round(result["lungs_ml"], 6), result["right_infection_percent"], result["severity"]
         (3.0, 50.0, 'CT-2')
     """
-    _check_shapes(lungs, infection, lesions)
-    voxel_ml = lungs.voxel_ml if lungs.has_size else 1.0
-    result = _measured(_table(lungs, infection, lesions) * voxel_ml, infection, lesions)
-    if lungs.has_size:
+    if not masks:
+        raise ShapeError("expected masks of one scan, found none: give those of a segmentation")
+    first, *others = masks.values()
+    _check_shapes(first, *others)
+    voxel_ml = first.voxel_ml if first.has_size else 1.0
+    result: dict[str, float | str] = {}
+    for name in masks:
+        task = tasks.registry[name]
+        outer = _outermost(task, masks)
+        ml = _voxels(masks[name], masks[outer.name], task, outer) * voxel_ml
+        result |= dict(_whole(ml, task) if outer is task else _inside(ml, task, outer))
+    if first.has_size:
         return result
     return {
         key: float("nan") if key.endswith("_ml") and value else value
@@ -75,7 +82,7 @@ def measures(
     }
 
 
-def severity(right_percent: float, left_percent: float) -> str:
+def severity(*percents: float) -> str:
     """The MosMedData class, from the lung that is affected more.
 
     CT-0 none, CT-1 up to 25 %, CT-2 25 to 50 %, CT-3 50 to 75 %, CT-4 above. Radiologists see no
@@ -83,8 +90,7 @@ def severity(right_percent: float, left_percent: float) -> str:
     extent; whether it is COVID-19 no mask can tell.
 
     Args:
-        right_percent: Infected share of the right lung; NaN for none.
-        left_percent: Infected share of the left lung; NaN for none.
+        percents: Infected share of each lung; NaN where there is none.
 
     Returns:
         ``"CT-0"`` to ``"CT-4"``; ``"unknown"`` without any lung.
@@ -97,7 +103,7 @@ def severity(right_percent: float, left_percent: float) -> str:
         >>> severity(0.0, 30.0), severity(0.1, 0.0)
         ('CT-2', 'CT-0')
     """
-    present = [share for share in (right_percent, left_percent) if not np.isnan(share)]
+    present = [share for share in percents if not np.isnan(share)]
     if not present:
         return "unknown"
     worst = max(present)
@@ -168,59 +174,63 @@ def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:
     return shares
 
 
-def _check_shapes(lungs: Volume, *others: Volume | None) -> None:
+def _check_shapes(first: Volume, *others: Volume) -> None:
     for other in others:
-        if other is not None and other.shape != lungs.shape:
+        if other.shape != first.shape:
             raise ShapeError(
-                f"expected masks of one scan, found shapes {lungs.shape} and {other.shape}"
+                f"expected masks of one scan, found shapes {first.shape} and {other.shape}"
             )
 
 
-def _measured(
-    ml: np.ndarray, infection: Volume | None, lesions: Volume | None
-) -> dict[str, float | str]:
-    """The measures of a table by lung, infection and type."""
-    sides = {"right_": ml[RIGHT], "left_": ml[LEFT]}
-    result: dict[str, float | str] = {f"{side}lung_ml": _sum(part) for side, part in sides.items()}
-    whole = sides["right_"] + sides["left_"]
-    result["lungs_ml"] = _sum(whole)
-    if infection is None:
-        return result
-    sides[""] = whole
-    sick = {side: _sum(part[1]) for side, part in sides.items()}
-    percent = {side: _percent(sick[side], _sum(part)) for side, part in sides.items()}
-    result |= {f"{side}infection_ml": value for side, value in sick.items()}
-    result |= {f"{side}infection_percent": value for side, value in percent.items()}
-    result["severity"] = severity(percent["right_"], percent["left_"])
-    if lesions is not None:
-        result |= _by_type(whole.sum(axis=0))
-    return result
+def _outermost(task: Task, masks: Mapping[str, Volume]) -> Task:
+    """The last of the tasks around this one of which there is a mask; else the task itself."""
+    outer, name = task, task.inside
+    while name:
+        around = tasks.registry[name]
+        outer, name = around if name in masks else outer, around.inside
+    return outer
 
 
-def _by_type(ml: np.ndarray) -> dict[str, float | str]:
-    types = {"ground_glass": GROUND_GLASS, "consolidation": CONSOLIDATION}
-    parts = {name: float(ml[label]) for name, label in types.items()}
-    shares = {f"{name}_percent": _percent(part, _sum(ml)) for name, part in parts.items()}
-    return {**{f"{name}_ml": part for name, part in parts.items()}, **shares}
+def _voxels(mask: Volume, around: Volume, task: Task, outer: Task) -> np.ndarray:
+    """Voxels by label of the outermost mask, 0 for none or another, and by label of this one.
 
-
-def _table(lungs: Volume, infection: Volume | None, lesions: Volume | None) -> np.ndarray:
-    """Voxels by lung label, by being infected, and by type of lesion, ``(3, 2, 10)``."""
-    shape = 3, 2, 10
-    voxels = np.zeros(np.prod(shape), np.int64)
-    for number, lung in enumerate(lungs):
-        place = 20 * np.where(np.isin(lung, (RIGHT, LEFT)), lung, 0).astype(np.uint8)
-        if infection is not None:
-            place += 10 * (infection.array[number] != 0).astype(np.uint8)
-        if lesions is not None:
-            place += np.minimum(lesions.array[number], 9).astype(np.uint8)
-        voxels += np.bincount(place.ravel(), minlength=len(voxels))
+    The last column is for labels that the task does not have.
+    """
+    shape = max(outer.labels) + 1, max(task.labels) + 2
+    kind = np.min_scalar_type(shape[0] * shape[1] - 1)
+    voxels = np.zeros(shape[0] * shape[1], np.int64)
+    for inner, place in zip(mask, around, strict=True):
+        if place.any():
+            there = shape[1] * np.where(place < shape[0], place, 0).astype(kind)
+            there += np.minimum(inner, shape[1] - 1).astype(kind)
+            voxels += np.bincount(there.ravel(), minlength=len(voxels))
     return voxels.reshape(shape)
 
 
-def _sum(ml: np.ndarray) -> float:
-    return float(ml.sum())
+def _whole(ml: np.ndarray, task: Task) -> Iterator[tuple[str, float]]:
+    """Of a mask that nothing bounds: its labels, and all of them."""
+    parts = {name: float(ml[label, label]) for label, name in task.labels.items()}
+    yield from ((f"{name}_ml", part) for name, part in parts.items())
+    yield f"{task.name}_ml", float(ml[1:, 1:].sum())
 
 
-def _percent(part: float, whole: float) -> float:
-    return 100 * part / whole if whole else float("nan")
+def _inside(ml: np.ndarray, task: Task, outer: Task) -> Iterator[tuple[str, float | str]]:
+    """Of a mask inside another: by side or, if it tells several apart, by label."""
+    if len(task.labels) > 1:
+        parts = {name: (ml[1:, label], ml[1:]) for label, name in task.labels.items()}
+    else:
+        parts = {
+            f"{word}_{task.name}": (ml[label, 1:], ml[label]) for label, word in outer.sides.items()
+        }
+    if not task.divides:
+        parts[task.name] = ml[1:, 1:], ml[1:]
+    shares = {name: _percent(part.sum(), of.sum()) for name, (part, of) in parts.items()}
+    yield from ((f"{name}_ml", float(part.sum())) for name, (part, _) in parts.items())
+    yield from ((f"{name}_percent", share) for name, share in shares.items())
+    if task.severity:
+        sides = [shares[f"{word}_{task.name}"] for word in outer.sides.values()]
+        yield "severity", severity(*(sides or [shares[task.name]]))
+
+
+def _percent(part: np.float64, whole: np.float64) -> float:
+    return float(100 * part / whole) if whole else float("nan")

@@ -26,6 +26,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         group: Entry-point group, for example ``"lungmask_jax.models"``.
         builtins: Name to ``"module:object"``; these cannot be shadowed.
+        kind: The class of the values; without one they are functions.
 
     Example:
         >>> registry = Registry("my.functions", {"join": "os.path:join"})
@@ -37,8 +38,11 @@ class Registry(Mapping[str, T], Generic[T]):
         lungmask_jax.errors.UnknownNameError: no 'joint' among the functions: did you mean 'join'?
     """
 
-    def __init__(self, group: str, builtins: Mapping[str, str]) -> None:
+    def __init__(
+        self, group: str, builtins: Mapping[str, str], kind: type[T] | None = None
+    ) -> None:
         self._group = group
+        self._kind = kind
         self._builtins = {name: EntryPoint(name, value, group) for name, value in builtins.items()}
         self._registered: dict[str, T] = {}
         self._loaded: dict[str, T] = {}
@@ -52,11 +56,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
         Raises:
             PluginError: A built-in or an installed package has the name already, or the value is
-                no function.
+                of another kind.
         """
         if name in self._builtins or any(point.name == name for point in self._installed()):
             raise PluginError(f"expected a new name for {self._group!r}, {name!r} is taken")
-        self._registered[name] = _callable(name, self._group, value)
+        self._registered[name] = self._fitting(name, self._group, value)
 
     def owner(self, name: str) -> str:
         """Who brings a name; nothing is imported.
@@ -166,7 +170,17 @@ class Registry(Mapping[str, T], Generic[T]):
         where = f"{_owner(point)} ({point.value})"
         with _blamed(f"{point.name!r} in {self._group!r} cannot be loaded from {where}"):
             value: T = point.load()
-        return _callable(point.name, f"{self._group}, from {where}", value)
+        return self._fitting(point.name, f"{self._group}, from {where}", value)
+
+    def _fitting(self, name: str, where: str, value: T) -> T:
+        """The value, if it is of the kind that the names stand for."""
+        if callable(value) if self._kind is None else isinstance(value, self._kind):
+            return value
+        kind = self._kind.__name__ if self._kind else "function"
+        raise PluginError(
+            f"expected a {kind} for {name!r} in {where}, found {shown(value)}: "
+            f"let the name stand for a {kind}"
+        )
 
 
 def _points(group: str) -> tuple[list[EntryPoint], list[str]]:
@@ -202,15 +216,6 @@ def _blamed(message: str) -> Iterator[None]:
     except BaseException as error:  # also SystemExit, which ends no program of others
         said = f"{type(error).__name__}: {error}"[:_WORDS]
         raise PluginError(f"{message}: {said}") from error
-
-
-def _callable(name: str, where: str, value: T) -> T:
-    if not callable(value):
-        raise PluginError(
-            f"expected a function for {name!r} in {where}, found {shown(value)}: "
-            "let the name stand for a function"
-        )
-    return value
 
 
 def _owner(point: EntryPoint) -> str:

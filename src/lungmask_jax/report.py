@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lungmask_jax import DISCLAIMER, __version__
 from lungmask_jax.errors import ScanError
 from lungmask_jax.files import alone, atomic, checksum, legible
-from lungmask_jax.inference import Segmentation
 
-__all__ = ["Row", "cell", "read_csv", "read_json", "row", "update_csv", "write_csv", "write_json"]
+__all__ = ["Row", "cell", "read_csv", "read_json", "update_csv", "write_csv", "write_json"]
 
 Row = Mapping[str, str | float | None]
 
@@ -21,36 +19,13 @@ _FORMULA: Final = ("=", "+", "-", "@")
 _LONGEST: Final = 10_000_000  # characters of a JSON file that is read
 
 
-def row(name: str, segmentation: Segmentation) -> dict[str, str | float | None]:
-    """The measures of a scan with what made them, fit for JSON and CSV.
-
-    Args:
-        name: Of the scan.
-        segmentation: Its masks.
-
-    Returns:
-        A flat mapping; numbers have three decimals, and what is undefined is ``None``. ``notes``
-        are those of the segmentation, divided by semicolons.
-
-    Example:
-        >>> import numpy as np
-        >>> from lungmask_jax.volume import Volume
-        >>> lungs = Volume(np.array([[[1, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
-        >>> row("a", Segmentation(lungs, lungs, None, {"lungs": "mine"}))["lungs_ml"]
-        2.0
-    """
-    measured = {key: _plain(value) for key, value in segmentation.measure().items()}
-    models = {f"{target}_model": name for target, name in segmentation.models.items()}
-    made = {**models, "version": __version__, "note": DISCLAIMER}
-    return {"scan": name, **measured, "notes": "; ".join(segmentation.notes), **made}
-
-
 def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] = ()) -> None:
     """Writes a row as JSON, under a temporary name first.
 
     Args:
         path: Where.
-        values: What `row` returned, or another mapping; numbers that JSON has not become ``null``.
+        values: What `lungmask_jax.Segmentation.row` returned, or another mapping; numbers that JSON
+            has not become ``null``.
         files: What else was written. Name and checksum of each are kept under ``files_written``,
             so that a later run can tell its own files from those of others.
 
@@ -98,7 +73,7 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
 
     Args:
         path: The table; made if it is not there, replaced in one go if it is.
-        rows: What `row` returned.
+        rows: What `lungmask_jax.Segmentation.row` returned.
 
     Raises:
         ScanError: The file that is there is no such table; it stays as it was.
@@ -201,9 +176,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plain(value: float | str) -> float | str | None:
-    if isinstance(value, str):
-        return value
-    return round(value, 3) if math.isfinite(value) else None

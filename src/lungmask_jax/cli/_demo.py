@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from lungmask_jax import DISCLAIMER, inference, io, metrics, phantoms, report
+from lungmask_jax import DISCLAIMER, inference, io, metrics, phantoms, report, tasks
 from lungmask_jax.cli._outputs import outputs
 from lungmask_jax.cli._progress import bar, console, stepper, summary
 
@@ -22,20 +22,22 @@ def run(options: argparse.Namespace) -> int:
     with bar() as progress:
         task = progress.add_task("phantom", total=None)
         result = inference.segment(truth.ct, progress=stepper(progress, task))
-    row = report.row("phantom", result)
+    row = result.row("phantom")
     with results.written("phantom.json") as folder:
-        paths = result.save(folder, name="phantom")
+        *files, picture, record = result.save(folder, name="phantom")
         io.save(truth.ct, folder / "phantom.nii.gz")
-        report.write_json(folder / "phantom.json", row, files=[*paths, folder / "phantom.nii.gz"])
-    scores = {"lungs": metrics.dice(result.lungs.array > 0, truth.lungs.array > 0)}
-    if result.infection is not None:
-        scores["infection"] = metrics.dice(result.infection.array, truth.infection.array)
+        report.write_json(record, row, files=[*files, picture, folder / "phantom.nii.gz"])
+    scores = {
+        name: metrics.dice(mask.array > 0, getattr(truth, name).array > 0)
+        for name, mask in result.masks.items()
+        if not tasks.registry[name].divides
+    }
     seconds = time.perf_counter() - began
     dice = ", ".join(f"{target} {score:.3f}" for target, score in scores.items())
     for line in (
         f"A synthetic chest CT of {truth.ct.shape} voxels: {summary(row)}",
         f"Dice against its truth: {dice}",
-        f"Done in {seconds:.0f} s. Look at {options.out / paths[-1].name}",
+        f"Done in {seconds:.0f} s. Look at {options.out / picture.name}",
         "Now your own: lungmask-jax segment SCAN.nii.gz -o OUT",
         DISCLAIMER,
     ):

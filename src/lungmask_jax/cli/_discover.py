@@ -60,7 +60,7 @@ def doctor(_options: argparse.Namespace) -> int:
     for problem in problems:
         say(f"WRONG: {problem}", style="red", markup=False, highlight=False)
     if not problems:
-        say("All models, losses and weights can be loaded.")
+        say("All models, losses, tasks, steps and weights can be loaded.")
     return 1 if problems else 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import math
 from typing import Any
 
-from lungmask_jax import data, evaluation
+from lungmask_jax import data, evaluation, tasks
 from lungmask_jax.cli._border import Failures, stopping
 from lungmask_jax.cli._progress import bar, counted
 from lungmask_jax.cli._scores import save, watcher
@@ -16,7 +16,7 @@ __all__ = ["run"]
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""
     _check(options)
-    target: evaluation.Target = "lesions" if options.by_type else options.target
+    target = tasks.registry[options.target].types if options.by_type else options.target
     failures = Failures(options.debug)
     if options.data is not None:
         cases: Any = data.read_metadata(options.data, masks=[options.target])
@@ -47,8 +47,10 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.scans is not None and not folders:
         raise SpecError("expected --scans beside --pred, found --data, which names scans: leave it")
-    if options.by_type and options.target != "infection":
-        raise SpecError("expected --by-type for infection, found --target lungs: leave it out")
+    if options.by_type and not tasks.registry[options.target].types:
+        raise SpecError(
+            f"expected --by-type for infection, found --target {options.target}: leave it out"
+        )
     if folders and options.pred.exists() and options.pred.resolve() == options.true.resolve():
         raise SpecError(f"expected two folders, found {options.pred} as --pred and as --true")
     if options.tolerance is not None and not 0 <= options.tolerance < math.inf:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from lungmask_jax import DISCLAIMER, __version__
+from lungmask_jax import DISCLAIMER, __version__, tasks
 from lungmask_jax.errors import nearest
 from lungmask_jax.spec import Recipe, TrainSpec
 
@@ -19,13 +19,15 @@ _WINDOW: Final[Mapping[str, Any]] = {
     "help": "HU of the darkest and brightest grey level, for images and windowed scans",
 }
 
+_TARGET: Final[Mapping[str, Any]] = {
+    "choices": tasks.targets(),
+    "help": f"what the masks show (default: {tasks.INFECTION.name})",
+}
+
 _SEVERAL: Final = {"nargs": "+", "action": "extend", "metavar": "NAME=VALUE"}
 
 SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "target": {
-        "choices": ["lungs", "infection"],
-        "help": "what the masks show (default: infection)",
-    },
+    "target": _TARGET,
     "start": {"help": "bundle whose network and weights to go on from"},
     "model": {"help": "architecture (default: unet)"},
     "channels": {"nargs": "+", "type": int, "help": "features of the network's levels"},
@@ -203,14 +205,15 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--by-type",
         action="store_true",
-        help="infection masks are 1 (ground glass) and 2 (consolidation): score each, too",
+        help="masks tell types apart, those of infection 1 (ground glass) and 2 "
+        "(consolidation): score each, too",
     )
     evaluate.add_argument("--scans", type=Path, help="folder of the scans of --pred, for pictures")
     evaluate.add_argument(
         "--worst", type=int, default=3, help="how many of the worst cases to draw (default: 3)"
     )
     evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
-    evaluate.add_argument("--target", choices=["lungs", "infection"], default="infection")
+    evaluate.add_argument("--target", default=tasks.INFECTION.name, **_TARGET)
     _add_weights(evaluate)
     evaluate.add_argument("--tolerance", type=float, help="mm, of the surface Dice")
     evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
@@ -253,10 +256,10 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--weights",
         nargs="+",
-        default=["lungs", "infection"],
+        default=[tasks.LUNGS.name, tasks.INFECTION.name],
         metavar="NAME",
         help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
-        "several of one target answer together (default: lungs infection)",
+        "several of one task answer together (default: lungs infection)",
     )
 
 

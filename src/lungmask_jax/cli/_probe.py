@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lungmask_jax import losses, models, weights
+from lungmask_jax import losses, models, postprocess, tasks, weights
 from lungmask_jax.errors import LungmaskError, PluginError
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec
@@ -24,6 +24,8 @@ __all__ = ["REGISTRIES", "cells"]
 REGISTRIES: Final[Mapping[str, Registry[Any]]] = {
     "models": models.registry,
     "losses": losses.registry,
+    "postprocess": postprocess.registry,
+    "tasks": tasks.registry,
     "weights": weights.registry,
 }
 _HERE: Final = ("lungmask-jax", "this process")
@@ -89,6 +91,8 @@ def answer(kind: str, name: str) -> None:
 def _cells(kind: str, name: str) -> list[str]:
     if kind == "weights":
         return _bundle(name)
+    if kind == "tasks":
+        return [", ".join(tasks.registry[name].labels.values())]
     with REGISTRIES[kind].blamed(name, "has no options that can be read"):
         options = inspect.signature(REGISTRIES[kind][name]).parameters.values()
     return [

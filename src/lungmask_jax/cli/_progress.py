@@ -14,6 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lungmask_jax import tasks
+from lungmask_jax.tasks import Task
+
 __all__ = ["bar", "console", "counted", "stepper", "summary"]
 
 
@@ -63,15 +66,20 @@ def stepper(progress: Progress, task: TaskID) -> Callable[[str, int, int], None]
 
 def summary(row: Mapping[str, str | float | None]) -> str:
     """The measures of a scan on one line."""
-    parts = [f"lungs {_ml(row['lungs_ml'])}"]
-    if "severity" in row:
-        shares = [row[f"{side}infection_percent"] for side in ("", "right_", "left_")]
-        whole, *sides = (0.0 if share is None else share for share in shares)
-        share = (
-            "" if shares[0] is None else f" ({whole:.1f} %, in the worse lung {max(sides):.1f} %)"
-        )
-        parts += [f"infection {_ml(row['infection_ml'])}{share}", str(row["severity"])]
+    known = {f"{name}_ml": name for name in tasks.registry}
+    parts = [_part(tasks.registry[known[key]], row) for key in row if key in known]
     return ", ".join(parts)
+
+
+def _part(task: Task, row: Mapping[str, str | float | None]) -> str:
+    """Volume of a task, its share of what it lies in, of the worse side there, and the class."""
+    part, share = f"{task.name} {_ml(row[f'{task.name}_ml'])}", row.get(f"{task.name}_percent")
+    if share is not None:
+        sides = [row[key] for key in row if key.endswith(f"_{task.name}_percent")]
+        worse = max((float(side or 0) for side in sides), default=None)
+        noun = tasks.registry[task.inside].noun
+        part += f" ({share:.1f} %{'' if worse is None else f', in the worse {noun} {worse:.1f} %'})"
+    return f"{part}, {row['severity']}" if task.severity else part
 
 
 def counted(number: int, what: str) -> str:

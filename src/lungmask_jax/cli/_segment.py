@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from rich.progress import Progress
 
-from lungmask_jax import DISCLAIMER, inference, io, report
+from lungmask_jax import DISCLAIMER, inference, io, report, tasks
 from lungmask_jax.cli._border import Failures, one_line, stopping
 from lungmask_jax.cli._notes import Notes, noted
 from lungmask_jax.cli._outputs import Outputs, outputs
@@ -37,13 +37,9 @@ class _Job(NamedTuple):
     stages: Stages
 
     def files(self, name: str) -> list[str]:
-        """What will be written for a scan, apart from its JSON file."""
-        masks = ["lungs"]
-        if any(model.spec.target == "infection" for model in self.models):
-            masks += ["infection", "lesions"]
-        if self.options.uncertainty:
-            masks.append("uncertainty")
-        return [*(f"{name}_{mask}.nii.gz" for mask in masks), f"{name}_overlay.png"]
+        """What will be written for a scan, its JSON file last."""
+        masks = tasks.mask_names([model.spec.target for model in self.models])
+        return inference.file_names(name, masks, uncertainty=self.options.uncertainty)
 
 
 class _Read(NamedTuple):
@@ -61,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     _check_table(results)
     stages = Stages()
     stages.begin("weights")
-    models = [*by_target(options.weights, "lungs").values()]
+    models = [*inference.ordered(by_target(options.weights)).values()]
     todo = _without_done(scans, results) if options.skip_existing else scans
     with bar() as progress, noted() as notes:
         job = _Job(options, models, results, Failures(options.debug), notes, stages)
@@ -166,10 +162,11 @@ def _read(name: str, path: Path, job: _Job) -> _Read:
 
 
 def _check_place(name: str, path: Path, job: _Job) -> None:
-    record, folder = f"{name}.json", job.outputs.folder
+    *files, record = job.files(name)
+    folder = job.outputs.folder
     if path.is_dir() and os.path.samefile(path, folder):
         raise ScanError(f"results would lie among the slices in {folder}: give another --out")
-    job.outputs.check(record, job.files(name))
+    job.outputs.check(record, files)
     other = report.read_json(folder / record).get("source", _source(path))
     if other != _source(path) and not job.outputs.overwrite:
         raise ScanError(
@@ -191,13 +188,10 @@ def _one(
         progress=step,
         begin=job.stages.begin,
     )
-    job.stages.begin("numbers")
-    row = report.row(name, result)
     job.stages.begin("write")
-    record = f"{name}.json"
     with job.outputs.staged() as folder:
-        files = result.save(folder, name=name)
-        report.write_json(folder / record, {**row, "source": source}, files=files)
-        with job.outputs.moved(folder, record):
+        record = result.save(folder, name=name, source=source)[-1]
+        row = result.row(name)
+        with job.outputs.moved(folder, record.name):
             report.update_csv(job.outputs.folder / _TABLE, [row])
     return row, [*notes, *job.notes.taken(), *result.notes]

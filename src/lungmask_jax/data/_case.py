@@ -1,12 +1,13 @@
 """A labelled scan, by its files and as volumes."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from lungmask_jax import io, labels
+from lungmask_jax import io, labels, tasks
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
 
@@ -20,19 +21,17 @@ class Case:
     Attributes:
         name: What results are filed under.
         image: The CT: a file, or a folder of slices.
-        lungs: Its lung mask.
-        infection: Its infection mask.
+        masks: Its masks by the name of their task, such as ``"lungs"``.
         patient: Cases of one patient stay together in a split; the name if empty.
 
     Example:
-        >>> Case("a", Path("a.nii.gz"), infection=Path("a_mask.nii.gz")).lungs is None
-        True
+        >>> list(Case("a", Path("a.nii.gz"), {"infection": Path("a_mask.nii.gz")}).masks)
+        ['infection']
     """
 
     name: str
     image: Path
-    lungs: Path | None = None
-    infection: Path | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict, hash=False)
     patient: str = ""
 
 
@@ -45,13 +44,13 @@ def load_case(
         case: What to read.
         window: As in `lungmask_jax.io.load`; scans that are in HU already are left as they are, so
             one window serves a mixed set.
-        by_type: Whether the infection mask tells ground glass (1) from consolidation (2).
+        by_type: Whether masks tell types apart: those of infection ground glass (1) from
+            consolidation (2).
 
     Returns:
         ``(ct, masks)``: the scan in HU; ``masks["lungs"]`` with 1 for the patient's right lung and
         2 for the left, told by where they lie whatever the file's convention (one label for both
-        stays 1); ``masks["infection"]`` with 0 and 1, or 2 `by_type`. Only masks that the case has
-        are there.
+        stays 1); ``masks["infection"]`` with 0 and 1, or 2 `by_type`; and what else the case has.
 
     Raises:
         ScanError: A file cannot be used, scan and mask differ in shape or place, or a mask has
@@ -65,12 +64,11 @@ def load_case(
     """
     ct = io.load(case.image, window=window)
     masks = {}
-    for target, path in (("lungs", case.lungs), ("infection", case.infection)):
-        if path is not None:
-            mask = io.load_mask(path)
-            _check_same_place(ct, case.image, mask, path)
-            labels.refuse_above(mask.array, 2 if by_type or target == "lungs" else 1, path)
-            masks[target] = _by_side(mask) if target == "lungs" else mask
+    for name, path in case.masks.items():
+        task, mask = tasks.registry[name], io.load_mask(path)
+        _check_same_place(ct, case.image, mask, path)
+        labels.refuse_above(mask.array, task.highest if by_type else max(task.labels), path)
+        masks[name] = _by_side(mask) if task.sides else mask
     return ct, masks
 
 

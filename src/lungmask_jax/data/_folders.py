@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from lungmask_jax import tasks
 from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import SUFFIXES, patient, stem
 from lungmask_jax.errors import ScanError
@@ -21,7 +22,7 @@ def pair_folders(
     images: str | os.PathLike[str],
     masks: str | os.PathLike[str],
     *,
-    target: Literal["lungs", "infection"] = "infection",
+    target: str = tasks.INFECTION.name,
 ) -> list[Case]:
     """Scans and masks of two folders, paired by name.
 
@@ -31,7 +32,7 @@ def pair_folders(
     Args:
         images: Folder of scans; one that is itself a folder of slices counts as one.
         masks: Folder of masks, likewise.
-        target: What the masks show.
+        target: The task whose masks they are.
 
     Returns:
         The cases in the order of their names.
@@ -46,16 +47,14 @@ def pair_folders(
         lungmask_jax.errors.ScanError: expected a folder, found none at nowhere: check the path
     """
     pairs = _paired(by_name(Path(images)), by_name(Path(masks)))
-    return [
-        Case(name, image, patient=patient(name), **{target: mask}) for name, image, mask in pairs
-    ]
+    return [Case(name, image, {target: mask}, patient=patient(name)) for name, image, mask in pairs]
 
 
 def pair_masks(
     predictions: str | os.PathLike[str],
     truths: str | os.PathLike[str],
     *,
-    target: Literal["lungs", "infection", "lesions"] = "infection",
+    target: str = tasks.INFECTION.name,
 ) -> list[tuple[str, Path, Path]]:
     """Predicted and true masks of two folders, paired by name as in `pair_folders`.
 
@@ -65,7 +64,7 @@ def pair_masks(
     Args:
         predictions: Folder of masks.
         truths: Folder of masks.
-        target: What they show.
+        target: The task that they show.
 
     Returns:
         ``(name, prediction, truth)`` in the order of their names.
@@ -87,8 +86,8 @@ def _of_target(folder: Path, target: str) -> dict[str, Path]:
     """The masks of a folder, unless their names say that they show something else."""
     masks = by_name(folder, target=target)
     kinds = {stem(path.name).lower().rpartition("_")[2] for path in masks.values()}
-    others = {"infection", "lesions"} if target == "lungs" else {"lungs"}
-    if kinds <= others:
+    task = tasks.registry[target]
+    if kinds <= {*tasks.registry} - {target, task.types, task.whole}:
         raise ScanError(
             f"expected masks of {target} in {folder}, found only those named "
             f"{', '.join(f'*_{kind}' for kind in sorted(kinds))}: give others, or another --target"

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
+from lungmask_jax import tasks
 from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import names, patient
 from lungmask_jax.errors import ScanError
@@ -20,25 +21,24 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """Columns of a ``metadata.csv``, and the folder that each one's files are in."""
 
-MASKS: Final = {"lungs": "lung_mask", "infection": "infection_mask"}
+_USUAL: Final = (tasks.LUNGS.name, tasks.INFECTION.name)
 MASK_NAME: Final = re.compile(r"(^|[-_. ])masks?([-_. ]|$)", re.IGNORECASE)
 
 
-def read_metadata(
-    path: str | os.PathLike[str], *, masks: Collection[Literal["lungs", "infection"]] = ()
-) -> list[Case]:
+def read_metadata(path: str | os.PathLike[str], *, masks: Collection[str] = ()) -> list[Case]:
     """The cases of a ``metadata.csv`` as in the Kaggle set "covid19-ct-scans".
 
     Its columns are ``ct_scan``, ``lung_mask``, ``infection_mask`` and ``lung_and_infection_mask``
-    (not used); each path is looked for beside the file, without the leading folders that are not
-    there. Copies of this list are around with fields missing, so that a mask stands where the CT
-    should: every row is checked before any is returned. Cases are named as by `names`, so scans
-    of one file name in several folders stay apart. A column ``patient``, if there is one, says
-    whose scan it is.
+    (not used), or that of another task, such as ``effusion_mask``; each path is looked for beside
+    the file, without the leading folders that are not there. Copies of this list are around with
+    fields missing, so that a mask stands where the CT should: every row is checked before any is
+    returned. Cases are named as by `names`, so scans of one file name in several folders stay
+    apart. A column ``patient``, if there is one, says whose scan it is.
 
     Args:
         path: The file.
-        masks: Those that every case must have; without any, one of them will do.
+        masks: Tasks of which every case must have a mask; without any, a mask of lungs or
+            infection will do.
 
     Returns:
         One case a row.
@@ -60,8 +60,9 @@ def read_metadata(
             "scans and masks"
         )
     header, *rows = _table(path)
-    needed = {"ct_scan", *(MASKS[target] for target in masks or MASKS)}
-    _check_header(header, needed if masks else {"ct_scan"}, path)
+    columns = {name: tasks.registry[name].column for name in masks or _USUAL}
+    needed = {"ct_scan", *columns.values()}
+    _check_header(header, needed if masks else {"ct_scan"}, {*columns.values()}, path)
     files = [_files(header, row, path.parent, needed) for row in rows]
     problems = [
         f"row {row.number}: {problem}"
@@ -76,7 +77,7 @@ def read_metadata(
     whole = [{column: file for column, file in found.items() if file} for found in files]
     named = names(found["ct_scan"] for found in whole)
     return [
-        _case(name, found, _patient(header, row))
+        _case(name, found, columns, _patient(header, row))
         for name, found, row in zip(named, whole, rows, strict=True)
     ]
 
@@ -104,9 +105,9 @@ def _table(path: Path) -> list[Row]:
     return [row for row in whole if row.fields] or [Row(1, [])]
 
 
-def _check_header(header: Row, needed: Collection[str], path: Path) -> None:
-    missing = sorted(set(needed) - set(header.fields))
-    if missing or not {*MASKS.values()} & {*header.fields}:
+def _check_header(header: Row, needed: set[str], columns: set[str], path: Path) -> None:
+    missing = sorted(needed - set(header.fields))
+    if missing or not columns & {*header.fields}:
         found = ", ".join(header.fields) or "none"
         apart = "ct_scan" in found and not {*header.fields} & {*COLUMNS}
         remedy = "save it with commas between the columns" if apart else "restore its first line"
@@ -164,6 +165,6 @@ def _patient(header: Row, row: Row) -> str:
     return dict(zip(header.fields, row.fields, strict=True)).get("patient", "")
 
 
-def _case(name: str, files: Mapping[str, Path], whose: str) -> Case:
-    lungs, infection = files.get("lung_mask"), files.get("infection_mask")
-    return Case(name, files["ct_scan"], lungs, infection, whose or patient(name))
+def _case(name: str, files: Mapping[str, Path], columns: Mapping[str, str], whose: str) -> Case:
+    masks = {task: files[column] for task, column in columns.items() if column in files}
+    return Case(name, files["ct_scan"], masks, whose or patient(name))

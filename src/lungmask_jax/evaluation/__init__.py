@@ -7,7 +7,7 @@ this library; each protocol says where to get them.
 """
 
 from lungmask_jax.evaluation._evaluate import evaluate
-from lungmask_jax.evaluation._masks import SEEN, MaskPair, Target
+from lungmask_jax.evaluation._masks import SEEN, MaskPair
 from lungmask_jax.evaluation._protocols import (
     PROTOCOLS,
     Protocol,
@@ -23,7 +23,6 @@ from lungmask_jax.evaluation._published import (
 from lungmask_jax.evaluation._report import Report
 from lungmask_jax.evaluation._scores import (
     TEXTS,
-    TOLERANCES_MM,
     Comparison,
     Row,
     Summary,
@@ -39,7 +38,6 @@ __all__ = [
     "SEEN",
     "SHOWN",
     "TEXTS",
-    "TOLERANCES_MM",
     "Comparison",
     "MaskPair",
     "Picture",
@@ -48,7 +46,6 @@ __all__ = [
     "Report",
     "Row",
     "Summary",
-    "Target",
     "case_rows",
     "compare",
     "covid19_ct_seg_cases",

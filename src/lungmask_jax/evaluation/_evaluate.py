@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from lungmask_jax import report
+from lungmask_jax import report, tasks
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError
-from lungmask_jax.evaluation._masks import MaskPair, Masks, Target, Weights, Window, jobs
+from lungmask_jax.evaluation._masks import MaskPair, Masks, Weights, Window, jobs
 from lungmask_jax.evaluation._report import Report
 from lungmask_jax.evaluation._scores import Row, case_rows
 from lungmask_jax.evaluation._tables import read_rows
 from lungmask_jax.evaluation._worst import Picture, worst
+from lungmask_jax.tasks import INFECTION, LUNGS
 
 Progress: TypeAlias = Callable[[int, int, Sequence[Row]], object]
 """``progress(done, total, rows)``, before the first case and after each, with its rows."""
@@ -29,8 +30,8 @@ def untold(_done: int, _total: int, _rows: Sequence[Row]) -> None:
 def evaluate(
     cases: Sequence[Case] | Sequence[MaskPair],
     *,
-    target: Target = "infection",
-    weights: Weights = ("lungs", "infection"),
+    target: str = INFECTION.name,
+    weights: Weights = (LUNGS.name, INFECTION.name),
     window: Window = None,
     scans: str | os.PathLike[str] | None = None,
     tolerance_mm: float | None = None,
@@ -44,12 +45,13 @@ def evaluate(
     Args:
         cases: Labelled scans, which are segmented first; or names with predicted and true masks,
             as `lungmask_jax.data.pair_masks` gives them.
-        target: What is scored: ``"lungs"``, ``"infection"``, or ``"lesions"``, the infection and
-            its types apart, of masks with 1 for ground glass and 2 for consolidation.
+        target: The task that is scored, such as ``"lungs"`` or ``"infection"``; or the types of
+            one, as ``"lesions"``: the infection and each type, of masks with 1 for ground glass and
+            2 for consolidation.
         weights: Models for scans, as for `lungmask_jax.inference.segment`.
         window: HU of black and white, for images and windowed scans.
         scans: Folder of the scans of masks that are there, for pictures of the worst.
-        tolerance_mm: Of the surface Dice; that of `TOLERANCES_MM` without one.
+        tolerance_mm: Of the surface Dice; that of the task without one.
         against: ``cases.csv`` of another model to compare with.
         worst_count: How many of the worst cases to draw.
         guard: Entered with the name of each case; a context that swallows errors leaves out a case
@@ -76,7 +78,7 @@ def evaluate(
         >>> judged.rows[0]["dice"]
         1.0
     """
-    whole = "lungs" if target == "lungs" else "infection"
+    whole = tasks.registry[target].whole
     others = [] if against is None else read_rows(against, [whole])
     todo = jobs(cases, target, chosen=weights, window=window, scans=scans)
     rows: list[Row] = []
@@ -94,13 +96,12 @@ def evaluate(
     return Report(rows, None if against is None else Path(against), others, pictures)
 
 
-def _scored(name: str, masks: Masks, target: Target, tolerance_mm: float | None) -> list[Row]:
+def _scored(name: str, masks: Masks, target: str, tolerance_mm: float | None) -> list[Row]:
     rows = case_rows(
         report.cell(name),
         masks.prediction,
         masks.truth,
-        "lungs" if target == "lungs" else "infection",
+        target,
         tolerance_mm=tolerance_mm,
-        by_type=target == "lesions",
     )
     return [row if masks.seen is None else {**row, "seen": masks.seen} for row in rows]

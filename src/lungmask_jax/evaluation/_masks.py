@@ -5,16 +5,15 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias
 
-from lungmask_jax import data, inference, io, weights
+from lungmask_jax import data, inference, io, tasks, weights
 from lungmask_jax.data import Case
 from lungmask_jax.errors import LungmaskError, ScanError, SpecError
-from lungmask_jax.labels import CONSOLIDATION
+from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-Target: TypeAlias = Literal["lungs", "infection", "lesions"]
 Window: TypeAlias = tuple[float, float] | None
 Weights: TypeAlias = Sequence[str | os.PathLike[str] | Bundle]
 MaskPair: TypeAlias = tuple[str, Path, Path]
@@ -41,13 +40,13 @@ class Job(NamedTuple):
     """A case to be judged: its name, its true mask, and what reads or makes both masks."""
 
     name: str
-    truth: Path | None
+    truth: Path
     masks: Callable[[], Masks]
 
 
 def jobs(
     cases: Sequence[Case] | Sequence[MaskPair],
-    target: Target,
+    target: str,
     *,
     chosen: Weights,
     window: Window,
@@ -61,9 +60,11 @@ def jobs(
         for name, mask, truth in pairs
     ]
     found += _segmented([case for case in cases if isinstance(case, Case)], target, chosen, window)
-    if target == "lesions" and not any(_has_types(job.truth) for job in found):
+    task = tasks.registry[target]
+    label, name = max(task.labels.items())
+    if task.divides and not any(_has_label(job.truth, label) for job in found):
         raise SpecError(
-            "expected a truth with 2 (consolidation) for --by-type, found none: leave it out"
+            f"expected a truth with {label} ({name}) for --by-type, found none: leave it out"
         )
     return found
 
@@ -92,32 +93,33 @@ def _read(mask: Path, truth: Path, scan: Path | None, window: Window) -> Masks:
 
 
 def _segmented(
-    cases: Sequence[Case], target: Target, chosen: Weights, window: Window
+    cases: Sequence[Case], target: str, chosen: Weights, window: Window
 ) -> Iterator[Job]:
     if not cases:
         return
-    whole = "lungs" if target == "lungs" else "infection"
-    models = weights.by_target(chosen, "lungs", whole)
-    known = [models[name] for name in ("lungs", whole)]
+    task = tasks.registry[target]
+    models = inference.ordered(weights.by_target(chosen, task.whole))
+    known, needed = list[Bundle](), task.whole
+    for model in reversed(models.values()):
+        if needed in tasks.mask_names([model.spec.target]):
+            known.append(model)
+            needed = model.spec.needs
     for case in cases:
-        made = functools.partial(_made, case, target, [*models.values()], known, window)
-        yield Job(case.name, case.lungs if target == "lungs" else case.infection, made)
+        made = functools.partial(_made, case, task, [*models.values()], known, window)
+        yield Job(case.name, case.masks[task.whole], made)
 
 
 def _made(
-    case: Case, target: Target, models: Sequence[Bundle], known: Sequence[Bundle], window: Window
+    case: Case, task: Task, models: Sequence[Bundle], known: Sequence[Bundle], window: Window
 ) -> Masks:
     """The masks of a scan that is segmented; `known` are the models that the mask depends on."""
-    ct, truths = data.load_case(case, window=window, by_type=target == "lesions")
-    result = inference.segment(ct, weights=models)
-    masks = {"lungs": result.lungs, "infection": result.infection, "lesions": result.lesions}
-    prediction = cast(Volume, masks[target])  # there is a model for it
-    truth = truths["lungs" if target == "lungs" else "infection"]
-    return Masks(prediction, truth, lambda: ct, exposed(known, case.name, ct))
+    ct, truths = data.load_case(case, window=window, by_type=task.divides)
+    prediction = inference.segment(ct, weights=models).masks[task.name]
+    return Masks(prediction, truths[task.whole], lambda: ct, exposed(known, case.name, ct))
 
 
-def _has_types(truth: Path | None) -> bool:
-    """Whether there is consolidation; what cannot be read is named when its turn comes."""
+def _has_label(truth: Path, label: int) -> bool:
+    """Whether a mask has it; what cannot be read is named when its turn comes."""
     with contextlib.suppress(LungmaskError, OSError):
-        return truth is not None and CONSOLIDATION in io.load_mask(truth).array
+        return label in io.load_mask(truth).array
     return False

@@ -7,13 +7,14 @@ import os
 import re
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from lungmask_jax import data
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.tasks import INFECTION, LUNGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ _GROUPS: Final = (
     ("coronacases_003", "coronacases_005", "radiopaedia_27_86410_0", "radiopaedia_40_86625_0"),
     ("coronacases_002", "coronacases_006", "radiopaedia_10_85902_3", "radiopaedia_29_86490_1"),
 )
+
+_TASKS: Final = (LUNGS.name, INFECTION.name)
 
 _NOT_VERIFIED: Final = (None,) * 5
 
@@ -133,20 +136,19 @@ def covid19_ct_seg_cases(path: str | os.PathLike[str]) -> list[Case]:
     """
     path = Path(path)
     if path.suffix == ".csv":
-        return data.read_metadata(path, masks=("lungs", "infection"))
+        return data.read_metadata(path, masks=_TASKS)
     scans = path / "COVID-19-CT-Seg_20cases"
-    folders = {"lungs": path / "Lung_Mask", "infection": path / "Infection_Mask"}
+    folders = dict(zip(_TASKS, (path / "Lung_Mask", path / "Infection_Mask"), strict=True))
     for folder in (scans, *folders.values()):
         if not folder.is_dir():
             protocol = PROTOCOLS["covid19-ct-seg"]
             raise ScanError(
                 f"expected {protocol.layout}, found no folder {folder}: get {protocol.data}"
             )
-    lungs = data.pair_folders(scans, folders["lungs"], target="lungs")
-    infection = data.pair_folders(scans, folders["infection"], target="infection")
+    paired = [data.pair_folders(scans, folders[task], target=task) for task in _TASKS]
     return [
-        Case(one.name, one.image, one.lungs, other.infection, one.patient)
-        for one, other in zip(lungs, infection, strict=True)
+        replace(lungs, masks={**lungs.masks, **infection.masks})
+        for lungs, infection in zip(*paired, strict=True)
     ]
 
 
@@ -215,4 +217,4 @@ def covid_semiseg_pairs(path: str | os.PathLike[str]) -> list[tuple[str, Path, P
     if not (images.is_dir() and masks.is_dir()):
         protocol = PROTOCOLS["covid-semiseg"]
         raise ScanError(f"expected {protocol.layout}, found none in {path}: get {protocol.data}")
-    return data.pair_masks(images, masks, target="infection")
+    return data.pair_masks(images, masks, target=INFECTION.name)

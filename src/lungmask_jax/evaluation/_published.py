@@ -25,6 +25,7 @@ from lungmask_jax.evaluation._report import Report
 from lungmask_jax.evaluation._scores import Row, case_rows, summarize
 from lungmask_jax.evaluation._tables import read_rows, unseen
 from lungmask_jax.spec import PRESETS
+from lungmask_jax.tasks import INFECTION, LUNGS
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle, by_target
 
@@ -60,7 +61,7 @@ class Published:
 def judge_covid19_ct_seg(
     folder: str | os.PathLike[str],
     *,
-    weights: Weights = ("lungs", "infection"),
+    weights: Weights = (LUNGS.name, INFECTION.name),
     window: Window = None,
     against: str | os.PathLike[str] | None = None,
     guard: Guard = contextlib.nullcontext,
@@ -90,8 +91,8 @@ def judge_covid19_ct_seg(
         ...
         lungmask_jax.errors.ScanError: expected COVID-19-CT-Seg_20cases, Lung_Mask and ...
     """
-    models = [*by_target(weights, "lungs").values()]
-    others = [] if against is None else read_rows(against, ["lungs", "infection"])
+    models = [*by_target(weights, LUNGS.name).values()]
+    others = [] if against is None else read_rows(against, [LUNGS.name, INFECTION.name])
     jobs = {
         case.name: functools.partial(_both, case, models, window or _WINDOW)
         for case in covid19_ct_seg_cases(folder)
@@ -109,7 +110,7 @@ def judge_covid19_ct_seg(
 def judge_covid_semiseg(
     folder: str | os.PathLike[str],
     *,
-    weights: Weights = ("lungs", "infection"),
+    weights: Weights = (LUNGS.name, INFECTION.name),
     window: Window = None,
     guard: Guard = contextlib.nullcontext,
     progress: Progress = untold,
@@ -137,8 +138,8 @@ def judge_covid_semiseg(
         ...
         lungmask_jax.errors.ScanError: expected Imgs and GT, as in LungInfection-Test, found ...
     """
-    bundle = by_target(weights, "infection")["infection"]
-    window, protocol = window or PRESETS["infection"].window, PROTOCOLS["covid-semiseg"]
+    bundle = by_target(weights, INFECTION.name)[INFECTION.name]
+    window, protocol = window or PRESETS[INFECTION.name].window, PROTOCOLS["covid-semiseg"]
     jobs = {
         name: functools.partial(_slice, name, image, mask, bundle, window)
         for name, image, mask in covid_semiseg_pairs(folder)
@@ -172,11 +173,13 @@ def _judged(
 def _both(case: Case, models: Sequence[Bundle], window: Window) -> list[dict[str, str | float]]:
     ct, truths = data.load_case(case, window=window)
     result = inference.segment(ct, weights=models)
-    rows = case_rows(case.name, result.lungs, truths["lungs"], "lungs")
-    if result.infection is not None:
-        rows += case_rows(case.name, result.infection, truths["infection"], "infection")
     seen = exposed(models, case.name, ct)
-    return [{**row, "seen": seen} for row in rows]
+    return [
+        {**row, "seen": seen}
+        for task, truth in truths.items()
+        if task in result.masks
+        for row in case_rows(case.name, result.masks[task], truth, task)
+    ]
 
 
 def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:

@@ -5,34 +5,23 @@ Scores come in rows, one a case and label: flat mappings that go into CSV and JS
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from lungmask_jax import metrics
+from lungmask_jax import metrics, tasks
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT, refuse_above
+from lungmask_jax.labels import refuse_above
 from lungmask_jax.volume import Volume
 
 Row = Mapping[str, str | float]
 """``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; where it is known, ``seen``,
 too: what `lungmask_jax.weights.exposure` says of the case."""
 
-TOLERANCES_MM: Final = {"lungs": 1.0, "infection": 3.0}
-"""Of the surface Dice, as COVID-19-CT-Seg has them (Ma et al., 2021, 10.1002/mp.14676)."""
-
 TEXTS: Final = ("case", "label", "seen")
 """Keys of a `Row` that are no scores."""
 
-_LABELS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
-    "lungs": {"lungs": (RIGHT, LEFT), "right_lung": (RIGHT,), "left_lung": (LEFT,)},
-    "infection": {
-        "infection": (GROUND_GLASS, CONSOLIDATION),
-        "ground_glass": (GROUND_GLASS,),
-        "consolidation": (CONSOLIDATION,),
-    },
-}
 _RESAMPLES = 10_000
 
 
@@ -103,29 +92,28 @@ def case_rows(
     name: str,
     prediction: Volume,
     truth: Volume,
-    target: Literal["lungs", "infection"],
+    target: str,
     *,
     tolerance_mm: float | None = None,
-    by_type: bool = False,
 ) -> list[dict[str, str | float]]:
     """The scores of one case.
 
-    Lungs are scored together and, where the truth tells the sides apart, each on its own.
+    A mask of several labels is scored as a whole and, where the truth tells them apart, by label:
+    lungs and each lung. Types, such as lesions, always are.
 
     Args:
         name: Of the case.
         prediction: Labels as `lungmask_jax.inference.segment` gives them.
         truth: The same of a reader.
-        target: What they show.
-        tolerance_mm: Of the surface Dice; that of `TOLERANCES_MM` without one.
-        by_type: Whether both masks tell ground glass (1) from consolidation (2), to be scored each
-            on its own, too.
+        target: The task that they show: a name in `lungmask_jax.tasks`.
+        tolerance_mm: Of the surface Dice; that of the task without one.
 
     Returns:
         A row for each label.
 
     Raises:
-        ScanError: The masks differ in shape or place, or have labels above 2.
+        ScanError: The masks differ in shape or place, or have labels that the task has not.
+        UnknownNameError: There is no such task.
 
     Example:
         >>> mask = Volume(np.ones((2, 4, 4), np.uint8))
@@ -133,16 +121,18 @@ def case_rows(
         [1.0]
     """
     _same_place(name, prediction, truth)
-    refuse_above(prediction.array, 2, f"the prediction of {name}")
-    refuse_above(truth.array, 2, f"the truth of {name}")
-    tolerance = TOLERANCES_MM[target] if tolerance_mm is None else tolerance_mm
-    parts = LEFT in truth.array if target == "lungs" else by_type
+    task = tasks.registry[target]
+    for mask, what in ((prediction, "prediction"), (truth, "truth")):
+        refuse_above(mask.array, task.highest, f"the {what} of {name}")
+    tolerance = task.tolerance_mm if tolerance_mm is None else tolerance_mm
+    parts: dict[str, tuple[int, ...]] = {task.whole: tuple(range(1, task.highest + 1))}
+    if len(task.labels) > 1 and (task.divides or max(task.labels) in truth.array):
+        parts |= {label: (value,) for value, label in task.labels.items()}
     rows: list[dict[str, str | float]] = []
-    for label, values in _LABELS[target].items():
-        if len(values) > 1 or parts:
-            ours, theirs = (np.isin(mask.array, values) for mask in (prediction, truth))
-            found = metrics.scores(ours, theirs, truth.spacing, tolerance_mm=tolerance)
-            rows.append({"case": name, "label": label, **found})
+    for label, values in parts.items():
+        ours, theirs = (np.isin(mask.array, values) for mask in (prediction, truth))
+        found = metrics.scores(ours, theirs, truth.spacing, tolerance_mm=tolerance)
+        rows.append({"case": name, "label": label, **found})
     return rows
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from lungmask_jax import calibration
 from lungmask_jax.fitting._scans import PreparedScan
 from lungmask_jax.prediction import Predictor
+from lungmask_jax.spec import changed_steps
 from lungmask_jax.weights import Bundle
 
 _CHANCE: Final = 0.02
@@ -68,10 +69,11 @@ def calibrated(bundle: Bundle, held_out: Sequence[PreparedScan]) -> tuple[Bundle
         return bundle, None
     predictor = Predictor(bundle.model, bundle.params, bundle.state)
     plain = [predictor.images(scan.samples.images).sum(axis=-1) for scan in held_out]
-    numbers = calibration.fit(plain, truths)
+    slope, offset = numbers = calibration.fit(plain, truths)
     likely = [calibration.calibrated(one, numbers) for one in plain]
     threshold = calibration.best_threshold(likely, truths)
-    after = replace(bundle.spec.postprocess, calibration=numbers, threshold=threshold)
+    steps = changed_steps(bundle.spec.postprocess, "threshold", at=threshold)
+    after = changed_steps(steps, "calibration", slope=slope, offset=offset)
     judgement = Judgement.of([one > threshold for one in likely], truths)
     judgement = judgement._replace(calibration=numbers, threshold=threshold)
     return replace(bundle, spec=replace(bundle.spec, postprocess=after)), judgement

@@ -25,7 +25,7 @@ def card(recipe: Recipe, scans: TrainingScans, start: Bundle | None) -> dict[str
     }
     if recipe.window:
         written["window"] = list(recipe.window)
-    if recipe.segmenter.preprocess.region == "lungs":
+    if recipe.segmenter.preprocess.around:
         written["lungs"] = Path(recipe.lungs).name
     if start:
         name = Path(recipe.start).name

@@ -33,8 +33,12 @@ def doubts(
             "look at the masks, and whether they belong to the scans"
         )
     share = float(np.mean(np.concatenate([np.ravel(scan.samples.masks > 0) for scan in train])))
-    if segmenter.preprocess.region == "lungs" and share > _LUNG_LIKE:
-        yield f"the masks fill {share:.0%} of the images: are they lungs? Then give --target lungs"
+    around = segmenter.preprocess.around
+    if around and share > _LUNG_LIKE:
+        yield (
+            f"the masks fill {share:.0%} of the images: are they {around}? Then give --target "
+            f"{around}"
+        )
     if not any(scan.samples.masks.any() for scan in held_out):
         yield (
             f"no {target} in what is held out, {_listed(held_out)}: no Dice is possible, so the "

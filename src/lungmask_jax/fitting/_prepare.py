@@ -91,8 +91,7 @@ def _prepared(
     stage: str,
     progress: Progress | None,
 ) -> list[PreparedScan]:
-    by_lungs = recipe.segmenter.preprocess.region == "lungs"
-    lung_model = weights.load(recipe.lungs) if by_lungs else None
+    lung_model = weights.load(recipe.lungs) if recipe.segmenter.preprocess.around else None
     scans = []
     for done, case in enumerate(cases, 1):
         if folder is None:
@@ -109,7 +108,7 @@ def _made(case: Case, recipe: Recipe, lung_model: Bundle | None) -> PreparedScan
     ct, masks = data.load_case(case, window=recipe.window, by_type=model.num_classes > 1)
     lungs = None
     if lung_model is not None:
-        lungs = inference.segment(ct, weights=[lung_model]).lungs
+        lungs = inference.segment(ct, weights=[lung_model]).masks[segmenter.preprocess.around]
     mask = masks[segmenter.target]
     samples = Samples.of_scan(ct, mask, segmenter.preprocess, lungs=lungs, model=model)
     return PreparedScan(case.name, samples, data.fingerprint(ct))
@@ -133,8 +132,8 @@ def _cached(case: Case, recipe: Recipe, lung_model: Bundle | None, folder: Path)
 def _cache_name(case: Case, recipe: Recipe, model: Model, lung_model: Bundle | None) -> str:
     """A file name that changes with anything the prepared slices depend on."""
     segmenter = recipe.segmenter
-    mask = case.lungs if segmenter.target == "lungs" else case.infection
-    files = [file for path in (case.image, mask) if path is not None for file in _files(path)]
+    paths = case.image, case.masks[segmenter.target]
+    files = [file for path in paths for file in _files(path)]
     facts = [
         __version__,
         to_json(segmenter.preprocess),

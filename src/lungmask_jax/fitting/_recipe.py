@@ -6,13 +6,12 @@ from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from lungmask_jax import weights
+from lungmask_jax import tasks, weights
 from lungmask_jax.errors import SpecError, UnknownNameError, nearest, shown
 from lungmask_jax.models import Model
 from lungmask_jax.spec import (
     PRESETS,
     ModelSpec,
-    PostprocessSpec,
     PreprocessSpec,
     Recipe,
     SegmenterSpec,
@@ -29,7 +28,7 @@ _Spec = TypeVar("_Spec", PreprocessSpec, TrainSpec)
 
 def recipe(
     *,
-    target: str = "infection",
+    target: str = tasks.INFECTION.name,
     start: str = "",
     model: str = "",
     channels: Sequence[int] = (),
@@ -44,7 +43,7 @@ def recipe(
     """A recipe, from the settings that ``lungmask-jax train`` and its TOML files have, too.
 
     Args:
-        target: What the masks show, ``"lungs"`` or ``"infection"``.
+        target: The task, a name in `lungmask_jax.tasks`.
         start: Bundle whose network, preprocessing and weights to go on from; `model`, `channels`,
             `option`, `preset` and `preprocess` are not given beside it.
         model: Architecture; ``"unet"`` if empty.
@@ -69,7 +68,6 @@ def recipe(
         >>> made.segmenter.model.options, made.training.steps, made.training.opacities
         ({'channels': [8, 16]}, 100, 0.5)
     """
-    segmenter = SegmenterSpec(target=target, postprocess=_postprocess(target))  # type: ignore[arg-type]
     if start:
         own = {"model": model, "channels": channels, "option": option, "preset": preset}
         network, seen = _begun(start, target, {**own, "preprocess": preprocess})
@@ -77,7 +75,7 @@ def recipe(
         values = {"channels": channels} if channels else {}
         network = ModelSpec(name=model or "unet", options={**option, **values})
         seen = _changed(_preset(preset or target), preprocess)
-    segmenter = replace(segmenter, model=network, preprocess=seen)
+    segmenter = SegmenterSpec(target=target, model=network, preprocess=seen)
     built = weights.create_model(network)
     training = _training(target, built, setting)
     _check_sizes(built, training, segmenter)
@@ -110,17 +108,16 @@ def _preset(name: str) -> PreprocessSpec:
 
 
 def _training(target: str, model: Model, values: Mapping[str, Any]) -> TrainSpec:
-    rate = 0.5 if target == "lungs" else 0.0
     loss = {"loss": "nested_bce_dice"} if model.num_classes > 1 else {}
-    return _changed(TrainSpec(opacities=rate, gas=rate), {**loss, **values})
+    return _changed(TrainSpec(**tasks.registry[target].training), {**loss, **values})
 
 
 def _check_sizes(model: Model, spec: TrainSpec, segmenter: SegmenterSpec) -> None:
-    """Refuses a network of several classes for lungs, and batches that no memory holds."""
-    if segmenter.target == "lungs" and model.num_classes != 1:
+    """Refuses several classes where sides are told later, and batches that no memory holds."""
+    if tasks.registry[segmenter.target].sides and model.num_classes != 1:
         raise SpecError(
-            "expected one class for the lungs, whose sides are told apart afterwards, found "
-            f"num_classes={model.num_classes}"
+            f"expected one class for the {segmenter.target}, whose sides are told apart "
+            f"afterwards, found num_classes={model.num_classes}"
         )
     size = segmenter.preprocess.size
     count = spec.batch_size * model.slices * math.prod(size)
@@ -141,9 +138,3 @@ def _changed(spec: _Spec, values: Mapping[str, Any]) -> _Spec:
         if isinstance(value, float) and not math.isfinite(value):
             raise SpecError(f"expected a finite {name}, found {value}")
     return replace(spec, **values)
-
-
-def _postprocess(target: str) -> PostprocessSpec:
-    if target == "lungs":
-        return PostprocessSpec(min_component_ml=5.0, fill_holes=True)
-    return PostprocessSpec(min_component_ml=0.1, rim_mm=5.0)

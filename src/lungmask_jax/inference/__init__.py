@@ -1,6 +1,15 @@
 """From a CT to masks: `segment`, and the `Segmentation` it returns."""
 
 from lungmask_jax.inference._network import Progress, labels, probabilities
-from lungmask_jax.inference._segment import Segmentation, segment
+from lungmask_jax.inference._segment import ordered, segment
+from lungmask_jax.inference._segmentation import Segmentation, file_names
 
-__all__ = ["Progress", "Segmentation", "labels", "probabilities", "segment"]
+__all__ = [
+    "Progress",
+    "Segmentation",
+    "file_names",
+    "labels",
+    "ordered",
+    "probabilities",
+    "segment",
+]

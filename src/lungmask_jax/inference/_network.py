@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import entr, logit
 
-from lungmask_jax import io
+from lungmask_jax import io, postprocess
+from lungmask_jax.postprocess import Decision
 from lungmask_jax.prediction import Predictor, predict_scan
-from lungmask_jax.spec import PostprocessSpec
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
@@ -106,7 +106,8 @@ def _predicted(
     """What is asked for of all slices; zero where there is no lung near."""
     spec = bundle.spec
     predictor = Predictor(bundle.model, bundle.params, bundle.state, spec.predict)
-    finish = functools.partial(_answers, spec=spec.postprocess, give=give)
+    decision = postprocess.decision(spec.postprocess)
+    finish = functools.partial(_answers, decision=decision, give=give)
     results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in _DTYPES[give])
     for stop, parts in predict_scan(predictor, ct, spec.preprocess, finish=finish, lungs=lungs):
         for slices, arrays in parts:
@@ -117,23 +118,23 @@ def _predicted(
     return results
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "give"))
-def _answers(shares: jax.Array, *, spec: PostprocessSpec, give: _Give) -> tuple[jax.Array, ...]:
+@functools.partial(jax.jit, static_argnames=("decision", "give"))
+def _answers(shares: jax.Array, *, decision: Decision, give: _Give) -> tuple[jax.Array, ...]:
     """What is asked for, of the probabilities of each label ``(L, N, H, W)``."""
-    likely = _calibrated(jnp.minimum(shares.sum(axis=0), 1.0), spec.calibration)
+    likely = _calibrated(jnp.minimum(shares.sum(axis=0), 1.0), decision)
     if give == "probabilities":
         return (likely,)
     types = 1 + shares.argmax(axis=0).astype(jnp.uint8)
-    labels = jnp.where(likely > spec.threshold, types, jnp.uint8(0))
+    labels = jnp.where(likely > decision.at, types, jnp.uint8(0))
     if give == "labels":
         return (labels,)
     bits = (entr(likely) + entr(1 - likely)) / jnp.log(2.0)
     return labels, jnp.round(100 * bits).astype(jnp.uint8)
 
 
-def _calibrated(probabilities: jax.Array, numbers: tuple[float, float]) -> jax.Array:
+def _calibrated(probabilities: jax.Array, decision: Decision) -> jax.Array:
     """As `lungmask_jax.calibration.calibrated`; zero, as outside the box, stays zero."""
-    slope, offset = numbers
+    slope, offset, _ = decision
     if (slope, offset) == (1.0, 0.0):
         return probabilities
     odds = logit(jnp.clip(probabilities, 1e-6, 1 - 1e-6))

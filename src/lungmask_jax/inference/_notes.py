@@ -1,19 +1,16 @@
 """What makes the masks and numbers of a scan doubtful, said in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 
-from lungmask_jax import preprocess
-from lungmask_jax.labels import LEFT, RIGHT
+from lungmask_jax import preprocess, tasks
+from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
 __all__ = ["notes"]
 
-_LITTLE_ML: Final = 500
-_MUCH_ML: Final = 12_000
-"""Nobody's lungs hold as much."""
 _SMALL_SHARE: Final = 0.5
 _SMALL_SHARE_OF_SLICE: Final = 1 / 3
 """Of 271 single slices of patients one is below, at the dome of the liver; of 10 volumes none."""
@@ -26,12 +23,12 @@ class; at 66 to 75 HU it was 0.1 to 0.9 % in six, from 86 HU 1.3 to 31 %. Fine p
 before a network sees them: 100 HU at 0.9 mm are 33 HU here, and did nothing."""
 
 
-def notes(ct: Volume, lungs: Volume, noise_hu: float) -> tuple[str, ...]:
+def notes(ct: Volume, masks: Mapping[str, Volume], noise_hu: float) -> tuple[str, ...]:
     """What makes the numbers of a scan doubtful, of one slice or many; nothing if all is well.
 
     Args:
         ct: The scan.
-        lungs: 0 background, 1 right, 2 left.
+        masks: By the name of their task.
         noise_hu: Of the scan.
 
     Returns:
@@ -41,37 +38,54 @@ def notes(ct: Volume, lungs: Volume, noise_hu: float) -> tuple[str, ...]:
 
     Example:
         >>> lungs = Volume(np.array([[[1, 1, 0, 0]]], np.uint8), np.diag([5.0, 1.0, 1.0, 1.0]))
-        >>> notes(lungs, lungs, 20.0)
+        >>> notes(lungs, {"lungs": lungs}, 20.0)
         ('no left lung found: look at the picture',)
     """
-    return (*_of_lungs(lungs), *_of_size(lungs), *_of_noise(ct, noise_hu))
+    of_masks = [
+        note for name, mask in masks.items() for note in _of_organ(mask, tasks.registry[name])
+    ]
+    return (*of_masks, *_of_size(ct), *_of_noise(ct, noise_hu))
 
 
-def _of_lungs(lungs: Volume) -> Iterator[str]:
-    right, left = (int(np.count_nonzero(lungs.array == label)) for label in (RIGHT, LEFT))
-    if not right + left:
-        yield "no lungs found: is this a chest CT?"
+def _of_organ(mask: Volume, task: Task) -> Iterator[str]:
+    """Of what every chest has whole, with its right and left side."""
+    if task.usual_ml is None:
         return
-    ml = (right + left) * lungs.voxel_ml
-    if len(lungs) > 1 and lungs.has_size and ml < _LITTLE_ML:
-        yield f"only {ml:.0f} ml of lung: is this a whole chest? Shares and severity mean little"
-    if lungs.has_size and ml > _MUCH_ML:
+    voxels = {word: int(np.count_nonzero(mask.array == n)) for n, word in task.sides.items()}
+    count = int(np.count_nonzero(mask.array))
+    ml = count * mask.voxel_ml
+    if not count:
+        yield f"no {task.name} found: is this a chest CT?"
+        return
+    if len(mask) > 1 and mask.has_size and ml < task.usual_ml[0]:
         yield (
-            f"{ml:.0f} ml of lung, more than anybody has: check the unit and the voxel sizes in "
-            "the header, or look at the picture"
+            f"only {ml:.0f} ml of {task.noun}: is this a whole chest? Shares and severity mean "
+            "little"
         )
-    small, large = sorted([(right, "right"), (left, "left")])
-    if not small[0]:
-        yield f"no {small[1]} lung found: look at the picture"
-    elif small[0] < large[0] * (_SMALL_SHARE if len(lungs) > 1 else _SMALL_SHARE_OF_SLICE):
+    if mask.has_size and ml > task.usual_ml[1]:
         yield (
-            f"the {small[1]} lung is {small[0] / large[0]:.0%} of the {large[1]} one: dense lung "
-            "may be missing from it, look at the picture"
+            f"{ml:.0f} ml of {task.noun}, more than anybody has: check the unit and the voxel "
+            "sizes in the header, or look at the picture"
+        )
+    if voxels:
+        least = _SMALL_SHARE if len(mask) > 1 else _SMALL_SHARE_OF_SLICE
+        yield from _of_sides(voxels, task.noun, least)
+
+
+def _of_sides(voxels: Mapping[str, int], noun: str, least: float) -> Iterator[str]:
+    """Where one side is missing, or far smaller than the other."""
+    (small, few), *_, (large, many) = sorted(voxels.items(), key=lambda side: side[1])
+    if not few:
+        yield f"no {small} {noun} found: look at the picture"
+    elif few < many * least:
+        yield (
+            f"the {small} {noun} is {few / many:.0%} of the {large} one: dense {noun} may be "
+            "missing from it, look at the picture"
         )
 
 
-def _of_size(lungs: Volume) -> Iterator[str]:
-    if not lungs.has_size:
+def _of_size(ct: Volume) -> Iterator[str]:
+    if not ct.has_size:
         yield "the size of the voxels is not known: there are shares, but no ml"
 
 

@@ -1,22 +1,33 @@
-"""From a raw mask to a clean one: components, holes, and which lung is which.
+"""From a raw mask to a clean one: components, holes, which lung is which, what lies inside.
 
 Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run from the patient's
-right to the left, so the right lung has the lower columns.
+right to the left, so the right lung has the lower columns. A bundle names the steps that make its
+mask, with all their numbers; `registry` has those of this library and of packages.
 """
 
 from lungmask_jax.postprocess._air import with_aerated
 from lungmask_jax.postprocess._bowel import without_bowel
-from lungmask_jax.postprocess._components import filled, without_small
-from lungmask_jax.postprocess._infection import clean_infection, lesions
-from lungmask_jax.postprocess._lungs import clean_lungs, sides
+from lungmask_jax.postprocess._components import fill_holes, largest_components
+from lungmask_jax.postprocess._decision import Decision, calibration, threshold
+from lungmask_jax.postprocess._inside import lesion_types, within
+from lungmask_jax.postprocess._sides import sides
+from lungmask_jax.postprocess._steps import Scan, applied, complete, crop, decision, registry
 
 __all__ = [
-    "clean_infection",
-    "clean_lungs",
-    "filled",
-    "lesions",
+    "Decision",
+    "Scan",
+    "applied",
+    "calibration",
+    "complete",
+    "crop",
+    "decision",
+    "fill_holes",
+    "largest_components",
+    "lesion_types",
+    "registry",
     "sides",
+    "threshold",
     "with_aerated",
+    "within",
     "without_bowel",
-    "without_small",
 ]

@@ -9,18 +9,23 @@ from scipy import ndimage
 from lungmask_jax.postprocess._components import bounds, labelled, sizes
 from lungmask_jax.volume import Volume
 
-_GAS_HU = -960
-_BONE_HU = 400
-_GAS_REACH_MM = 1.5
-_AERATED_HU = -600
-_EDGE_HU = -500
-_COARSE_MM = 1.5
-_THINNEST_MM = 6.0
-_ADJOINING = 0.25
-_SMALLEST_ML = 0.1
 
-
-def with_aerated(mask: Volume, ct: Volume) -> Volume:
+def with_aerated(
+    mask: Volume,
+    ct: Volume,
+    *,
+    gas_hu: float = -960.0,
+    aerated_hu: float = -600.0,
+    edge_hu: float = -500.0,
+    bone_hu: float = 400.0,
+    tissue_hu: float = -300.0,
+    tissue_share: float = 0.2,
+    gas_reach_mm: float = 1.5,
+    coarse_mm: float = 1.5,
+    thinnest_mm: float = 6.0,
+    adjoining_share: float = 0.25,
+    min_ml: float = 0.1,
+) -> Volume:
     """A lung mask with the aerated lung beside it that it leaves out, such as half an apex.
 
     Tissue of -960 to -600 HU over 1.5 mm is lung, or the rim of gas, which is thin. So what is some
@@ -29,9 +34,23 @@ def with_aerated(mask: Volume, ct: Volume) -> Volume:
     Gas does not join. A scan without bone (nothing above 400 HU) has been through a window, where
     lung may be as dark as air, and its mask stays as it is; so does one whose lungs are all black.
 
+    The numbers were chosen on real scans of this project and on phantoms: apices that the network
+    halves, emphysema, bowel and trachea, which must not join.
+
     Args:
         mask: Boolean or 0/1.
         ct: The scan in HU.
+        gas_hu: Below are gas and air.
+        aerated_hu: Above is no aerated lung.
+        edge_hu: Above is no edge of it.
+        bone_hu: Where nothing is above, the scan is taken for a windowed one.
+        tissue_hu: From `gas_hu` to here lies what a mask of lung consists of.
+        tissue_share: Least share of it in the mask.
+        gas_reach_mm: How far around a pixel its mean is taken to tell gas.
+        coarse_mm: Pixels of the coarse copy that is looked at.
+        thinnest_mm: Narrowest part that joins.
+        adjoining_share: Of the surface of a part, which the mask must adjoin.
+        min_ml: Smallest part that joins.
 
     Returns:
         Boolean.
@@ -45,31 +64,37 @@ def with_aerated(mask: Volume, ct: Volume) -> Volume:
         [0, 1, 1, 1, 1, 1, 1, 0]
     """
     found: np.ndarray = mask.array != 0
-    if not _telling(found, ct):
+    if not found.any() or ct.array.max() < bone_hu:
         return mask.with_array(found)
-    _, down, across = mask.spacing
-    reach = _reach(mask)
-    rows, columns = found.shape[1:]
-    coarse = (
-        max(1, round(columns * across / _COARSE_MM)) if across < _COARSE_MM else columns,
-        max(1, round(rows * down / _COARSE_MM)) if down < _COARSE_MM else rows,
-    )
-    inside = np.stack([_shrunk(plane.view(np.uint8), coarse) > 0.5 for plane in found])
-    wide = (down * rows / coarse[1], across * columns / coarse[0])
-    air = np.stack([_aerated(plane, coarse, wide) for plane in ct])
+    box = bounds(found)
+    if _share_between(ct.array[box], found[box], (gas_hu, tissue_hu)) < tissue_share:
+        return mask.with_array(found)
+    size, wide = _coarse(mask, coarse_mm)
+    inside = np.stack([_shrunk(plane.view(np.uint8), size) > 0.5 for plane in found])
+    thin = _disc(thinnest_mm, size, wide)
+    air = np.stack([_aerated(plane, size, (gas_hu, aerated_hu), thin) for plane in ct])
     air &= ~inside
     pieces, count = labelled(air)
-    smallest = _SMALLEST_ML / (mask.voxel_ml * found[0].size / inside[0].size)
-    joins = _adjoining(pieces, count, inside) & (sizes(pieces, count) >= smallest)
+    smallest = min_ml / (mask.voxel_ml * found[0].size / inside[0].size)
+    joins = _adjoining(pieces, count, inside, adjoining_share) & (sizes(pieces, count) >= smallest)
     joins[0] = False
     for plane, hu, numbers in zip(found, ct, pieces, strict=True):
         joined = joins[numbers]
         if joined.any():
-            near = cv2.dilate(joined.view(np.uint8), np.ones((3, 3), np.uint8))
-            near = cv2.resize(near, (columns, rows), interpolation=cv2.INTER_NEAREST)
-            edge = (near > 0) & (hu < _EDGE_HU)
-            plane |= edge & ~_black(hu[None], edge[None], reach)[0]
+            edge = _near(joined, plane.shape) & (hu < edge_hu)
+            plane |= edge & ~_is_gas(hu, edge, gas_hu, _reach(mask, gas_reach_mm))
     return mask.with_array(found)
+
+
+def _coarse(mask: Volume, coarse_mm: float) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Columns and rows of a coarse copy of a slice, and how many mm its rows and columns are."""
+    _, down, across = mask.spacing
+    rows, columns = mask.shape[1:]
+    size = (
+        max(1, round(columns * across / coarse_mm)) if across < coarse_mm else columns,
+        max(1, round(rows * down / coarse_mm)) if down < coarse_mm else rows,
+    )
+    return size, (down * rows / size[1], across * columns / size[0])
 
 
 def _shrunk(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -77,26 +102,38 @@ def _shrunk(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 
-def _aerated(hu: np.ndarray, size: tuple[int, int], spacing: tuple[float, float]) -> np.ndarray:
-    """Where a smaller picture of a slice shows aerated tissue that is not thin."""
-    mean = _shrunk(hu, size)
-    air = (mean > _GAS_HU) & (mean < _AERATED_HU)
+def _disc(width_mm: float, size: tuple[int, int], spacing: tuple[float, float]) -> np.ndarray:
+    """What is wide enough covers it."""
     height, width = (
-        2 * min(round(_THINNEST_MM / mm / 2), side) + 1
+        2 * min(round(width_mm / mm / 2), side) + 1
         for mm, side in zip(spacing, size[::-1], strict=True)
     )
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height))
-    return np.asarray(cv2.morphologyEx(air.view(np.uint8), cv2.MORPH_OPEN, shape)) > 0
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height))
 
 
-def _adjoining(pieces: np.ndarray, count: int, inside: np.ndarray) -> np.ndarray:
+def _aerated(
+    hu: np.ndarray, size: tuple[int, int], limits: tuple[float, float], thin: np.ndarray
+) -> np.ndarray:
+    """Where a smaller picture of a slice shows aerated tissue that is not thin."""
+    mean = _shrunk(hu, size)
+    air = (mean > limits[0]) & (mean < limits[1])
+    return np.asarray(cv2.morphologyEx(air.view(np.uint8), cv2.MORPH_OPEN, thin)) > 0
+
+
+def _near(joined: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What joins on the grid of a slice, and its edge."""
+    near = cv2.dilate(joined.view(np.uint8), np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.resize(near, shape[::-1], interpolation=cv2.INTER_NEAREST)) > 0
+
+
+def _adjoining(pieces: np.ndarray, count: int, inside: np.ndarray, share: float) -> np.ndarray:
     """For each piece whether the mask is beside a large share of its faces."""
     faces, touching = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
     for here, there, beside in _neighbors(pieces, inside):
         outer = (here != 0) & (there == 0)
         faces += sizes(here, count, where=outer)
         touching += sizes(here, count, where=outer & beside)
-    return touching > _ADJOINING * faces
+    return touching > share * faces
 
 
 def _neighbors(
@@ -110,37 +147,25 @@ def _neighbors(
             yield pieces[here], pieces[there], inside[there]
 
 
-def _telling(found: np.ndarray, ct: Volume) -> bool:
-    """Whether there is a mask, and HU that tell gas from lung in it."""
-    if not found.any() or ct.array.max() < _BONE_HU:
-        return False
-    box = bounds(found)
-    return _share_of_tissue(ct.array[box], found[box]) >= 0.2
-
-
-def _share_of_tissue(hu: np.ndarray, inside: np.ndarray) -> float:
-    """How much of the mask is neither gas nor soft tissue."""
+def _share_between(hu: np.ndarray, inside: np.ndarray, limits: tuple[float, float]) -> float:
+    """How much of the mask lies between two HU, such as what is neither gas nor soft tissue."""
     tissue = sum(
-        np.count_nonzero(there & (plane > _GAS_HU) & (plane < -300))
+        np.count_nonzero(there & (plane > limits[0]) & (plane < limits[1]))
         for plane, there in zip(hu, inside, strict=True)
     )
     return tissue / np.count_nonzero(inside)
 
 
-def _reach(mask: Volume) -> list[int]:
-    """How far around a pixel of a slice `_black` looks, in pixels along rows and columns."""
+def _reach(mask: Volume, reach_mm: float) -> list[int]:
+    """How far around a pixel of a slice `_is_gas` looks, in pixels along rows and columns."""
     return [
-        max(1, min(round(_GAS_REACH_MM / mm), side))
+        max(1, min(round(reach_mm / mm), side))
         for mm, side in zip(mask.spacing[1:], mask.shape[1:], strict=True)
     ]
 
 
-def _black(hu: np.ndarray, inside: np.ndarray, reach: list[int]) -> np.ndarray:
+def _is_gas(hu: np.ndarray, inside: np.ndarray, gas_hu: float, reach: list[int]) -> np.ndarray:
     """Where the mean over some pixels of a slice is that of gas."""
     size = [2 * pixels + 1 for pixels in reach]
-    found = np.zeros(inside.shape, bool)
-    for black, plane, there in zip(found, hu, inside, strict=True):
-        if there.any():
-            mean = ndimage.uniform_filter(plane.astype(np.float32), size, mode="nearest")
-            np.logical_and(there, mean < _GAS_HU, out=black)
-    return found
+    mean = ndimage.uniform_filter(hu.astype(np.float32), size, mode="nearest")
+    return np.asarray(inside & (mean < gas_hu))

@@ -8,12 +8,15 @@ from scipy import ndimage
 from lungmask_jax.postprocess._components import FACES, bounds, labelled, sizes
 from lungmask_jax.volume import Volume
 
-_COARSE_MM = 4.0
-_NECK_MM = 4.0
-_ABOVE_BASE_MM = 10.0
 
-
-def without_bowel(mask: Volume, *, middle_row: float | None = None) -> Volume:
+def without_bowel(
+    mask: Volume,
+    *,
+    middle_row: float | None = None,
+    neck_mm: float = 4.0,
+    above_base_mm: float = 10.0,
+    coarse_mm: float = 4.0,
+) -> Volume:
     """A lung mask without the gas of stomach and bowel below the lungs.
 
     Lung reaches lowest at the back. So where a mask reaches lower in front, and only there, it is
@@ -22,9 +25,15 @@ def without_bowel(mask: Volume, *, middle_row: float | None = None) -> Volume:
     8 mm stays, such as the front of a lung above an effusion. A single slice stays as it is, and so
     does a stack with voxels of 1 x 1 x 1 mm: images have that spacing, because theirs is unknown.
 
+    The numbers were chosen on the real scans of this project with gas below the lungs, so that no
+    lung of theirs is lost.
+
     Args:
         mask: Boolean or 0/1.
         middle_row: Halfway from the body's front to its back; the middle of the slice without one.
+        neck_mm: How far the mask is thinned all around.
+        above_base_mm: How far above the base of the lungs bowel may end.
+        coarse_mm: Voxels of the coarse copy that is looked at.
 
     Returns:
         Boolean.
@@ -44,16 +53,21 @@ def without_bowel(mask: Volume, *, middle_row: float | None = None) -> Volume:
         return mask.with_array(found)
     box = bounds(found)
     left = found.copy()
-    left[box] &= ~_nearest_bowel(found[box], mask.spacing, row - box[1].start)
+    left[box] &= ~_nearest_bowel(
+        found[box], mask.spacing, row - box[1].start, (neck_mm, above_base_mm, coarse_mm)
+    )
     return mask.with_array(left)
 
 
-def _nearest_bowel(found: np.ndarray, spacing: Sequence[float], row: float) -> np.ndarray:
+def _nearest_bowel(
+    found: np.ndarray, spacing: Sequence[float], row: float, lengths_mm: tuple[float, float, float]
+) -> np.ndarray:
     """What is nearer to a piece of bowel than to one of lung, from a coarse copy."""
-    steps = [max(1, int(_COARSE_MM / mm)) for mm in spacing]
+    neck_mm, above_base_mm, coarse_mm = lengths_mm
+    steps = [max(1, int(coarse_mm / mm)) for mm in spacing]
     coarse = found[:: steps[0], :: steps[1], :: steps[2]]
     apart = [mm * step for mm, step in zip(spacing, steps, strict=True)]
-    pieces, bowel = _bowel(coarse, apart, row / steps[1])
+    pieces, bowel = _bowel(coarse, apart, row / steps[1], neck_mm, above_base_mm)
     if not bowel.any():
         return np.zeros(found.shape, bool)
     nearest = ndimage.distance_transform_edt(
@@ -71,12 +85,14 @@ def _lowest(found: np.ndarray) -> int:
     return int(there.argmax()) if there.any() else len(found)
 
 
-def _bowel(mask: np.ndarray, spacing: list[float], row: float) -> tuple[np.ndarray, np.ndarray]:
+def _bowel(
+    mask: np.ndarray, spacing: list[float], row: float, neck_mm: float, above_base_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Numbered pieces of the thinned mask, and for each number whether it is bowel."""
-    reach = int(np.ceil(_NECK_MM / spacing[0]))
+    reach = int(np.ceil(neck_mm / spacing[0]))
     ends = [(0, reach), (0, 0), (0, 0)]  # above the scan the lungs go on
     depth = ndimage.distance_transform_edt(np.pad(mask, ends, mode="edge"), sampling=spacing)
-    core = depth[: len(mask)] > _NECK_MM
+    core = depth[: len(mask)] > neck_mm
     pieces, count = labelled(core, FACES)
     bowel = np.zeros(count + 1, bool)
     if count < 2:
@@ -85,5 +101,5 @@ def _bowel(mask: np.ndarray, spacing: list[float], row: float) -> tuple[np.ndarr
     base = boxes[int(sizes(pieces, count)[1:].argmax())][0].start
     tops = np.array([box[0].stop for box in boxes])
     rows = np.array([r for _, r, _ in ndimage.center_of_mass(core, pieces, range(1, count + 1))])
-    bowel[1:] = (tops <= base + _ABOVE_BASE_MM / spacing[0]) & (rows < row)
+    bowel[1:] = (tops <= base + above_base_mm / spacing[0]) & (rows < row)
     return pieces, bowel

@@ -5,6 +5,7 @@ the mask and of the numbers of its components.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
@@ -17,58 +18,80 @@ FACES = ndimage.generate_binary_structure(3, 1)
 FULL = ndimage.generate_binary_structure(3, 3)
 
 
-def without_small(mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0) -> Volume:
+def largest_components(
+    mask: Volume, *, min_ml: float = 0.0, min_share: float = 0.0, by_label: bool = False
+) -> Volume:
     """A mask without its small connected components (26 neighbours).
 
     Args:
-        mask: Boolean or 0/1.
+        mask: Labels.
         min_ml: Components below this volume go. In a scan of one slice nothing goes by volume.
         min_share: Components below this share of the largest one go.
+        by_label: Whether each label has components of its own.
 
     Returns:
-        Boolean.
+        The labels that are left.
 
     Example:
         >>> mask = np.zeros((2, 4, 8), bool)
         >>> mask[:, :, :3] = mask[0, 0, 7] = True
-        >>> without_small(Volume(mask), min_share=0.5).array[0, 0].astype(int).tolist()
+        >>> largest_components(Volume(mask), min_share=0.5).array[0, 0].astype(int).tolist()
         [1, 1, 1, 0, 0, 0, 0, 0]
     """
-    found = mask.array.astype(bool, copy=False)
     smallest = min_ml / mask.voxel_ml if len(mask) > 1 else 0.0
     if smallest <= 1 and min_share <= 0:
-        return mask.with_array(found)
-    return mask.with_array(large(found, smallest, min_share))
+        return mask
+    if not by_label:
+        return mask.with_array(mask.array * large(mask.array != 0, smallest, min_share))
+    result = np.zeros_like(mask.array)
+    for label, found in _labels(mask.array):
+        result[large(found, smallest, min_share)] = label
+    return mask.with_array(result)
 
 
-def filled(mask: Volume, *, max_hole_mm2: float = 200.0) -> Volume:
+def fill_holes(mask: Volume, *, max_hole_mm2: float = 200.0, by_label: bool = False) -> Volume:
     """A mask with its cavities filled.
 
     A cavity is closed in three dimensions; the first and last slice count as open, so a liver dome
-    cut by the edge of the scan is none. Small holes of a single slice (vessels) are filled too.
+    cut by the edge of the scan is none. Small holes of a single slice are filled, too: 200 mm2 is
+    the area of a hilar vessel.
 
     Args:
-        mask: Boolean or 0/1.
+        mask: Labels.
         max_hole_mm2: Largest hole of a single slice that is filled.
+        by_label: Whether the holes of each label are filled with it; else all with label 1.
 
     Returns:
-        Boolean.
+        The labels; none has become another.
 
     Example:
         >>> ring = np.ones((3, 5, 5), bool)
         >>> ring[1, 2, 2] = False
-        >>> filled(Volume(ring)).array.all()
+        >>> fill_holes(Volume(ring)).array.all()
         np.True_
     """
-    result = mask.array != 0
-    if not result.any():
-        return mask.with_array(result)
-    region = result[bounds(result)]
-    region |= _enclosed(region, open_ends=True)
-    _, down, across = mask.spacing
-    for plane in region:
-        plane |= _enclosed(plane, largest=max_hole_mm2 / (down * across))
+    if not by_label:
+        return mask.with_array(np.maximum(mask.array, _filled(mask, mask.array != 0, max_hole_mm2)))
+    result = np.zeros_like(mask.array)
+    for label, found in _labels(mask.array):
+        result[_filled(mask, found, max_hole_mm2) & (result == 0)] = label
     return mask.with_array(result)
+
+
+def _labels(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Each label with where it is."""
+    for label in range(1, int(array.max(initial=0)) + 1):
+        yield label, array == label
+
+
+def _filled(place: Volume, found: np.ndarray, max_hole_mm2: float) -> np.ndarray:
+    if found.any():
+        region = found[bounds(found)]
+        region |= _enclosed(region, open_ends=True)
+        _, down, across = place.spacing
+        for plane in region:
+            plane |= _enclosed(plane, largest=max_hole_mm2 / (down * across))
+    return found
 
 
 def large(mask: np.ndarray, smallest: float, min_share: float = 0.0) -> np.ndarray:

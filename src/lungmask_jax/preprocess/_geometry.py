@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from lungmask_jax import tasks
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
@@ -37,19 +38,19 @@ class Box(NamedTuple):
     right: int
 
 
-def region(ct: Volume, spec: PreprocessSpec, lungs: Volume | None = None) -> Box:
+def region(ct: Volume, spec: PreprocessSpec, around: Volume | None = None) -> Box:
     """The box that a spec asks for.
 
     Args:
         ct: A CT in HU.
         spec: Its region and margin.
-        lungs: Predicted lungs of the same scan, for the region ``"lungs"``.
+        around: Predicted mask of the same scan, for the region of a task, such as ``"lungs"``.
 
     Returns:
         The box.
 
     Raises:
-        SpecError: The spec asks for the lungs and none are given.
+        SpecError: The spec asks for a mask and none is given.
 
     Example:
         >>> region(Volume(np.zeros((1, 4, 6), np.int16)), PreprocessSpec(region="full"))
@@ -57,11 +58,14 @@ def region(ct: Volume, spec: PreprocessSpec, lungs: Volume | None = None) -> Box
     """
     if spec.region == "full":
         return full_box(ct)
-    if spec.region == "body":
+    if not spec.around:
         return body_box(ct, margin_mm=spec.margin_mm)
-    if lungs is None:
-        raise SpecError("expected a lung mask for the region 'lungs', found none: predict it first")
-    return mask_box(lungs, margin_mm=spec.margin_mm)
+    if around is None:
+        raise SpecError(
+            f"expected a {tasks.registry[spec.around].noun} mask for the region {spec.around!r}, "
+            "found none: predict it first"
+        )
+    return mask_box(around, margin_mm=spec.margin_mm)
 
 
 def full_box(volume: Volume) -> Box:

@@ -4,28 +4,29 @@ A spec is checked when it is made, compares by value, can be a static argument o
 goes through JSON unchanged.
 """
 
-from lungmask_jax.spec._json import VERSION, from_json, json_value, to_json
+from lungmask_jax.spec._json import VERSION, json_value, to_json
 from lungmask_jax.spec._predict import PredictSpec
+from lungmask_jax.spec._read import from_json
 from lungmask_jax.spec._recipe import Recipe
 from lungmask_jax.spec._specs import (
     PRESETS,
     ModelSpec,
-    PostprocessSpec,
     PreprocessSpec,
     SegmenterSpec,
     TrainSpec,
 )
+from lungmask_jax.spec._steps import changed_steps
 
 __all__ = [
     "PRESETS",
     "VERSION",
     "ModelSpec",
-    "PostprocessSpec",
     "PredictSpec",
     "PreprocessSpec",
     "Recipe",
     "SegmenterSpec",
     "TrainSpec",
+    "changed_steps",
     "from_json",
     "json_value",
     "to_json",

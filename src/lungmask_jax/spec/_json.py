@@ -7,13 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 from lungmask_jax.errors import SpecError, nearest, shown
 
-__all__ = ["VERSION", "coerced", "from_json", "json_value", "same_version", "to_json"]
+__all__ = ["VERSION", "coerced", "json_value", "same_version", "to_json"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 CHARACTERS: Final = 4_000_000
 """Of the longest text: a card that names ten thousand scans has a tenth of them."""
@@ -23,8 +23,6 @@ DEPTH: Final = 32
 
 INTEGER: Final = 2**63
 """What integers stay below: what all other programs can read, too."""
-
-T = TypeVar("T")
 
 
 def to_json(spec: object) -> str:
@@ -42,43 +40,6 @@ def to_json(spec: object) -> str:
         '{"name": "unet", "options": {"channels": [16, 32]}, "members": 1}'
     """
     return json.dumps(_plain(spec))
-
-
-def from_json(text: str, kind: type[T]) -> T:
-    """A spec from JSON text.
-
-    Args:
-        text: What `to_json` wrote, or the same by hand; missing keys have their defaults.
-        kind: The spec's class.
-
-    Returns:
-        The spec.
-
-    Raises:
-        SpecError: The text is not JSON, too long or too deep; a key is unknown or there twice, or
-            a value does not fit.
-
-    Example:
-        >>> from lungmask_jax.spec import PreprocessSpec
-        >>> from_json('{"wndow": [-1000, 400]}', PreprocessSpec)
-        Traceback (most recent call last):
-        ...
-        lungmask_jax.errors.SpecError: unknown key 'wndow' in PreprocessSpec: did you mean 'window'?
-    """
-    values = json_value(text, f"a {kind.__name__}")
-    if isinstance(values, Mapping) and "version" in values:
-        same_version(values["version"])  # before its new keys are called unknown
-    return coerced(_moved(values, kind), kind, kind.__name__)  # type: ignore[no-any-return]
-
-
-def _moved(values: Any, kind: Any) -> Any:
-    """The same with `flip` and `shift`, which once stood beside `predict`, inside it."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    if "predict" not in known or not isinstance(values, Mapping) or "predict" in values:
-        return values
-    rest = {key: value for key, value in values.items() if key not in ("flip", "shift")}
-    predict = {"mirror": [False, False, values.get("flip", False)], "shift": values.get("shift", 0)}
-    return {**rest, "predict": predict}
 
 
 def json_value(text: str, what: str) -> Any:
@@ -144,6 +105,8 @@ def coerced(value: Any, kind: Any, where: str) -> Any:
         return None if value is None else coerced(value, parameters[0], where)
     if origin is Literal and value in parameters:
         return value
+    if origin is tuple and parameters[-1] is ... and isinstance(value, list | tuple):
+        return tuple(coerced(one, parameters[0], where) for one in value)
     if origin is tuple and isinstance(value, list | tuple) and len(value) == len(parameters):
         return tuple(coerced(v, k, where) for v, k in zip(value, parameters, strict=True))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from lungmask_jax.spec._checked import Checked
 from lungmask_jax.spec._specs import SegmenterSpec, TrainSpec
+from lungmask_jax.tasks import LUNGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +31,5 @@ class Recipe(Checked):
     training: TrainSpec = field(default_factory=TrainSpec)
     validation: float = 0.2
     window: tuple[float, float] | None = None
-    lungs: str = "lungs"
+    lungs: str = LUNGS.name
     start: str = ""

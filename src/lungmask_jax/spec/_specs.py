@@ -1,11 +1,11 @@
 """The specs, with their ranges and presets."""
 
-import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from lungmask_jax.errors import SpecError
+from lungmask_jax import tasks
+from lungmask_jax.errors import SpecError, nearest, shown
 from lungmask_jax.spec._checked import MILLIMETRES, MOST, Checked, within
 from lungmask_jax.spec._json import VERSION, same_version
 from lungmask_jax.spec._predict import SIDE, PredictSpec
@@ -13,7 +13,6 @@ from lungmask_jax.spec._predict import SIDE, PredictSpec
 __all__ = [
     "PRESETS",
     "ModelSpec",
-    "PostprocessSpec",
     "PreprocessSpec",
     "SegmenterSpec",
     "TrainSpec",
@@ -34,6 +33,8 @@ _BATCH: Final = 65_536
 _CYCLES: Final = 1_000
 """Each is a schedule of its own."""
 
+_REGIONS: Final = ("full", "body")
+
 _SEED: Final = 2**63 - 1
 """What JAX takes."""
 
@@ -47,7 +48,8 @@ class PreprocessSpec(Checked):
         normalize: ``"window"`` maps `window` to [0, 1]; ``"minmax"`` then stretches every slice to
             its own smallest and largest value.
         region: What is cut out before resizing: the ``"full"`` slice, the ``"body"`` without the
-            table, or the ``"lungs"`` as a lung model found them. One box a scan, never the truth.
+            table, or the mask of another task, such as the ``"lungs"`` of a lung model. One box a
+            scan, never the truth.
         margin_mm: Added on all sides of the box.
         thickness_mm: Thinner slices are averaged with their neighbors until they are as thick, at
             most; 0 takes each as it is. See `lungmask_jax.preprocess.thickness`.
@@ -67,7 +69,7 @@ class PreprocessSpec(Checked):
 
     window: tuple[float, float] = (-1100.0, 250.0)
     normalize: Literal["window", "minmax"] = "window"
-    region: Literal["full", "body", "lungs"] = "body"
+    region: str = "body"
     margin_mm: float = 0.0
     thickness_mm: float = 0.0
     size: tuple[int, int] = (256, 256)
@@ -75,7 +77,15 @@ class PreprocessSpec(Checked):
     clahe_clip_limit: float = 0.0
     clahe_tiles: tuple[int, int] = (8, 8)
 
+    @property
+    def around(self) -> str:
+        """The task around whose mask the region lies; none for a whole slice or body."""
+        return "" if self.region in _REGIONS else self.region
+
     def _check(self) -> None:
+        if self.around and self.around not in tasks.registry:
+            known = ", ".join(map(repr, (*_REGIONS, *tasks.targets())))
+            raise SpecError(f"expected a region of {known}, found {shown(self.region)}")
         if not self.window[0] < self.window[1]:
             raise SpecError(f"expected a window of low < high HU, found {self.window}")
         within("window", self.window, -_HU, _HU)
@@ -109,52 +119,16 @@ class ModelSpec(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostprocessSpec(Checked):
-    """From probabilities to a clean mask.
-
-    Attributes:
-        calibration: ``(slope, offset)``: the log-odds of the network times the one plus the other
-            are the log-odds that count; see `lungmask_jax.calibration`.
-        threshold: Calibrated probability above which a voxel counts.
-        min_component_ml: Smaller connected components are dropped, in millilitres.
-        fill_holes: Whether cavities become part of the mask.
-        rim_mm: Of the lungs' upper and lower ends, where no infection counts.
-
-    Example:
-        >>> PostprocessSpec(threshold=1.0)
-        Traceback (most recent call last):
-        ...
-        lungmask_jax.errors.SpecError: expected a threshold between 0 and 1, found 1.0
-    """
-
-    calibration: tuple[float, float] = (1.0, 0.0)
-    threshold: float = 0.5
-    min_component_ml: float = 0.0
-    fill_holes: bool = False
-    rim_mm: float = 0.0
-
-    def _check(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise SpecError(f"expected a threshold between 0 and 1, found {self.threshold}")
-        if not self.calibration[0] > 0:
-            raise SpecError(
-                f"expected a calibration with a slope above 0, found {self.calibration}"
-            )
-        within("calibration", self.calibration, -MOST, MOST)
-        within("min_component_ml", self.min_component_ml, 0, MOST)
-        within("rim_mm", self.rim_mm, 0, MILLIMETRES)
-
-
-@dataclass(frozen=True, kw_only=True)
 class SegmenterSpec(Checked):
     """All that turns a CT into one mask, apart from the numbers in the network.
 
     Attributes:
-        target: What the mask shows.
+        target: The task: a name in `lungmask_jax.tasks`.
         model: The network.
         preprocess: What comes before it.
         predict: How it is led over the scan.
-        postprocess: What comes after it.
+        postprocess: Steps that come after it, names of `lungmask_jax.postprocess` with their
+            numbers; without any, those of the task.
         card: Where the weights come from: data, licence, recipe, scores, known failures.
         version: Of this layout.
 
@@ -163,21 +137,38 @@ class SegmenterSpec(Checked):
         'body'
     """
 
-    target: Literal["lungs", "infection"]
+    target: str
     model: ModelSpec = field(default_factory=ModelSpec)
     preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
     predict: PredictSpec = field(default_factory=PredictSpec)
-    postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
+    postprocess: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), hash=False)
     card: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: int = VERSION
 
+    @property
+    def needs(self) -> str:
+        """The task whose mask it needs: which bounds its own, or in whose box it looks."""
+        return tasks.registry[self.target].inside or self.preprocess.around
+
     def _check(self) -> None:
         same_version(self.version)
-        if self.target == "lungs" and self.preprocess.region == "lungs":
+        if self.target not in tasks.targets():
             raise SpecError(
-                "expected the region 'body' or 'full' for a lung model, found 'lungs', which only "
-                "it could find"
+                f"no target {shown(self.target)}: {nearest(self.target, tasks.targets())}"
             )
+        task, region = tasks.registry[self.target], self.preprocess.around
+        if region == task.name:
+            raise SpecError(
+                f"expected the region 'body' or 'full' for a {task.noun} model, found {region!r}, "
+                "which only it could find"
+            )
+        if region not in ("", self.needs):
+            raise SpecError(
+                f"expected the region {self.needs!r} for a {task.noun} model, which lies inside, "
+                f"found {region!r}"
+            )
+        if not self.postprocess:
+            object.__setattr__(self, "postprocess", task.postprocess)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,16 +244,26 @@ class TrainSpec(Checked):
             within(name, getattr(self, name), 0, 1)
 
 
-PRESETS: Final[Mapping[str, PreprocessSpec]] = types.MappingProxyType(
-    {
-        "lungs": PreprocessSpec(region="body", margin_mm=5.0, thickness_mm=2.5),
-        "infection": PreprocessSpec(region="lungs", margin_mm=5.0, thickness_mm=2.5),
-        "forerunner": PreprocessSpec(
-            window=(-1024.0, 3071.0),
-            normalize="minmax",
-            region="lungs",
-            clahe_clip_limit=5.0,
-            size=(224, 224),
-        ),
-    }
-)
+class _Presets(Mapping[str, PreprocessSpec]):
+    """Those of the tasks, and that of the forerunner of this library."""
+
+    def __getitem__(self, name: str) -> PreprocessSpec:
+        if name == "forerunner":
+            return PreprocessSpec(
+                window=(-1024.0, 3071.0),
+                normalize="minmax",
+                region=tasks.LUNGS.name,
+                clahe_clip_limit=5.0,
+                size=(224, 224),
+            )
+        return PreprocessSpec(**tasks.registry[name].preprocess)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["forerunner", *tasks.targets()])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+PRESETS: Final = _Presets()
+"""Preprocessing by name: that of each task, and ``"forerunner"``."""

@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 from lungmask_jax import trees, weights
 from lungmask_jax.models import Model
 from lungmask_jax.spec import SegmenterSpec
+from lungmask_jax.tasks import INFECTION
 from lungmask_jax.testing._batch import answers
 from lungmask_jax.testing._expect import (
     TRACEABLE,
@@ -234,7 +235,7 @@ def _check_bundle(params: Any, state: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "bundle.npz")
             tree = {"params": params, "state": state}
-            weights.save(path, SegmenterSpec(target="infection"), params, state, half=False)
+            weights.save(path, SegmenterSpec(target=INFECTION.name), params, state, half=False)
             arrays = trees.read(path, "a weights bundle", shapes=lambda _: tree).arrays
             return trees.fill(tree, arrays, path)
 

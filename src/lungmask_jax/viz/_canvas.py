@@ -8,6 +8,7 @@ import numpy as np
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.files import atomic, legible
+from lungmask_jax.tasks import Color
 
 __all__ = [
     "BLUE",
@@ -18,7 +19,6 @@ __all__ = [
     "SKY_BLUE",
     "SMALLEST",
     "VERMILION",
-    "YELLOW",
     "Color",
     "canvas",
     "fitting_height",
@@ -28,12 +28,9 @@ __all__ = [
     "text_width",
 ]
 
-Color = tuple[int, int, int]
-
 ORANGE: Final = (230, 159, 0)
 SKY_BLUE: Final = (86, 180, 233)
 GREEN: Final = (0, 158, 115)
-YELLOW: Final = (240, 228, 66)
 BLUE: Final = (0, 114, 178)
 VERMILION: Final = (213, 94, 0)
 PURPLE: Final = (204, 121, 167)

@@ -1,19 +1,19 @@
 """A scan on one page."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lungmask_jax.errors import SpecError
-from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
-from lungmask_jax.viz._canvas import Color, canvas
+from lungmask_jax.tasks import Color
+from lungmask_jax.viz._canvas import canvas
 from lungmask_jax.viz._page import around, extent, labelled, page, tile_shape
 from lungmask_jax.viz._slices import (
-    LESION_COLORS,
-    LUNG_COLORS,
     WINDOW,
+    Drawn,
     busiest,
-    check,
+    drawn,
     picture,
     windowed,
 )
@@ -28,15 +28,13 @@ _TILE = 256
 
 class _Scan(NamedTuple):
     ct: Volume
-    lungs: Volume | None
-    infection: Volume | None
+    parts: Drawn
     window: tuple[float, float]
 
 
 def montage(
     ct: Volume,
-    lungs: Volume | None = None,
-    infection: Volume | None = None,
+    masks: Mapping[str, Volume] | None = None,
     *,
     count: int = 12,
     columns: int | None = None,
@@ -47,13 +45,12 @@ def montage(
 ) -> np.ndarray:
     """Slices spread evenly over the lungs, from head to feet, and a coronal view at the end.
 
-    The slice with most infection is always among them. Slices are cut to the lungs and some of the
-    chest wall, and carry their index.
+    The slice with most infection, or what else lies in them, is always among them. Slices are cut
+    to the lungs and some of the chest wall, and carry their index.
 
     Args:
         ct: In HU.
-        lungs: Labels 1 (right) and 2 (left); without them the whole scan is shown.
-        infection: 1, or 1 for ground glass and 2 for consolidation.
+        masks: By the name of their task, as in `overlay`; without any the whole scan is shown.
         count: Tiles at most, the coronal view included; it is left out of scans of few slices.
         columns: Tiles side by side; by default what comes nearest to a page.
         title: Above the tiles, left of the legend.
@@ -68,23 +65,30 @@ def montage(
     Raises:
         ShapeError: A mask has another shape than the CT.
         SpecError: No tile, no column or tiles below 64 pixels were asked for.
+        UnknownNameError: There is no task of a name.
 
     Example:
         >>> ct = Volume(np.full((3, 64, 64), -800, np.int16))
         >>> montage(ct, tile=64, columns=3).shape
         (66, 198, 3)
     """
-    check(ct, lungs, infection)
+    parts = drawn(ct, masks or {})
     if count < 1 or (columns is not None and columns < 1) or (tile or 64) < 64:
         raise SpecError(
             "expected at least 1 tile, 1 column and 64 pixels a tile, "
             f"found {count}, {columns} and {tile}"
         )
-    scan = _Scan(ct, lungs, infection, window)
-    box = around(None if lungs is None else lungs.array, ct)
+    scan = _Scan(ct, parts, window)
+    box = around(_organ(scan), ct)
     shape = tile_shape(box, ct, tile or _width(scan, box[1], count))
     tiles = _tiles(scan, box, count=count, shape=shape)
     return page(tiles, columns, title=title, names=_names(scan), caption=caption)
+
+
+def _organ(scan: _Scan) -> np.ndarray | None:
+    """Where an outermost mask is that has anything; none without one."""
+    organs = (mask.array for task, mask in scan.parts if not task.inside)
+    return next((array != 0 for array in organs if array.any()), None)
 
 
 def _width(scan: _Scan, across: slice, count: int) -> int:
@@ -109,23 +113,23 @@ def _tiles(
 
 def _cut(scan: _Scan, place: Any, shape: tuple[int, int]) -> np.ndarray:
     """The scan at an index expression that leaves two axes, as a picture of that shape."""
-    lungs, infection = (
-        None if mask is None else mask.array[place] for mask in (scan.lungs, scan.infection)
-    )
-    return picture(windowed(scan.ct.array[place], scan.window), lungs, infection, shape=shape)
+    cut = [(task, mask.array[place]) for task, mask in scan.parts]
+    return picture(windowed(scan.ct.array[place], scan.window), cut, shape=shape)
 
 
 def _chosen(scan: _Scan, count: int) -> list[int]:
-    """Indices from head to feet, evenly over the lungs, the one with most infection included."""
+    """Indices from head to feet, evenly over the lungs; some are those with most in them."""
     first, stop = 0, len(scan.ct)
-    if scan.lungs is not None and scan.lungs.array.any():
-        inside = extent((scan.lungs.array != 0).any(axis=(1, 2)), 0)
+    organ = _organ(scan)
+    if organ is not None:
+        inside = extent(np.any(organ, axis=(1, 2)), 0)
         first, stop = inside.start, inside.stop
     number = min(count, stop - first)
     chosen = np.floor(first + (np.arange(number) + 0.5) * (stop - first) / number).astype(int)
-    if scan.infection is not None and scan.infection.array.any():
-        most = busiest(scan.ct, scan.lungs, scan.infection)
-        chosen[np.abs(chosen - most).argmin()] = most
+    for task, mask in scan.parts:
+        if not task.outlined and mask.array.any():
+            most = busiest(scan.ct, [(task, mask)])
+            chosen[np.abs(chosen - most).argmin()] = most
     return sorted(chosen.tolist(), reverse=True)
 
 
@@ -146,20 +150,17 @@ def _coronal(scan: _Scan, columns: slice, shape: tuple[int, int]) -> np.ndarray:
 def _busiest_row(scan: _Scan) -> int:
     """Where much infection and much lung come together; the middle if there is neither."""
     score = np.ones(scan.ct.shape[1])
-    for mask in (scan.infection, scan.lungs):
-        if mask is not None and mask.array.any():
+    for _, mask in reversed(scan.parts):
+        if mask.array.any():
             score = score * (mask.array != 0).sum(axis=(0, 2))
     return len(score) // 2 if score.min() == score.max() else int(score.argmax())
 
 
 def _names(scan: _Scan) -> list[tuple[str, Color]]:
     """What the legend says."""
-    names: list[tuple[str, Color]] = []
-    if scan.lungs is not None:
-        names += [("right lung", LUNG_COLORS[RIGHT]), ("left lung", LUNG_COLORS[LEFT])]
-    if scan.infection is not None and scan.infection.array.max(initial=0) < CONSOLIDATION:
-        names += [("infection", LESION_COLORS[GROUND_GLASS])]
-    elif scan.infection is not None:
-        names += [("ground glass", LESION_COLORS[GROUND_GLASS])]
-        names += [("consolidation", LESION_COLORS[CONSOLIDATION])]
-    return names
+    return [
+        (name.replace("_", " "), task.colors[label])
+        for task, _ in scan.parts
+        for label, name in task.labels.items()
+        if label in task.colors
+    ]

@@ -1,30 +1,32 @@
 """One slice with its masks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
+from lungmask_jax import tasks
 from lungmask_jax.errors import ShapeError, SpecError
-from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
-from lungmask_jax.viz._canvas import PURPLE, SKY_BLUE, VERMILION, YELLOW, Color
+from lungmask_jax.tasks import Color, Task
 from lungmask_jax.volume import Volume
 
 __all__ = [
-    "LESION_COLORS",
-    "LUNG_COLORS",
     "WINDOW",
+    "Drawn",
     "blended",
     "busiest",
     "check",
+    "drawn",
     "limited",
     "overlay",
     "picture",
     "windowed",
 ]
 
-LUNG_COLORS: dict[int, Color] = {RIGHT: SKY_BLUE, LEFT: YELLOW}
-LESION_COLORS: dict[int, Color] = {GROUND_GLASS: VERMILION, CONSOLIDATION: PURPLE}
+Drawn: TypeAlias = list[tuple[Task, Volume]]
+"""Masks of a picture with their tasks, the outermost first."""
+
 WINDOW = (-1350.0, 150.0)
 
 _FINER = 4
@@ -60,23 +62,22 @@ def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.n
 
 def overlay(
     ct: Volume,
-    lungs: Volume | None = None,
-    infection: Volume | None = None,
+    masks: Mapping[str, Volume] | None = None,
     *,
     index: int | None = None,
     window: tuple[float, float] = WINDOW,
     alpha: float = 0.45,
 ) -> np.ndarray:
-    """One slice, the lungs outlined and the infection filled in.
+    """One slice with its masks: organs outlined, what lies in them filled in.
 
     Args:
         ct: In HU.
-        lungs: Labels 1 (right) and 2 (left); not drawn if missing.
-        infection: 1, or 1 for ground glass and 2 for consolidation; not drawn if missing.
-        index: Which slice, from 0 at the feet; by default the one with most infection, else most
-            lung, else the middle one.
+        masks: By the name of their task, such as ``"lungs"`` and ``"infection"``. Types, as
+            ``"lesions"``, are drawn in the place of what they divide.
+        index: Which slice, from 0 at the feet; by default the one with most of the last mask, else
+            of those before it, else the middle one.
         window: ``(low, high)`` HU that become black and white.
-        alpha: How opaque the infection is, from 0 to 1.
+        alpha: How opaque a filling is, from 0 to 1.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB, a pixel a voxel; where voxels are not square in the slice, the
@@ -85,23 +86,35 @@ def overlay(
     Raises:
         ShapeError: A mask has another shape than the CT, or there is no such slice.
         SpecError: The window is empty.
+        UnknownNameError: There is no task of a name.
 
     Example:
         >>> ct = Volume(np.full((3, 32, 32), -800, np.int16))
         >>> lungs = ct.with_array(np.pad(np.ones((3, 8, 8), np.uint8), ((0, 0), (8, 16), (8, 16))))
-        >>> rgb = overlay(ct, lungs, index=1)
+        >>> rgb = overlay(ct, {"lungs": lungs}, index=1)
         >>> rgb.shape, rgb[8, 10].tolist(), rgb[0, 0].tolist()
         ((32, 32, 3), [86, 180, 233], [94, 94, 94])
     """
-    check(ct, lungs, infection)
-    chosen = busiest(ct, lungs, infection) if index is None else index
+    parts = drawn(ct, masks or {})
+    chosen = busiest(ct, parts) if index is None else index
     if not 0 <= chosen < len(ct):
         raise ShapeError(f"expected a slice from 0 to {len(ct) - 1}, found {chosen}")
     rows, columns = ct.shape[1:]
     tall = limited(ct.spacing[1] / ct.spacing[2])
     shape = round(rows * max(1, tall)), round(columns * max(1, 1 / tall))
-    masks = [None if mask is None else mask.array[chosen] for mask in (lungs, infection)]
-    return picture(windowed(ct.array[chosen], window), *masks, shape=shape, alpha=alpha)
+    cut = [(task, mask.array[chosen]) for task, mask in parts]
+    return picture(windowed(ct.array[chosen], window), cut, shape=shape, alpha=alpha)
+
+
+def drawn(ct: Volume, masks: Mapping[str, Volume]) -> Drawn:
+    """The masks that a picture shows: types in place of what they divide, if they tell more."""
+    check(ct, *masks.values())
+    parts = {name: tasks.registry[name] for name in masks}
+    for name, task in [*parts.items()]:
+        if task.divides and task.inside in parts:
+            plain = masks[name].array.max(initial=0) <= 1
+            parts.pop(name if plain else task.inside)
+    return [(task, masks[name]) for name, task in parts.items()]
 
 
 def check(ct: Volume, *masks: Volume | None) -> None:
@@ -116,10 +129,10 @@ def check(ct: Volume, *masks: Volume | None) -> None:
             )
 
 
-def busiest(ct: Volume, lungs: Volume | None, infection: Volume | None) -> int:
-    """The slice with most infection, else most lung, else the middle one."""
-    for mask in (infection, lungs):
-        if mask is not None and mask.array.any():
+def busiest(ct: Volume, parts: Drawn) -> int:
+    """The slice with most of the last mask, else of those before it, else the middle one."""
+    for _, mask in reversed(parts):
+        if mask.array.any():
             return int((mask.array != 0).sum(axis=(1, 2)).argmax())
     return len(ct) // 2
 
@@ -131,14 +144,13 @@ def limited(aspect: float) -> float:
 
 def picture(
     grey: np.ndarray,
-    lungs: np.ndarray | None,
-    infection: np.ndarray | None,
+    cut: Iterable[tuple[Task, np.ndarray]],
     *,
     shape: tuple[int, int],
     alpha: float = 0.45,
 ) -> np.ndarray:
     """A grey slice ``(h, w)`` with its masks, ``(*shape, 3)`` uint8 RGB."""
-    return _covered(grey, _layers(lungs, infection, shape, alpha), shape)
+    return _covered(grey, _layers(cut, shape, alpha), shape)
 
 
 def blended(
@@ -167,17 +179,16 @@ def _covered(
 
 
 def _layers(
-    lungs: np.ndarray | None, infection: np.ndarray | None, shape: tuple[int, int], alpha: float
+    cut: Iterable[tuple[Task, np.ndarray]], shape: tuple[int, int], alpha: float
 ) -> Iterable[tuple[np.ndarray, Color]]:
     """What covers which share of each pixel in which color, from the bottom up."""
-    if infection is not None:
-        for label, color in LESION_COLORS.items():
-            if (infection == label).any():
-                yield from _filling(infection == label, color, shape, alpha)
-    if lungs is not None:
-        for label, color in LUNG_COLORS.items():
-            if (lungs == label).any():
-                yield _coarse(_outline(_fine(lungs == label, shape), shape), shape), color
+    for task, mask in sorted(cut, key=lambda one: one[0].outlined):
+        for label, color in task.colors.items():
+            part = mask == label
+            if part.any() and task.outlined:
+                yield _coarse(_outline(_fine(part, shape), shape), shape), color
+            elif part.any():
+                yield from _filling(part, color, shape, alpha)
 
 
 def _filling(

@@ -4,7 +4,7 @@ import functools
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lungmask_jax import models, trees
+from lungmask_jax import models, postprocess, tasks, trees
 from lungmask_jax.errors import (
     LungmaskError,
     SpecError,
@@ -159,9 +159,11 @@ def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
     if "spec" not in texts:
         raise WeightsError(f"expected a weights bundle, {path} has no __spec__: get it again")
     try:
-        return from_json(texts["spec"], SegmenterSpec)
-    except SpecError as error:
-        raise WeightsError(f"the spec of {path} cannot be read: {error}") from error
+        spec = from_json(texts["spec"], SegmenterSpec)
+        return replace(spec, postprocess=postprocess.complete(spec.postprocess))
+    except (SpecError, UnknownNameError) as error:
+        package = f"; it was made with {shown(texts['plugin'])}" if "plugin" in texts else ""
+        raise WeightsError(f"the spec of {path} cannot be read: {error}{package}") from error
 
 
 def _model(spec: SegmenterSpec, texts: Mapping[str, str], path: Path) -> Model:
@@ -198,7 +200,8 @@ def save(
 
     Args:
         path: Ends in ``.npz``.
-        spec: How to use the network.
+        spec: How to use the network. Numbers of its steps that are not given are written with their
+            defaults, so that the bundle answers alike for ever.
         params: Its parameters, a nested mapping of arrays.
         state: Its state, likewise.
         half: Whether to store float16, half the size; loading gives float32 either way. Integers
@@ -207,7 +210,8 @@ def save(
     Raises:
         WeightsError: The path does not end in ``.npz``, or a value is no number or does not fit
             into float16.
-        UnknownNameError: No architecture has the name of the spec's network.
+        UnknownNameError: There is no network or step of a name in the spec.
+        SpecError: A step has no such number, or it is out of range.
 
     Example:
         >>> import tempfile
@@ -215,11 +219,12 @@ def save(
         >>> params, state = create_model(spec.model).init(jax.random.key(0))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save(f"{folder}/mine.npz", spec, params, state)
-        ...     load(f"{folder}/mine.npz").spec == spec
+        ...     load(f"{folder}/mine.npz").spec.model == spec.model
         True
     """
     arrays = _arrays(params, state, np.float16 if half else np.float32)
-    texts = {"spec": to_json(spec), **_plugin(spec.model.name)}
+    spec = replace(spec, postprocess=postprocess.complete(spec.postprocess))
+    texts = {"spec": to_json(spec), **_plugin(spec)}
     trees.write(Path(path), arrays, texts, compress=True)
 
 
@@ -241,15 +246,19 @@ def _stored(name: str, leaf: Any, kind: type[np.floating[Any]]) -> np.ndarray:
     return array
 
 
-def _plugin(name: str) -> dict[str, str]:
-    """The package that brings an architecture, and its version: what a reader has to install."""
-    owner = models.registry.owner(name)
-    if owner in ("lungmask-jax", "this process"):
-        return {}
+def _plugin(spec: SegmenterSpec) -> dict[str, str]:
+    """The packages that bring the parts of a spec, and their versions: what a reader installs."""
+    owners = [models.registry.owner(spec.model.name), tasks.registry.owner(spec.target)]
+    owners += [postprocess.registry.owner(name) for name, _ in spec.postprocess]
+    others = sorted({*owners} - {"lungmask-jax", "this process"})
+    return {"plugin": ", ".join(map(_versioned, others))} if others else {}
+
+
+def _versioned(package: str) -> str:
     try:
-        return {"plugin": f"{owner} {version(owner)}"}
+        return f"{package} {version(package)}"
     except PackageNotFoundError:  # it does not say its name
-        return {"plugin": owner}
+        return package
 
 
 def create_model(spec: ModelSpec) -> Model:

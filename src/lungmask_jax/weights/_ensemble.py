@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lungmask_jax import trees
+from lungmask_jax import postprocess, trees
 from lungmask_jax.errors import SpecError
-from lungmask_jax.spec import PostprocessSpec, SegmenterSpec
+from lungmask_jax.spec import SegmenterSpec, changed_steps
+from lungmask_jax.tasks import Steps
 from lungmask_jax.weights._bundle import Bundle, load
 
 
@@ -97,13 +98,19 @@ def _members(bundle: Bundle) -> tuple[Any, Any]:
     return stacked
 
 
-def _mean_postprocess(bundles: Sequence[Bundle]) -> PostprocessSpec:
+def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
     """That of all, with the mean of their calibrations and thresholds, each member counted once."""
     members = [bundle.spec.model.members for bundle in bundles]
-    specs = [bundle.spec.postprocess for bundle in bundles]
-    numbers = [(*spec.calibration, spec.threshold) for spec in specs]
-    slope, offset, threshold = np.average(numbers, axis=0, weights=members).tolist()
-    return replace(specs[0], calibration=(slope, offset), threshold=threshold)
+    decisions = [postprocess.decision(bundle.spec.postprocess) for bundle in bundles]
+    mean = postprocess.Decision(*np.average(decisions, axis=0, weights=members).tolist())
+    return _decided(bundles[0].spec.postprocess, mean)
+
+
+def _decided(steps: Steps, decision: postprocess.Decision) -> Steps:
+    """The steps with another calibration and threshold."""
+    slope, offset, at = decision
+    steps = changed_steps(steps, "threshold", at=at)
+    return changed_steps(steps, "calibration", slope=slope, offset=offset)
 
 
 def _check_alike(first: Bundle, other: Bundle) -> None:
@@ -119,5 +126,7 @@ def _check_alike(first: Bundle, other: Bundle) -> None:
 
 def _comparable(spec: SegmenterSpec) -> SegmenterSpec:
     """Without what members of an ensemble may differ in."""
-    post = replace(spec.postprocess, calibration=(1.0, 0.0), threshold=0.5)
-    return replace(spec, model=replace(spec.model, members=1), postprocess=post)
+    post = _decided(spec.postprocess, postprocess.Decision())
+    return replace(
+        spec, model=replace(spec.model, members=1), postprocess=postprocess.complete(post)
+    )

@@ -2,76 +2,37 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from lungmask_jax.labels import LEFT, RIGHT
-from lungmask_jax.postprocess._bowel import without_bowel
-from lungmask_jax.postprocess._components import (
-    FACES,
-    bounds,
-    filled,
-    labelled,
-    looked_up,
-    sizes,
-    without_small,
-)
-from lungmask_jax.spec import PostprocessSpec
+from lungmask_jax.postprocess._components import FACES, labelled, looked_up, sizes
 from lungmask_jax.volume import Volume
 
-_COARSE_MM = 2.5
-_SMALL_SHARE = 0.05
-_CROSSING = 0.2
-_BOTH_SIDES = 0.3
-_DEPTHS_MM = (2, 4, 6, 9, 12, 16, 20, 27, 36, 48, 64)
+
+class _Limits(NamedTuple):
+    """The numbers of `sides`."""
+
+    coarse_mm: float
+    depths_mm: Sequence[float]
+    seed_share: float
+    crossing_share: float
+    both_sides_share: float
 
 
-def clean_lungs(
+def sides(
     mask: Volume,
-    spec: PostprocessSpec,
     *,
     midline: float | None = None,
-    middle_row: float | None = None,
+    coarse_mm: float = 2.5,
+    depths_mm: Sequence[float] = (2.0, 4.0, 6.0, 9.0, 12.0, 16.0, 20.0, 27.0, 36.0, 48.0, 64.0),
+    seed_share: float = 0.05,
+    crossing_share: float = 0.2,
+    both_sides_share: float = 0.3,
+    mixed_share: float = 0.03,
 ) -> Volume:
-    """Lungs out of a raw lung mask: no small pieces, no bowel, sides told apart, holes filled.
-
-    A piece is small below a twentieth of the largest one, on its side.
-
-    Args:
-        mask: Boolean or 0/1.
-        spec: Smallest component to keep, and whether holes are filled.
-        midline: The body's middle column; the middle of the slice without one.
-        middle_row: The row halfway from its front to its back, for `without_bowel`.
-
-    Returns:
-        uint8: 0 background, 1 right, 2 left. An empty mask stays empty.
-
-    Example:
-        >>> raw = np.zeros((1, 32, 64), np.uint8)
-        >>> raw[:, 8:24, 8:24] = raw[:, 8:24, 40:56] = 1
-        >>> lungs = clean_lungs(Volume(raw), PostprocessSpec())
-        >>> lungs.array[0, 16, ::16].tolist()
-        [0, 1, 0, 2]
-    """
-    result = np.zeros(mask.shape, np.uint8)
-    box = (slice(None), *bounds(mask.array)[1:])  # all slices: one alone has no volume
-    part = Volume(mask.array[box], mask.affine)
-    middle = (mask.shape[2] - 1) / 2 if midline is None else midline
-    row = (mask.shape[1] - 1) / 2 if middle_row is None else middle_row
-    kept = without_small(part, min_ml=spec.min_component_ml, min_share=_SMALL_SHARE)
-    kept = without_bowel(kept, middle_row=row - box[1].start)
-    labels = sides(kept, midline=middle - box[2].start)
-    del kept, part  # each is as large as the lungs
-    inside = result[box]
-    for side in (RIGHT, LEFT):
-        lung = without_small(labels.with_array(labels.array == side), min_share=_SMALL_SHARE)
-        lung = filled(lung) if spec.fill_holes else lung
-        inside[lung.array & (inside == 0)] = side
-    return mask.with_array(result)
-
-
-def sides(mask: Volume, *, midline: float | None = None) -> Volume:
     """Which lung every voxel of a lung mask belongs to.
 
     On a coarse copy the mask is thinned, step by step, until it falls into parts on both sides of
@@ -80,9 +41,18 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
     apart is divided at the midline if 30 % or more lies on either side of it; else it is a single
     lung, of the side on which it lies.
 
+    The numbers were chosen on the real scans of this project, prone and rotated patients among
+    them, and on phantoms whose lungs touch.
+
     Args:
         mask: Boolean or 0/1.
         midline: The body's middle column; the middle of the slice without one.
+        coarse_mm: Voxels of the coarse copy.
+        depths_mm: How far it is thinned, step by step.
+        seed_share: Of the largest part: smaller ones are no seeds.
+        crossing_share: Of a seed: the most that may lie beyond the midline at first.
+        both_sides_share: Of a mask that never falls apart: the least on either side for two lungs.
+        mixed_share: Of a component: the least of either side for it to be divided.
 
     Returns:
         uint8: 0 background, 1 right, 2 left.
@@ -97,25 +67,30 @@ def sides(mask: Volume, *, midline: float | None = None) -> Volume:
     if not found.any():
         return mask.with_array(np.zeros(mask.shape, np.uint8))
     middle = (mask.shape[2] - 1) / 2 if midline is None else midline
-    side = _nearest_sides(found, mask.spacing, middle)
+    limits = _Limits(coarse_mm, depths_mm, seed_share, crossing_share, both_sides_share)
+    side = _nearest_sides(found, mask.spacing, middle, limits)
     components, count = labelled(found, FACES)
     right = sizes(components, count, where=side == RIGHT)
     share = right / np.maximum(sizes(components, count), 1)
-    whole = np.select([share > 0.97, share < 0.03], [RIGHT, LEFT], 0).astype(np.uint8)
+    whole = np.select([share > 1 - mixed_share, share < mixed_share], [RIGHT, LEFT], 0).astype(
+        np.uint8
+    )
     labels = looked_up(whole, components)
     np.copyto(labels, side, where=labels == 0)
     labels *= found
     return mask.with_array(labels)
 
 
-def _nearest_sides(found: np.ndarray, spacing: Sequence[float], middle: float) -> np.ndarray:
+def _nearest_sides(
+    found: np.ndarray, spacing: Sequence[float], middle: float, limits: _Limits
+) -> np.ndarray:
     """For every voxel the side of the nearest seed, from a coarse copy."""
-    steps = [max(1, int(_COARSE_MM / mm)) for mm in spacing]
+    steps = [max(1, int(limits.coarse_mm / mm)) for mm in spacing]
     coarse = found[:: steps[0], :: steps[1], :: steps[2]]
     if not coarse.any():  # specks between the points of the coarse copy
         steps, coarse = [1, 1, 1], found
     apart = [mm * step for mm, step in zip(spacing, steps, strict=True)]
-    seeds = _seeds(coarse, apart, middle / steps[2])
+    seeds = _seeds(coarse, apart, middle / steps[2], limits)
     nearest = ndimage.distance_transform_edt(
         seeds == 0, sampling=apart, return_distances=False, return_indices=True
     )
@@ -125,17 +100,17 @@ def _nearest_sides(found: np.ndarray, spacing: Sequence[float], middle: float) -
     return side
 
 
-def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
+def _seeds(mask: np.ndarray, spacing: list[float], middle: float, limits: _Limits) -> np.ndarray:
     """Sure parts of the right and the left lung; one side only if the mask lies on that side.
 
     Parts that keep to one side of the midline come first. Lungs that still touch do not, whatever
     else lies beside them. In rotated patients a lung may cross: then any parting will do.
     """
     parted: np.ndarray | None = None
-    for core in _thinned(mask, spacing):
+    for core in _thinned(mask, spacing, limits.depths_mm):
         components, count = ndimage.label(core, structure=FACES)
         voxels = np.bincount(components.ravel(), minlength=count + 1)
-        large = 1 + np.flatnonzero(voxels[1:] >= _SMALL_SHARE * voxels[1:].max(initial=1))
+        large = 1 + np.flatnonzero(voxels[1:] >= limits.seed_share * voxels[1:].max(initial=1))
         columns = np.array([c for *_, c in ndimage.center_of_mass(core, components, large)])
         if not ((columns < middle).any() and (columns > middle).any()):
             continue
@@ -144,26 +119,28 @@ def _seeds(mask: np.ndarray, spacing: list[float], middle: float) -> np.ndarray:
         placed: np.ndarray = table[components]
         before = components[:, :, : math.ceil(middle)]
         right = np.bincount(before.ravel(), minlength=count + 1)[large] / voxels[large]
-        if (np.minimum(right, 1 - right) < _CROSSING).all():
+        if (np.minimum(right, 1 - right) < limits.crossing_share).all():
             return placed
         parted = placed if parted is None else parted
-    return _by_midline(mask, middle) if parted is None else parted
+    return _by_midline(mask, middle, limits.both_sides_share) if parted is None else parted
 
 
-def _by_midline(mask: np.ndarray, middle: float) -> np.ndarray:
+def _by_midline(mask: np.ndarray, middle: float, both_sides_share: float) -> np.ndarray:
     """What never falls apart: two lungs where much lies on both sides of the midline, else one."""
     before = np.arange(mask.shape[2]) < middle
     share = np.count_nonzero(mask[:, :, before]) / np.count_nonzero(mask)
-    if min(share, 1 - share) < _BOTH_SIDES:
+    if min(share, 1 - share) < both_sides_share:
         return mask * np.uint8(RIGHT if share > 0.5 else LEFT)
     return mask * np.where(before, RIGHT, LEFT).astype(np.uint8)
 
 
-def _thinned(mask: np.ndarray, spacing: list[float]) -> Iterator[np.ndarray]:
+def _thinned(
+    mask: np.ndarray, spacing: list[float], depths_mm: Sequence[float]
+) -> Iterator[np.ndarray]:
     """The mask, then what lies ever deeper inside it within each slice."""
     yield mask
     depth = np.stack([ndimage.distance_transform_edt(s, sampling=spacing[1:]) for s in mask])
-    for radius_mm in _DEPTHS_MM:
+    for radius_mm in depths_mm:
         core = depth > radius_mm
         if not core.any():
             return

@@ -1,4 +1,4 @@
-"""Infection inside the lungs, and its types."""
+"""What lies inside another mask, and the types of infection."""
 
 import math
 from collections.abc import Sequence
@@ -7,48 +7,45 @@ import numpy as np
 from scipy import ndimage
 
 from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS
-from lungmask_jax.postprocess._components import bounds, filled, without_small
-from lungmask_jax.spec import PostprocessSpec
+from lungmask_jax.postprocess._components import bounds
 from lungmask_jax.volume import Volume
 
-_CONSOLIDATION_HU = -400.0
-_LESION_MM = 1.5
 
+def within(mask: Volume, inside: Volume, *, rim_mm: float = 0.0, most_share: float = 0.1) -> Volume:
+    """What lies inside another mask, and not at its upper and lower ends.
 
-def clean_infection(mask: Volume, lungs: Volume, spec: PostprocessSpec) -> Volume:
-    """Infection out of a raw mask: inside the lungs, not at their ends, small specks dropped.
+    At the ends of the scan the outer mask is taken to go on. No more than a share of its slices, or
+    one, are left out at each end: the spacing of images is not known. What would vanish altogether
+    stays.
 
     Args:
-        mask: Boolean or 0/1.
-        lungs: Of the same scan; what is not 0 is lung.
-        spec: Rim to leave out, smallest component to keep, and whether holes are filled.
+        mask: Labels.
+        inside: Of the same scan; what is not 0 is inside.
+        rim_mm: Of the ends. The 5 mm of the infection are those in which slices hold lung and
+            diaphragm at once, which networks take for disease.
+        most_share: Of the slices of the outer mask.
 
     Returns:
-        uint8, 0 or 1.
+        The labels.
 
     Example:
-        >>> raw, lungs = np.ones((1, 4, 4), np.uint8), np.eye(4, dtype=np.uint8)[None]
-        >>> clean_infection(Volume(raw), Volume(lungs), PostprocessSpec()).array.sum()
+        >>> mask, lungs = np.ones((1, 4, 4), np.uint8), np.eye(4, dtype=np.uint8)[None]
+        >>> within(Volume(mask), Volume(lungs)).array.sum()
         np.uint64(4)
     """
-    result = np.zeros(mask.shape, np.uint8)
-    box = (slice(None), *bounds(lungs.array)[1:])  # all slices: the ends of the scan matter
-    inner = _without_ends(Volume(lungs.array[box], lungs.affine), spec.rim_mm)
-    inside = np.logical_and(mask.array[box], inner)
-    kept = without_small(Volume(inside, mask.affine), min_ml=spec.min_component_ml)
-    result[box] = filled(kept).array & inner if spec.fill_holes else kept.array
+    result = np.zeros(mask.shape, mask.array.dtype)
+    box = (slice(None), *bounds(inside.array)[1:])  # all slices: the ends of the scan matter
+    inner = _without_ends(Volume(inside.array[box], inside.affine), rim_mm, most_share)
+    np.multiply(mask.array[box], inner, out=result[box])
     return mask.with_array(result)
 
 
-def _without_ends(lungs: Volume, rim_mm: float) -> np.ndarray:
-    """Lung that goes on for `rim_mm` above and below; at the ends of the scan it is taken to.
-
-    No more than a tenth of the slices with lung, or one, are left out at each end: the spacing of
-    images is not known. Lung that would vanish altogether stays.
-    """
+def _without_ends(lungs: Volume, rim_mm: float, most_share: float) -> np.ndarray:
+    """What goes on for `rim_mm` above and below."""
     inside: np.ndarray = lungs.array != 0
     slices = int(np.count_nonzero(inside.any(axis=(1, 2))))
-    reach = min(math.ceil(rim_mm / lungs.spacing[0] - 1e-6), max(slices // 10, 1))
+    most = max(int(slices * most_share), 1)
+    reach = min(math.ceil(rim_mm / lungs.spacing[0] - 1e-6), most)
     if reach == 0 or not slices:
         return inside
     inner = inside.copy()
@@ -58,7 +55,14 @@ def _without_ends(lungs: Volume, rim_mm: float) -> np.ndarray:
     return inner if inner.any() else inside
 
 
-def lesions(infection: Volume, ct: Volume) -> Volume:
+def lesion_types(
+    mask: Volume,
+    ct: Volume,
+    *,
+    typed: bool = False,
+    consolidation_hu: float = -400.0,
+    blur_mm: float = 1.5,
+) -> Volume:
     """Infection by its type: what is denser than -400 HU over some millimetres is consolidation.
 
     What lies beside the infection, such as the chest wall, does not count. Small vessels in ground
@@ -67,8 +71,11 @@ def lesions(infection: Volume, ct: Volume) -> Volume:
     cross-validation, give or take 25 HU.
 
     Args:
-        infection: What is not 0 counts.
+        mask: Infection; what is not 0 counts.
         ct: The scan in HU; a wrong window of images moves the limit.
+        typed: Whether the network has told the types already; then they stay.
+        consolidation_hu: Above is consolidation.
+        blur_mm: Standard deviation of the Gaussian over which the mean is taken.
 
     Returns:
         uint8: 1 ground glass, 2 consolidation, 0 elsewhere.
@@ -80,18 +87,20 @@ def lesions(infection: Volume, ct: Volume) -> Volume:
     Example:
         >>> hu = np.full((1, 8, 16), -600, np.int16)
         >>> hu[:, :, 8:] = 0
-        >>> lesions(Volume(np.ones(hu.shape, np.uint8)), Volume(hu)).array[0, 4, ::5].tolist()
+        >>> lesion_types(Volume(np.ones(hu.shape, np.uint8)), Volume(hu)).array[0, 4, ::5].tolist()
         [1, 1, 2, 2]
     """
-    types = np.zeros(infection.shape, np.uint8)
-    sigma = [_LESION_MM / mm for mm in infection.spacing[1:]]
-    for found, plane, hu in zip(infection, types, ct, strict=True):
+    if typed:
+        return mask
+    types = np.zeros(mask.shape, np.uint8)
+    sigma = [blur_mm / mm for mm in mask.spacing[1:]]
+    for found, plane, hu in zip(mask, types, ct, strict=True):
         there = found != 0
         if there.any():
             box = _around(there, sigma)
-            dense = _mean(hu[box], there[box], sigma) > _CONSOLIDATION_HU
+            dense = _mean(hu[box], there[box], sigma) > consolidation_hu
             plane[box] = np.where(dense, CONSOLIDATION, GROUND_GLASS) * there[box]
-    return infection.with_array(types)
+    return mask.with_array(types)
 
 
 def _around(mask: np.ndarray, sigma: Sequence[float]) -> tuple[slice, slice]:

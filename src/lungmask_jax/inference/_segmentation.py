@@ -1,0 +1,166 @@
+"""What is known of a scan when its masks are made."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from lungmask_jax import DISCLAIMER, __version__, io, quantify, report, tasks, viz
+from lungmask_jax.errors import SpecError
+from lungmask_jax.files import writable
+from lungmask_jax.volume import Volume
+
+__all__ = ["Segmentation", "file_names"]
+
+_UNCERTAINTY: Final = "uncertainty"
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Masks of one scan, on its own grid.
+
+    Attributes:
+        ct: The scan.
+        masks: uint8 labels by the name of the task: ``"lungs"`` with 1 right and 2 left,
+            ``"infection"`` inside them with 0 and 1, ``"lesions"`` with 1 ground glass and 2
+            consolidation, by density if the model does not tell them apart; and those of plugins.
+        models: Which weights made it: task to ``"name checksum"``, 12 digits of the checksum.
+        uncertainty: Entropy of the probability of the last task that lies inside another, uint8 in
+            percent of a bit: 0 is sure, 100 is one half; ``None`` unless asked for.
+        noise_hu: Standard deviation of the noise, as `lungmask_jax.preprocess.noise_hu` tells it.
+        notes: What makes masks and numbers doubtful, in sentences: no lungs, a lung missing or far
+            smaller than the other, little lung, no voxel size, much noise.
+
+    Example:
+        >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
+        >>> lungs = ct.with_array(np.ones((1, 16, 16), np.uint8))
+        >>> round(Segmentation(ct, {"lungs": lungs}, {}).measure()["right_lung_ml"])
+        256
+    """
+
+    ct: Volume
+    masks: Mapping[str, Volume]
+    models: Mapping[str, str]
+    uncertainty: Volume | None = None
+    noise_hu: float = float("nan")
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lungs(self) -> Volume:
+        """The lungs: 0 background, 1 right, 2 left."""
+        name = tasks.LUNGS.name
+        if name not in self.masks:
+            raise SpecError(f"expected a mask of the {name}, found {', '.join(self.masks)}")
+        return self.masks[name]
+
+    @property
+    def infection(self) -> Volume | None:
+        """The infection, 0 or 1; ``None`` if no model of it was asked for."""
+        return self.masks.get(tasks.INFECTION.name)
+
+    def measure(self) -> dict[str, float | str]:
+        """Volumes, shares and severity, as `lungmask_jax.quantify.measures` gives them.
+
+        Returns:
+            A flat dict, fit for JSON and CSV, with ``noise_hu``.
+        """
+        return {**quantify.measures(self.masks), "noise_hu": self.noise_hu}
+
+    def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
+        """A montage of slices with the masks drawn on them.
+
+        Args:
+            title: Printed on top.
+            count: How many tiles, the coronal view included.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB.
+        """
+        return viz.montage(self.ct, self.masks, count=count, title=title, caption=DISCLAIMER)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return viz.png(self.overlay())
+
+    def row(self, name: str) -> dict[str, str | float | None]:
+        """The measures with what made them, fit for JSON and CSV.
+
+        Args:
+            name: Of the scan.
+
+        Returns:
+            A flat mapping; numbers have three decimals, and what is undefined is ``None``.
+            ``notes`` are divided by semicolons.
+
+        Example:
+            >>> lungs = Volume(np.array([[[1, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
+            >>> Segmentation(lungs, {"lungs": lungs}, {"lungs": "mine"}).row("a")["lungs_ml"]
+            2.0
+        """
+        measured = {key: _plain(value) for key, value in self.measure().items()}
+        models = {f"{task}_model": model for task, model in self.models.items()}
+        made = {**models, "version": __version__, "note": DISCLAIMER}
+        return {"scan": name, **measured, "notes": "; ".join(self.notes), **made}
+
+    def save(
+        self, directory: str | os.PathLike[str], *, name: str = "scan", source: str = ""
+    ) -> list[Path]:
+        """Writes the masks, the montage and the numbers, each under a temporary name first.
+
+        The numbers come last, with a checksum of each file beside them: where they are, all is.
+        Other files are left alone.
+
+        Args:
+            directory: Made if it is not there.
+            name: What the file names begin with.
+            source: What tells the scan from another of the same name, kept with the numbers.
+
+        Returns:
+            The paths: ``<name>_<task>.nii.gz`` of each mask, likewise of the uncertainty, if there
+            is one, ``<name>_overlay.png`` and ``<name>.json``.
+
+        Raises:
+            ScanError: A file cannot be written.
+        """
+        folder = writable(directory)
+        masks = {**self.masks}
+        if self.uncertainty is not None:
+            masks[_UNCERTAINTY] = self.uncertainty
+        *files, picture, record = (folder / file for file in file_names(name, masks))
+        with ThreadPoolExecutor() as pool:  # compression runs beside the picture
+            written = pool.map(io.save, masks.values(), files)
+            viz.save_png(self.overlay(title=name), picture)
+            list(written)
+        row = {**self.row(name), **({"source": source} if source else {})}
+        report.write_json(record, row, files=[*files, picture])
+        return [*files, picture, record]
+
+
+def file_names(name: str, masks: Iterable[str], *, uncertainty: bool = False) -> list[str]:
+    """What `Segmentation.save` writes.
+
+    Args:
+        name: Of the scan.
+        masks: Names of the tasks.
+        uncertainty: Whether there is an uncertainty, too.
+
+    Returns:
+        Names of files, that of the numbers last.
+
+    Example:
+        >>> file_names("a", ["lungs"])
+        ['a_lungs.nii.gz', 'a_overlay.png', 'a.json']
+    """
+    kinds = [*masks, *([_UNCERTAINTY] if uncertainty else [])]
+    return [*(f"{name}_{kind}.nii.gz" for kind in kinds), f"{name}_overlay.png", f"{name}.json"]
+
+
+def _plain(value: float | str) -> float | str | None:
+    if isinstance(value, str):
+        return value
+    return round(value, 3) if math.isfinite(value) else None

@@ -1,0 +1,220 @@
+"""Tasks: what can be segmented, and all that the library needs to know about it.
+
+Masks, numbers, pictures, scores and the defaults of training follow from a `Task`. A package adds
+one of its own through the entry-point group ``lungmask_jax.tasks``, a notebook by
+``registry.register``; no other line changes.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from lungmask_jax.errors import SpecError, shown
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
+from lungmask_jax.registry import Registry
+
+__all__ = [
+    "INFECTION",
+    "LESIONS",
+    "LUNGS",
+    "Color",
+    "Steps",
+    "Task",
+    "mask_names",
+    "registry",
+    "targets",
+]
+
+Color: TypeAlias = tuple[int, int, int]
+
+Steps: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
+"""Names of `lungmask_jax.postprocess` with their numbers, in the order in which they are taken."""
+
+_DECISION: Final[Steps] = (("calibration", {}), ("threshold", {}))
+
+_VERMILION: Final = (213, 94, 0)
+_PURPLE: Final = (204, 121, 167)
+_COLORS: Final = ((0, 158, 115), (0, 114, 178), (230, 159, 0), _PURPLE, _VERMILION)
+"""For tasks that name none: those of Okabe and Ito, which color-blind readers can tell apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One thing to segment.
+
+    Attributes:
+        name: What its masks, files, numbers and bundles are called; that of its entry point.
+        noun: The name beside another noun, as in "lung network"; the name itself by default.
+        labels: Names of the labels of its masks; 1 is the name itself by default.
+        sides: Labels that are the patient's right and left, with the words for them. Masks of
+            others are turned accordingly, and what lies inside is measured on each side.
+        inside: The task whose mask bounds it; without one it may lie anywhere.
+        types: The task whose labels divide this one, as lesions divide infection. Bundles of this
+            task make both masks.
+        colors: Red, green and blue of each label, from 0 to 255; by default some that can be told
+            apart.
+        outlined: Whether pictures show its outline only.
+        column: Of its masks in a ``metadata.csv``; by default the name and ``_mask``.
+        usual_ml: Least and largest volume of a whole organ; beyond it, or where a side is missing,
+            a note says so.
+        severity: Whether its share of the sides gives a class from CT-0 to CT-4.
+        tolerance_mm: Of the surface Dice.
+        preprocess: Settings of `lungmask_jax.spec.PreprocessSpec` to train with.
+        postprocess: Steps of a bundle that is trained: by default calibration and threshold, and
+            the mask that it lies inside.
+        training: Settings of `lungmask_jax.spec.TrainSpec` that differ from its defaults.
+
+    Raises:
+        SpecError: A label is no number from 1 to 255.
+
+    Example:
+        >>> effusion = Task(name="effusion", inside="lungs")
+        >>> effusion.labels[1], effusion.column
+        ('effusion', 'effusion_mask')
+    """
+
+    name: str
+    noun: str = ""
+    labels: Mapping[int, str] = field(default_factory=dict, hash=False)
+    sides: Mapping[int, str] = field(default_factory=dict, hash=False)
+    inside: str = ""
+    types: str = ""
+    colors: Mapping[int, Color] = field(default_factory=dict, hash=False)
+    outlined: bool = False
+    column: str = ""
+    usual_ml: tuple[float, float] | None = None
+    severity: bool = False
+    tolerance_mm: float = 3.0
+    preprocess: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    postprocess: Steps = field(default=(), hash=False)
+    training: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        labels = self.labels or {1: self.name}
+        defaults = {
+            "noun": self.name,
+            "labels": labels,
+            "colors": dict(zip(labels, itertools.cycle(_COLORS), strict=False)),
+            "column": f"{self.name}_mask",
+            "postprocess": (*_DECISION, *((("within", {}),) if self.inside else ())),
+        }
+        for name, value in defaults.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
+        wrong = [label for label in self.labels if type(label) is not int or not 0 < label < 256]
+        if wrong:
+            raise SpecError(
+                f"expected labels from 1 to 255 of the task {self.name!r}, found {shown(wrong)}: 0 "
+                "is what is none of it"
+            )
+
+    @property
+    def highest(self) -> int:
+        """The highest label that its masks may have, those of its types included."""
+        types = [*registry[self.types].labels] if self.types else []
+        return max([*self.labels, *types])
+
+    @property
+    def whole(self) -> str:
+        """What all of its labels together are called: for types that which they divide."""
+        return self.inside if self.divides else self.name
+
+    @property
+    def divides(self) -> bool:
+        """Whether its labels are the types of the task that it lies inside."""
+        return bool(self.inside) and registry[self.inside].types == self.name
+
+
+LUNGS: Final = Task(
+    name="lungs",
+    noun="lung",
+    labels=MappingProxyType({RIGHT: "right_lung", LEFT: "left_lung"}),
+    sides=MappingProxyType({RIGHT: "right", LEFT: "left"}),
+    colors=MappingProxyType({RIGHT: (86, 180, 233), LEFT: (240, 228, 66)}),
+    outlined=True,
+    column="lung_mask",
+    usual_ml=(500.0, 12_000.0),  # nobody's lungs hold as much
+    tolerance_mm=1.0,  # as COVID-19-CT-Seg has it: Ma et al., 2021, 10.1002/mp.14676
+    preprocess=MappingProxyType({"region": "body", "margin_mm": 5.0, "thickness_mm": 2.5}),
+    postprocess=(
+        *_DECISION,
+        ("with_aerated", {}),
+        ("crop", {}),
+        ("largest_components", {"min_ml": 5.0, "min_share": 0.05}),
+        ("without_bowel", {}),
+        ("sides", {}),
+        ("largest_components", {"min_share": 0.05, "by_label": True}),
+        ("fill_holes", {"by_label": True}),
+    ),
+    training=MappingProxyType({"opacities": 0.5, "gas": 0.5}),
+)
+"""Both lungs. Trained with synthetic disease, which is lung, and synthetic gas, which is not."""
+
+INFECTION: Final = Task(
+    name="infection",
+    inside="lungs",
+    types="lesions",
+    colors=MappingProxyType({1: _VERMILION}),
+    severity=True,
+    tolerance_mm=3.0,  # as above
+    preprocess=MappingProxyType({"region": "lungs", "margin_mm": 5.0, "thickness_mm": 2.5}),
+    postprocess=(
+        *_DECISION,
+        ("within", {"rim_mm": 5.0}),
+        ("largest_components", {"min_ml": 0.1}),
+        ("lesion_types", {}),
+    ),
+)
+"""Infected lung."""
+
+LESIONS: Final = Task(
+    name="lesions",
+    inside="infection",
+    labels=MappingProxyType({GROUND_GLASS: "ground_glass", CONSOLIDATION: "consolidation"}),
+    colors=MappingProxyType({GROUND_GLASS: _VERMILION, CONSOLIDATION: _PURPLE}),
+    tolerance_mm=3.0,
+)
+"""The infection by its type, made by bundles of the infection."""
+
+registry: Registry[Task] = Registry(
+    "lungmask_jax.tasks",
+    {
+        "infection": "lungmask_jax.tasks:INFECTION",
+        "lesions": "lungmask_jax.tasks:LESIONS",
+        "lungs": "lungmask_jax.tasks:LUNGS",
+    },
+    Task,
+)
+"""Tasks by name."""
+
+
+def targets() -> list[str]:
+    """The tasks that bundles can be trained for; nothing is imported.
+
+    Returns:
+        Sorted names.
+
+    Example:
+        >>> {"infection", "lungs"} <= set(targets())
+        True
+    """
+    return [name for name in registry if name != LESIONS.name]
+
+
+def mask_names(names: Iterable[str]) -> list[str]:
+    """The masks that models of some tasks make: those of the tasks, and of their types.
+
+    Args:
+        names: Of tasks.
+
+    Returns:
+        Names of masks.
+
+    Example:
+        >>> mask_names(["lungs", "infection"])
+        ['lungs', 'infection', 'lesions']
+    """
+    made = [registry[name] for name in names]
+    return [name for task in made for name in (task.name, task.types) if name]
