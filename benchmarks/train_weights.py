@@ -15,7 +15,8 @@ that of each fold, where the name says so, as in ``--start infection_fold{fold}.
 ``judge`` scores the bundles of a cross-validation again, after a change of post-processing;
 ``calibrate`` tells what calibration and a threshold would do to each fold of a cross-validation
 that were chosen on the others; ``--start`` names the bundles. ``card`` puts the scores of a
-cross-validation, and preprocessing and post-processing as they are here, into a bundle.
+cross-validation, and preprocessing and post-processing as they are here, into a bundle, and with
+``--signs`` the numbers of ``signs.py``.
 """
 
 import argparse
@@ -110,6 +111,9 @@ def describe(options: argparse.Namespace) -> None:
     for path in options.scores:
         scores |= json.loads(path.read_text())
     bundle = weights.load(options.out)
+    if options.signs:
+        numbers = json.loads(options.signs.read_text())["signs"]
+        bundle = replace(bundle, spec=replace(bundle.spec, signs=tuple(numbers)))
     trained_by = from_json(json.dumps(bundle.spec.card["training"]), TrainSpec)
     started_from = options.start or bundle.spec.card.get("started_from")
     saved(options.out, bundle, trained_by, started_from, {"scores": summary(scores)})
@@ -250,6 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="bundle, or JSON file of scores")
     parser.add_argument("--folds", type=int, nargs="+", help="only these, to share the work")
     parser.add_argument("--scores", type=Path, nargs="+", help="JSON files of a cross-validation")
+    parser.add_argument("--signs", type=Path, help="JSON file of signs.py, to put into the bundle")
     parser.add_argument("--steps", type=int, help="fewer, for a trial")
     parser.add_argument("--learning-rate", type=float, help="another one")
     compare = parser.add_argument_group("for a comparison of networks, smaller and quicker")

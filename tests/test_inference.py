@@ -578,3 +578,34 @@ def test_a_volume_in_the_order_of_its_file_is_refused(scan):
         inference.segment(turned, weights=[threshold_bundle()])
     with pytest.raises(ScanError, match="slices from feet to head"):
         inference.probabilities(turned, threshold_bundle())
+
+
+def with_signs():
+    """A lung model, one of infection below -800 HU that tells signs, and a scan with some."""
+    ct = np.full((4, 32, 32), 0, np.int16)
+    ct[:, 4:20, 3:12] = ct[:, 4:20, 20:29] = -700
+    ct[2, 4:20, 3:12] = -900
+    infection = threshold_bundle("infection", hu=-800.0, signs=(2.0, -1.0))
+    return scanned(ct), [threshold_bundle(), infection]
+
+
+def test_signs_of_pneumonia_are_told_of_the_scan_and_of_each_slice(tmp_path):
+    ct, models = with_signs()
+    result = inference.segment(ct, weights=models)
+    likely = 1 / (1 + np.exp(1 - 2 * np.log(np.array([0.1, 0.1, 50.1, 0.1]))))
+    np.testing.assert_allclose(result.signs.slices, likely, atol=1e-6)
+    assert result.measure()["signs_of_pneumonia"] == pytest.approx(likely[2])
+    written = json.loads(result.save(tmp_path)[-1].read_text())
+    assert written["signs_of_pneumonia"] == pytest.approx(likely[2], abs=1e-3)
+    assert written["signs_of_pneumonia_by_slice"] == pytest.approx(likely, abs=1e-3)
+    silent = replace(result, signs=None)
+    assert (result.overlay() != silent.overlay()).any()
+    assert "signs_of_pneumonia" not in silent.row("a")
+
+
+def test_models_that_tell_signs_tell_their_mean():
+    _, (_, infection) = with_signs()
+    other = replace(infection, spec=replace(infection.spec, signs=(3.0, -2.0)))
+    assert weights.ensemble([infection, other]).spec.signs == (2.5, -1.5)
+    silent = replace(infection, spec=replace(infection.spec, signs=None))
+    assert weights.ensemble([infection, silent]).spec.signs is None

@@ -68,7 +68,9 @@ def summary(row: Mapping[str, str | float | None]) -> str:
     """The measures of a scan on one line."""
     known = {f"{name}_ml": name for name in tasks.registry}
     parts = [_part(tasks.registry[known[key]], row) for key in row if key in known]
-    return ", ".join(parts)
+    likely = row.get("signs_of_pneumonia")
+    signs = [] if likely is None else [f"signs of pneumonia {float(likely):.0%}"]
+    return ", ".join([*parts, *signs])
 
 
 def _part(task: Task, row: Mapping[str, str | float | None]) -> str:

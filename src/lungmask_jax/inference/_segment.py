@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from lungmask_jax import io, postprocess, preprocess, tasks, weights
+from lungmask_jax import io, postprocess, preprocess, quantify, tasks, weights
 from lungmask_jax.errors import SpecError
 from lungmask_jax.inference._network import Progress, find
 from lungmask_jax.inference._notes import notes
@@ -78,7 +78,8 @@ def segment(
         del found  # as large as the scan
     models = {name: f"{one.name} {one.checksum[:12]}" for name, one in bundles.items()}
     noise = preprocess.noise_hu(ct)
-    return Segmentation(ct, masks, models, doubt, noise, notes(ct, masks, noise))
+    doubts = notes(ct, masks, noise)
+    return Segmentation(ct, masks, models, doubt, noise, doubts, _signs(bundles, masks))
 
 
 def _models(chosen: Sequence[str | os.PathLike[str] | Bundle]) -> dict[str, Bundle]:
@@ -134,6 +135,14 @@ def _unsure(bundles: Mapping[str, Bundle]) -> str:
             f"mask, found only {[*bundles]}"
         )
     return inner[-1]
+
+
+def _signs(bundles: Mapping[str, Bundle], masks: Mapping[str, Volume]) -> quantify.Signs | None:
+    """Signs of pneumonia, by the first bundle that tells them."""
+    for name, bundle in bundles.items():
+        if bundle.spec.signs is not None:
+            return quantify.signs(masks[bundle.spec.needs], masks[name], bundle.spec.signs)
+    return None
 
 
 def _unseen(_stage: str) -> None:

@@ -18,6 +18,7 @@ from lungmask_jax.volume import Volume
 __all__ = ["Segmentation", "file_names"]
 
 _UNCERTAINTY: Final = "uncertainty"
+_SIGNS: Final = "signs_of_pneumonia"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Segmentation:
         noise_hu: Standard deviation of the noise, as `lungmask_jax.preprocess.noise_hu` tells it.
         notes: What makes masks and numbers doubtful, in sentences: no lungs, a lung missing or far
             smaller than the other, little lung, no voxel size, much noise.
+        signs: The probability of signs of pneumonia in the scan and in each slice; ``None`` if no
+            model tells it.
 
     Example:
         >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -49,6 +52,7 @@ class Segmentation:
     uncertainty: Volume | None = None
     noise_hu: float = float("nan")
     notes: tuple[str, ...] = ()
+    signs: quantify.Signs | None = None
 
     @property
     def lungs(self) -> Volume:
@@ -67,9 +71,11 @@ class Segmentation:
         """Volumes, shares and severity, as `lungmask_jax.quantify.measures` gives them.
 
         Returns:
-            A flat dict, fit for JSON and CSV, with ``noise_hu``.
+            A flat dict, fit for JSON and CSV, with ``signs_of_pneumonia``, a probability, where a
+            model tells it, and with ``noise_hu``.
         """
-        return {**quantify.measures(self.masks), "noise_hu": self.noise_hu}
+        signs = {} if self.signs is None else {_SIGNS: self.signs.scan}
+        return {**quantify.measures(self.masks), **signs, "noise_hu": self.noise_hu}
 
     def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
         """A montage of slices with the masks drawn on them.
@@ -81,7 +87,14 @@ class Segmentation:
         Returns:
             ``(H, W, 3)`` uint8 RGB.
         """
-        return viz.montage(self.ct, self.masks, count=count, title=title, caption=DISCLAIMER)
+        shown: tuple[str, ...] = ()
+        caption = DISCLAIMER
+        if self.signs is not None and math.isfinite(self.signs.scan):
+            shown = tuple(f"signs {likely:.0%}" for likely in self.signs.slices)
+            caption = f"Signs of pneumonia, of any kind: {self.signs.scan:.0%}. {DISCLAIMER}"
+        return viz.montage(
+            self.ct, self.masks, count=count, title=title, caption=caption, notes=shown
+        )
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
@@ -136,7 +149,11 @@ class Segmentation:
             written = pool.map(io.save, masks.values(), files)
             viz.save_png(self.overlay(title=name), picture)
             list(written)
-        row = {**self.row(name), **({"source": source} if source else {})}
+        row: dict[str, object] = {**self.row(name)}
+        if self.signs is not None:
+            row[f"{_SIGNS}_by_slice"] = [_plain(float(one)) for one in self.signs.slices]
+        if source:
+            row["source"] = source
         report.write_json(record, row, files=[*files, picture])
         return [*files, picture, record]
 

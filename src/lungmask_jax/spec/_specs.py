@@ -129,6 +129,8 @@ class SegmenterSpec(Checked):
         predict: How it is led over the scan.
         postprocess: Steps that come after it, names of `lungmask_jax.postprocess` with their
             numbers; without any, those of the task.
+        signs: ``(slope, offset)`` of the probability of signs of pneumonia, as
+            `lungmask_jax.quantify.signs` takes them; without them nothing is said of signs.
         card: Where the weights come from: data, licence, recipe, scores, known failures.
         version: Of this layout.
 
@@ -142,6 +144,7 @@ class SegmenterSpec(Checked):
     preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
     predict: PredictSpec = field(default_factory=PredictSpec)
     postprocess: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), hash=False)
+    signs: tuple[float, float] | None = None
     card: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: int = VERSION
 
@@ -152,6 +155,8 @@ class SegmenterSpec(Checked):
 
     def _check(self) -> None:
         same_version(self.version)
+        if self.signs is not None:
+            within("signs", self.signs, -MOST, MOST)
         if self.target not in tasks.targets():
             raise SpecError(
                 f"no target {shown(self.target)}: {nearest(self.target, tasks.targets())}"

@@ -1,6 +1,6 @@
 """A scan on one page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ def montage(
     caption: str = "",
     window: tuple[float, float] = WINDOW,
     tile: int | None = None,
+    notes: Sequence[str] = (),
 ) -> np.ndarray:
     """Slices spread evenly over the lungs, from head to feet, and a coronal view at the end.
 
@@ -58,6 +59,7 @@ def montage(
         window: ``(low, high)`` HU that become black and white.
         tile: Width of a tile in pixels; by default 256, and for a single slice as many as it has
             voxels, from 512 to 1024.
+        notes: Of each slice, from the feet to the head, to be written behind its index.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -81,7 +83,7 @@ def montage(
     scan = _Scan(ct, parts, window)
     box = around(_organ(scan), ct)
     shape = tile_shape(box, ct, tile or _width(scan, box[1], count))
-    tiles = _tiles(scan, box, count=count, shape=shape)
+    tiles = _tiles(scan, box, notes, count=count, shape=shape)
     return page(tiles, columns, title=title, names=_names(scan), caption=caption)
 
 
@@ -98,12 +100,20 @@ def _width(scan: _Scan, across: slice, count: int) -> int:
 
 
 def _tiles(
-    scan: _Scan, box: tuple[slice, slice], *, count: int, shape: tuple[int, int]
+    scan: _Scan,
+    box: tuple[slice, slice],
+    notes: Sequence[str],
+    *,
+    count: int,
+    shape: tuple[int, int],
 ) -> list[np.ndarray]:
     """Axial tiles from head to feet, then the coronal one if there is room for it."""
     coronal = count > 1 and len(scan.ct) >= _CORONAL_SLICES
     tiles = [
-        labelled(_cut(scan, (index, *box), shape), f"slice {index}")
+        labelled(
+            _cut(scan, (index, *box), shape),
+            ", ".join([f"slice {index}", *notes[index : index + 1]]),
+        )
         for index in _chosen(scan, count - coronal)
     ]
     if coronal:

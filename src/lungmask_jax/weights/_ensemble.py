@@ -83,6 +83,7 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
         first.spec,
         model=replace(first.spec.model, members=count),
         postprocess=_mean_postprocess(bundles),
+        signs=_mean_signs(bundles),
         card=card,
     )
     checksum = trees.checksum(trees.leaves({"params": params, "state": state}))
@@ -104,6 +105,16 @@ def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
     decisions = [postprocess.decision(bundle.spec.postprocess) for bundle in bundles]
     mean = postprocess.Decision(*np.average(decisions, axis=0, weights=members).tolist())
     return _decided(bundles[0].spec.postprocess, mean)
+
+
+def _mean_signs(bundles: Sequence[Bundle]) -> tuple[float, float] | None:
+    """The mean of those that tell signs, each member counted once; none if one does not."""
+    numbers = [bundle.spec.signs for bundle in bundles if bundle.spec.signs is not None]
+    if len(numbers) < len(bundles):
+        return None
+    members = [bundle.spec.model.members for bundle in bundles]
+    slope, offset = np.average(numbers, axis=0, weights=members).tolist()
+    return slope, offset
 
 
 def _decided(steps: Steps, decision: postprocess.Decision) -> Steps:
