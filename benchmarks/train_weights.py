@@ -27,7 +27,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import numpy as np
 from datasets import ITEMS, Item
 from judging import calibrate, judged_again, scored, summary
@@ -42,17 +41,18 @@ from recipe import (
 )
 from splits import patient_folds
 
-from lungmask_jax import training, viz, weights
-from lungmask_jax.models import Model
+from lungmask_jax import fitting, weights
+from lungmask_jax.fitting import RunFiles, TrainingScans
 from lungmask_jax.spec import (
     ModelSpec,
     PredictSpec,
+    Recipe,
     SegmenterSpec,
     TrainSpec,
     from_json,
     to_json,
 )
-from lungmask_jax.training import Samples, TrainState
+from lungmask_jax.training import Samples
 from lungmask_jax.weights import Bundle
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -138,7 +138,7 @@ def saved(
 
 
 def trained(target: str, known: Samples, spec: TrainSpec, out: Path, start: str | None) -> Bundle:
-    """A bundle that learned from the samples, in memory; log and checkpoint lie beside `out`."""
+    """A bundle that learned from the samples; where there is a checkpoint, the run goes on."""
     segmenter = SegmenterSpec(
         target=target,  # type: ignore[arg-type]
         model=MODELS[target],
@@ -146,9 +146,13 @@ def trained(target: str, known: Samples, spec: TrainSpec, out: Path, start: str 
         postprocess=POSTPROCESS[target],
         predict=PredictSpec(mirror=(False, False, target == "infection")),
     )
-    model = weights.create_model(segmenter.model)
-    state = jax.device_get(_learned(model, known, spec, out, start))
-    return Bundle(target, segmenter, state.ema, state.state, "unsaved")
+    recipe = Recipe(segmenter=segmenter, training=spec, start=start or "")
+    begun = RunFiles(out).checkpoint.is_file()
+    for epoch in fitting.fit(
+        TrainingScans(known), recipe, out=out, existing="resume" if begun else "replace"
+    ):
+        print(f"step {epoch.step} loss {epoch.loss:.4f} {epoch.seconds:.0f} s", flush=True)
+    return epoch.bundle
 
 
 def prepared(target: str, items: Sequence[Item]) -> list[Samples]:
@@ -208,30 +212,6 @@ def cross_validated(
         bundle = trained(options.target, known, spec, path, start)
         saved(path, bundle, spec, start, {"held_out": sorted(held)})
         yield from scored(bundle, number, [item for item in items if item.group in held])
-
-
-def _learned(
-    model: Model, known: Samples, spec: TrainSpec, out: Path, start: str | None
-) -> TrainState:
-    """The last state of a run, which goes on from its checkpoint if there is one."""
-    checkpoint, log = out.with_name(f"{out.stem}_checkpoint.npz"), out.with_suffix(".jsonl")
-    data, began = known.checksum, ""
-    state, lines = None, []
-    if start:
-        before = weights.load(Path(start))
-        began = before.checksum
-        state = training.create_state(model, spec, weights=(before.params, before.state))
-    if checkpoint.exists():
-        state = training.load_checkpoint(checkpoint, model, spec, data=data, start=began)
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-    for epoch in training.train(model, known, spec, start=state):
-        state = epoch.train_state
-        training.save_checkpoint(checkpoint, state, spec, data=data, start=began)
-        lines.append({"step": epoch.step, "loss": epoch.loss, "seconds": epoch.seconds})
-        print(f"step {epoch.step} loss {epoch.loss:.4f} {epoch.seconds:.0f} s", flush=True)
-        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        viz.save_png(viz.learning_curve(lines, series=("loss",)), log.with_suffix(".png"))
-    return state
 
 
 def _items(options: argparse.Namespace) -> list[Item]:
