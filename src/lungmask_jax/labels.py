@@ -5,11 +5,14 @@ Lesions of an infection: 1 ground-glass opacity, 2 consolidation.
 COVID-19-CT-Seg has the lungs the other way round (1 left, 2 right) and adds 3 infection.
 """
 
-from typing import Final
+from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from lungmask_jax.errors import ScanError, ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "BACKGROUND",
@@ -49,6 +52,7 @@ def swap_sides(lungs: np.ndarray) -> np.ndarray:
         Same shape, uint8.
 
     Example:
+        >>> import numpy as np
         >>> swap_sides(np.array([0, 1, 2, 2], np.uint8))
         array([0, 2, 1, 1], dtype=uint8)
     """
@@ -69,6 +73,7 @@ def from_covid19_ct_seg(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ``(lungs, infection)``: uint8 with values 0, 1 (right), 2 (left), and uint8 0, 1.
 
     Example:
+        >>> import numpy as np
         >>> from_covid19_ct_seg(np.array([0, 1, 2, 3]))
         (array([0, 2, 1, 0], dtype=uint8), array([0, 0, 0, 1], dtype=uint8))
     """
@@ -87,12 +92,13 @@ def refuse_above(mask: np.ndarray, highest: int, where: object) -> None:
         ScanError: A label is higher.
 
     Example:
+        >>> import numpy as np
         >>> refuse_above(np.array([0, 255]), 1, "mask.nii")
         Traceback (most recent call last):
         ...
         lungmask_jax.errors.ScanError: expected labels 0 to 1, found up to 255 in mask.nii: ...
     """
-    found = int(np.max(mask, initial=0))
+    found = int(mask.max(initial=0))
     if found > highest:
         raise ScanError(
             f"expected labels 0 to {highest}, found up to {found} in {where}: "
@@ -101,6 +107,8 @@ def refuse_above(mask: np.ndarray, highest: int, where: object) -> None:
 
 
 def _translate(mask: np.ndarray, table: tuple[int, ...]) -> np.ndarray:
+    import numpy as np  # here: the command asks for names and values before it needs arrays
+
     mask = np.asarray(mask)
     if mask.size and (mask.min() < 0 or mask.max() >= len(table)):
         raise ShapeError(
