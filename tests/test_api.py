@@ -16,10 +16,9 @@ POSITIONAL = {  # optional, and yet clear without a name
     "metrics.overlap": {"target"},
     "metrics.f_beta": {"target"},
     "phantoms.phantom": {"shape"},
-    "preprocess.region": {"lungs"},
-    "quantify.measures": {"infection"},
-    "viz.montage": {"lungs", "infection"},
-    "viz.overlay": {"lungs", "infection"},
+    "preprocess.region": {"around"},
+    "viz.montage": {"masks"},
+    "viz.overlay": {"masks"},
     "viz.windowed": {"window"},
 }
 

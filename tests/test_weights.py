@@ -255,8 +255,8 @@ def test_numbers_in_another_order_are_the_same_numbers(good, tmp_path, turn):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"threshold": 0.5', '"threshold": NaN'),
-        ('"calibration": [1.0, 0.0]', '"calibration": [NaN, 0.0]'),
+        ('"at": 0.5', '"at": NaN'),
+        ('"slope": 1.0', '"slope": NaN'),
         ('"window": [-1100.0, 250.0]', '"window": [-1e999, 250.0]'),
         ('"size": [64, 64]', '"size": [1000000, 1000000]'),
         ('"members": 1', '"members": 1000000000'),
