@@ -7,6 +7,7 @@ nor of a file of PyTorch.
 
 from lungmask_jax.weights._bundle import Bundle, create_model, load, names, registry, save
 from lungmask_jax.weights._card import exposure
+from lungmask_jax.weights._converted import converted
 from lungmask_jax.weights._ensemble import by_target, ensemble
 from lungmask_jax.weights._export import export
 from lungmask_jax.weights._pth import read_pth
@@ -14,6 +15,7 @@ from lungmask_jax.weights._pth import read_pth
 __all__ = [
     "Bundle",
     "by_target",
+    "converted",
     "create_model",
     "ensemble",
     "export",
