@@ -357,6 +357,23 @@ def bundle_bytes() -> bytes:
     return bundle_bytes.made  # type: ignore[attr-defined, no-any-return]
 
 
+def zipped_pickle(data: bytes) -> bytes:
+    """A zip of PyTorch with this pickle and sound numbers."""
+    import pth_files
+
+    _, storages = pth_files.pickled(pth_files.sound())
+    numbers = {f"data/{key}": one.numbers.tobytes() for key, one in storages.items()}
+    return pth_files.zipped(data, further=numbers)
+
+
+def pth_bytes(form: str) -> bytes:
+    """A sound file of PyTorch: ``"pickled"`` alone, ``"zipped"`` or ``"legacy"``."""
+    import pth_files
+
+    made = getattr(pth_files, form)(pth_files.sound())
+    return made[0] if isinstance(made, tuple) else made  # type: ignore[no-any-return]
+
+
 def spec_bytes() -> bytes:
     """A sound spec."""
     from lungmask_jax.spec import PRESETS, SegmenterSpec, to_json
@@ -414,6 +431,16 @@ def open_bundle(path: Path) -> None:
         raise ValueError("parameters that are not finite")
 
 
+def open_pth(path: Path) -> None:
+    """A file of PyTorch, all of whose numbers are looked at."""
+    import jax
+
+    from lungmask_jax import weights
+
+    for leaf in jax.tree.leaves(weights.read_pth(path)):
+        np.asarray(leaf).sum() if isinstance(leaf, np.ndarray) else str(leaf)
+
+
 def open_spec(path: Path) -> None:
     """A spec, and what training would make of it."""
     from lungmask_jax.spec import SegmenterSpec, from_json
@@ -457,6 +484,9 @@ DOORS = {
     "dicom": Door("slice.dcm", dicom_bytes, open_scan),
     "dicom_folder": Door("slice.dcm", dicom_bytes, open_folder),
     "bundle": Door("tiny.npz", bundle_bytes, open_bundle),
+    "pth": Door("weights.pth", lambda: pth_bytes("zipped"), open_pth),
+    "pth_pickle": Door("weights.pth", lambda: pth_bytes("pickled"), open_pth, zipped_pickle),
+    "pth_legacy": Door("weights.pth", lambda: pth_bytes("legacy"), open_pth),
     "spec": Door("spec.json", spec_bytes, open_spec),
     "recipe": Door("recipe.toml", recipe_bytes, open_recipe),
     "measures": Door("measures.csv", lambda: b"scan,lungs_ml\nb,2.0\n", open_table),

@@ -39,7 +39,8 @@ TINY = {
     "unet_3d": {"channels": [4, 8], "flat_levels": 1},
     "unet_plus_plus": {"channels": [4, 4, 4]},
 }
-OTHERS = {"efficient_unet"}  # in a file of its own
+FOREIGN = {"lungmask_unet", "plain_conv_unet", "residual_encoder_unet"}
+OTHERS = {"efficient_unet", *FOREIGN}  # in files of their own
 THREE = {"channels": [6, 8, 7], "deep_supervision": True}
 every = pytest.mark.parametrize("name", TINY)
 STYLE = Style("none", jnp.dtype("float32"), (3, 3))

@@ -12,8 +12,10 @@ from lungmask_jax.errors import PluginError, SpecError, nearest, shown
 from lungmask_jax.models._attention_unet import attention_unet
 from lungmask_jax.models._efficient_unet import efficient_unet
 from lungmask_jax.models._ensemble import ensemble
+from lungmask_jax.models._lungmask_unet import lungmask_unet
 from lungmask_jax.models._model import Model, from_linen, from_nnx
 from lungmask_jax.models._multires_unet import multires_unet
+from lungmask_jax.models._nnunet import plain_conv_unet, residual_encoder_unet
 from lungmask_jax.models._residual_unet import residual_unet
 from lungmask_jax.models._unet import unet, unet_3d
 from lungmask_jax.models._unet_plus_plus import unet_plus_plus
@@ -27,10 +29,13 @@ __all__ = [
     "ensemble",
     "from_linen",
     "from_nnx",
+    "lungmask_unet",
     "multires_unet",
     "names",
+    "plain_conv_unet",
     "register",
     "registry",
+    "residual_encoder_unet",
     "residual_unet",
     "unet",
     "unet_3d",
@@ -42,7 +47,10 @@ registry: Registry[Callable[..., Model]] = Registry(
     {
         "attention_unet": "lungmask_jax.models:attention_unet",
         "efficient_unet": "lungmask_jax.models:efficient_unet",
+        "lungmask_unet": "lungmask_jax.models:lungmask_unet",
         "multires_unet": "lungmask_jax.models:multires_unet",
+        "plain_conv_unet": "lungmask_jax.models:plain_conv_unet",
+        "residual_encoder_unet": "lungmask_jax.models:residual_encoder_unet",
         "residual_unet": "lungmask_jax.models:residual_unet",
         "unet": "lungmask_jax.models:unet",
         "unet_3d": "lungmask_jax.models:unet_3d",

@@ -5,7 +5,17 @@ temporary name first, and equal content gives equal bytes. A file of anybody's m
 read: what its members say they hold is compared with what is expected before they are unpacked.
 """
 
+from lungmask_jax.trees._archive import damage_named, zip_file
 from lungmask_jax.trees._file import Stored, read, write
 from lungmask_jax.trees._tree import checksum, fill, leaves
 
-__all__ = ["Stored", "checksum", "fill", "leaves", "read", "write"]
+__all__ = [
+    "Stored",
+    "checksum",
+    "damage_named",
+    "fill",
+    "leaves",
+    "read",
+    "write",
+    "zip_file",
+]

@@ -1,25 +1,22 @@
 """Trees in files."""
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lungmask_jax.errors import LungmaskError, WeightsError
+from lungmask_jax.errors import WeightsError
 from lungmask_jax.files import atomic
 from lungmask_jax.trees import _npz
+from lungmask_jax.trees._archive import damage_named, zip_file
 from lungmask_jax.trees._tree import check_fit, checksum, leaves
 
 _CHECKSUM: Final = "__checksum__"
 
 _TEXT_BYTES: Final = 16_100_000
 """Of all texts: four for each character of the longest spec, and some for the others."""
-
-_WORDS: Final = 300
-"""Characters of somebody else's error that ours repeats."""
 
 _UNPACKED_BYTES: Final = 64_000_000
 _UNPACKED_TIMES: Final = 16
@@ -108,7 +105,7 @@ def read(
         ...
         lungmask_jax.errors.WeightsError: expected a weights bundle, found no file nowhere.npz
     """
-    with _damage_named(path, what), path.open("rb") as file, _npz.archive(file) as archive:
+    with damage_named(path, what), path.open("rb") as file, zip_file(file) as archive:
         members = _npz.members(archive)
         texts = _texts(archive, members)
         expected = None if shapes is None else leaves(shapes(texts))
@@ -126,24 +123,6 @@ def read(
     if checksum(arrays) != stated:
         raise WeightsError(f"the arrays of {path} differ from its checksum: get or make it again")
     return Stored(arrays, texts, stated)
-
-
-@contextmanager
-def _damage_named(path: Path, what: str) -> Iterator[None]:
-    """Whatever a file that is not what it seems makes others raise, as one error of ours."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise OSError("no regular file")
-        yield
-    except FileNotFoundError as error:
-        raise WeightsError(f"expected {what}, found no file {path}") from error
-    except LungmaskError:
-        raise
-    except _npz.DAMAGE as error:
-        why = str(error)[:_WORDS]
-        raise WeightsError(
-            f"expected {what}, {path} is damaged or something else ({why}): get or make it again"
-        ) from error
 
 
 def _texts(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> dict[str, str]:

@@ -2,28 +2,10 @@
 
 import math
 import re
-import struct
 import zipfile
-import zlib
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-
-DAMAGE: Final = (  # what numpy and zipfile raise on files that are not what they seem
-    EOFError,
-    KeyError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-_READ_BYTES: Final = 4_000_000
-"""At once, and so of the zip's directory: thirty thousand members."""
 
 _CHUNK: Final = 1_000_000
 _HEADER_BYTES: Final = 4096
@@ -48,25 +30,6 @@ class Header(NamedTuple):
     shape: tuple[int, ...]
     fortran: bool
     start: int
-
-
-class Frugal:
-    """A file for `zipfile`, which reads a directory of any length at once; here, not so."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        """As of the file, but never more than a directory of ours has."""
-        if size > _READ_BYTES:
-            raise zipfile.BadZipFile(f"{size} bytes at once, its directory is too long")
-        return self._file.read(size if size >= 0 else _READ_BYTES)
-
-
-def archive(file: BinaryIO) -> zipfile.ZipFile:
-    """The zip in an open file."""
-    return zipfile.ZipFile(Frugal(file))
 
 
 def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

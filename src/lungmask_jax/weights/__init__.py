@@ -1,23 +1,28 @@
 """Weights bundles: one ``.npz`` with a network's arrays and the spec that says how to use them.
 
 Readable without this library: ``numpy.load`` gives arrays under ``/``-joined names (``params/...``,
-``state/...``) and ``__spec__``, a JSON text. Nothing in a bundle is executed.
+``state/...``) and ``__spec__``, a JSON text. Nothing is executed, neither of a bundle
+nor of a file of PyTorch.
 """
 
 from lungmask_jax.weights._bundle import Bundle, create_model, load, names, registry, save
 from lungmask_jax.weights._card import exposure
+from lungmask_jax.weights._converted import converted
 from lungmask_jax.weights._ensemble import by_target, ensemble
 from lungmask_jax.weights._export import export
+from lungmask_jax.weights._pth import read_pth
 
 __all__ = [
     "Bundle",
     "by_target",
+    "converted",
     "create_model",
     "ensemble",
     "export",
     "exposure",
     "load",
     "names",
+    "read_pth",
     "registry",
     "save",
 ]

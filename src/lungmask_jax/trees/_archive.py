@@ -1,0 +1,99 @@
+"""Files of anybody's making, none of which is believed."""
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from lungmask_jax.errors import LungmaskError, WeightsError
+
+_DAMAGE: Final = (  # what numpy and zipfile raise on files that are not what they seem
+    EOFError,
+    KeyError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+_READ_BYTES: Final = 4_000_000
+"""At once, and so of the zip's directory: thirty thousand members."""
+
+_WORDS: Final = 300
+"""Characters of somebody else's error that ours repeats."""
+
+
+@contextmanager
+def damage_named(path: Path, what: str) -> Iterator[None]:
+    """Around the reading of a file: whatever one that is not what it seems raises, as one error.
+
+    Args:
+        path: The file.
+        what: What it should be: ``"a weights bundle"``.
+
+    Raises:
+        WeightsError: There is no such file, or the block raised an error of reading.
+
+    Example:
+        >>> with damage_named(Path("nowhere.npz"), "a bundle"), open("nowhere.npz") as file:
+        ...     pass
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.WeightsError: expected a bundle, found no file nowhere.npz
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError("no regular file")
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(f"expected {what}, found no file {path}") from error
+    except LungmaskError:
+        raise
+    except _DAMAGE as error:
+        why = str(error)[:_WORDS]
+        raise WeightsError(
+            f"expected {what}, {path} is damaged or something else ({why}): get or make it again"
+        ) from error
+
+
+def zip_file(file: BinaryIO) -> zipfile.ZipFile:
+    """The zip in an open file, whose directory must be of moderate length.
+
+    Args:
+        file: Opened to read bytes; the zip reads at most 4 MB of it at once.
+
+    Returns:
+        The zip.
+
+    Raises:
+        zipfile.BadZipFile: It is none, or its directory is longer than 4 MB.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> zipfile.ZipFile(file, "w").writestr("a.txt", "1 2 3")
+        >>> zip_file(file).namelist()
+        ['a.txt']
+    """
+    return zipfile.ZipFile(_Frugal(file))
+
+
+class _Frugal:
+    """A file for `zipfile`, which reads a directory of any length at once; here, not so."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """As of the file, but never more than a directory of ours has."""
+        if size > _READ_BYTES:
+            raise zipfile.BadZipFile(f"{size} bytes at once, its directory is too long")
+        return self._file.read(size if size >= 0 else _READ_BYTES)
