@@ -71,4 +71,4 @@ def test_it_is_drawn_in_its_color_and_named():
     ct, fluid = with_effusion(0)
     lungs = lj.phantom((8, 96, 96)).lungs
     drawn = lj.viz.montage(ct, {"lungs": lungs, "effusion": fluid})
-    assert (abs(drawn.astype(int) - EFFUSION.colors[1]).max(axis=-1) < 12).sum() > 100
+    assert (abs(drawn.astype(int) - EFFUSION.colors[1]).max(axis=-1) < 12).sum() >= 50
