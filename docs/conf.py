@@ -33,7 +33,10 @@ default_role = "py:obj"  # `Volume` in a docstring is a link
 nitpicky = True
 nitpick_ignore_regex = [
     # other packages: no inventories are fetched, so that the pages build without network
-    (r"py:.*", r"(collections|contextlib|importlib|numpy|np|jax|flax|optax|os|pathlib)\..*"),
+    (
+        r"py:.*",
+        r"(collections|contextlib|importlib|numpy|np|jax|flax|optax|os|pathlib|zipfile)\..*",
+    ),
     (r"py:.*", r"lungmask_jax\..*\.(T|Init|Apply)"),  # type variables, protocols of `Model`
 ]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lungmask_jax import fitting, trees, weights
+from lungmask_jax import fitting, postprocess, trees, weights
 from lungmask_jax.errors import SpecError
 from lungmask_jax.fitting import Judgement, PreparedScan, RunFiles, TrainingScans
 from lungmask_jax.training import Samples
@@ -57,7 +57,7 @@ def test_a_run_that_was_ended_is_resumed_to_the_same_bundle(scans, tmp_path):
 def test_without_scans_held_out_the_last_epoch_is_kept_uncalibrated(scans):
     *_, last = fitting.fit(scans._replace(held_out=()), RECIPE)
     assert last.judgement is None
-    assert last.bundle.spec.postprocess == RECIPE.segmenter.postprocess
+    assert last.bundle.spec.postprocess == postprocess.complete(RECIPE.segmenter.postprocess)
     assert last.bundle.spec.card["step"] == 7
     assert "nothing tells how good it is" in last.notes[-1]
 

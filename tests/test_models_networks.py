@@ -42,6 +42,7 @@ TINY = {
 FOREIGN = {"lungmask_unet", "plain_conv_unet", "residual_encoder_unet"}
 OTHERS = {"efficient_unet", *FOREIGN}  # in files of their own
 THREE = {"channels": [6, 8, 7], "deep_supervision": True}
+COMPILED_LONG = {"attention_unet", "multires_unet", "unet_plus_plus"}
 every = pytest.mark.parametrize("name", TINY)
 STYLE = Style("none", jnp.dtype("float32"), (3, 3))
 
@@ -120,7 +121,13 @@ def test_the_package_declares_what_the_registry_has():
     assert declared == {name: f"lungmask_jax.models:{name}" for name in (*TINY, *OTHERS)}
 
 
-@every
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in COMPILED_LONG else name
+        for name in TINY
+    ],
+)
 def test_it_keeps_what_a_network_promises(name):
     options = {**TINY[name], "in_channels": 3, "num_classes": 2, "dropout": 0.5}
     check_model(functools.partial(models.registry[name], **options))

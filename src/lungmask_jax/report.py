@@ -24,8 +24,8 @@ def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] =
 
     Args:
         path: Where.
-        values: What `lungmask_jax.Segmentation.row` returned, or another mapping; numbers that JSON
-            has not become ``null``.
+        values: What `lungmask_jax.inference.Segmentation.row` returned, or another mapping; numbers
+            that JSON has not become ``null``.
         files: What else was written. Name and checksum of each are kept under ``files_written``,
             so that a later run can tell its own files from those of others.
 
@@ -73,7 +73,7 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
 
     Args:
         path: The table; made if it is not there, replaced in one go if it is.
-        rows: What `lungmask_jax.Segmentation.row` returned.
+        rows: What `lungmask_jax.inference.Segmentation.row` returned.
 
     Raises:
         ScanError: The file that is there is no such table; it stays as it was.

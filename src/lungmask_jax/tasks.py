@@ -118,7 +118,7 @@ class Task:
 
     @property
     def whole(self) -> str:
-        """What all of its labels together are called: for types that which they divide."""
+        """The name of all of its labels together; for types, of that which they divide."""
         return self.inside if self.divides else self.name
 
     @property

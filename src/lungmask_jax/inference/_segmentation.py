@@ -56,7 +56,7 @@ class Segmentation:
 
     @property
     def lungs(self) -> Volume:
-        """The lungs: 0 background, 1 right, 2 left."""
+        """The mask of the lungs, with 0 background, 1 right, 2 left."""
         name = tasks.LUNGS.name
         if name not in self.masks:
             raise SpecError(f"expected a mask of the {name}, found {', '.join(self.masks)}")

@@ -89,7 +89,7 @@ class Model:
 
     @property
     def slices(self) -> int:
-        """How many slices of a scan it sees at once: C, or D for a network of volumes.
+        """The number of slices of a scan that it sees at once, C, or D for a network of volumes.
 
         Such a network sees 16 slices, or the next multiple of its `depth_stride`.
         """

@@ -226,8 +226,9 @@ def _signature(step: Step) -> Mapping[str, inspect.Parameter]:
 
 def _numbers(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All numbers of a step."""
+    written = getattr(registry[name], "__kwdefaults__", None) or {}  # signatures may be documented
     known = {
-        one.name: one.default
+        one.name: written.get(one.name, one.default)
         for one in _arguments(name).values()
         if one.kind is one.KEYWORD_ONLY and one.name not in Scan._fields
     }

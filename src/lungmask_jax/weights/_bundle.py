@@ -69,6 +69,7 @@ class Bundle:
             WeightsError: A value is no number, or does not fit into float16.
         """
         arrays = _arrays(params, state, np.float16)
+        spec = replace(spec, postprocess=postprocess.complete(spec.postprocess))
         filled = trees.fill({"params": params, "state": state}, arrays, Path(name))
         return cls(name, spec, filled["params"], filled["state"], trees.checksum(arrays))
 
