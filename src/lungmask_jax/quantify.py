@@ -11,7 +11,15 @@ from lungmask_jax.errors import ShapeError
 from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
-__all__ = ["SEVERITY_PERCENT", "Signs", "measures", "severity", "signs", "slice_shares"]
+__all__ = [
+    "SEVERITY_PERCENT",
+    "Signs",
+    "in_percent",
+    "measures",
+    "severity",
+    "signs",
+    "slice_shares",
+]
 
 SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
@@ -146,6 +154,26 @@ def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) ->
         for some in (slabs, shares)
     ]
     return Signs(float(likely[0].max(initial=0.0)), likely[1])
+
+
+def in_percent(probability: float) -> str:
+    """A probability as people read it: no model is sure, so it is from below 1 to over 99 percent.
+
+    Args:
+        probability: From 0 to 1, or NaN.
+
+    Returns:
+        Words for a picture or a line.
+
+    Example:
+        >>> in_percent(0.423), in_percent(0.0001), in_percent(0.9999), in_percent(float("nan"))
+        ('42 %', 'below 1 %', 'over 99 %', 'unknown')
+    """
+    if np.isnan(probability):
+        return "unknown"
+    if probability < 0.01:
+        return "below 1 %"
+    return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
 def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lungmask_jax import tasks
+from lungmask_jax import quantify, tasks
 from lungmask_jax.tasks import Task
 
 __all__ = ["bar", "console", "counted", "stepper", "summary"]
@@ -69,7 +69,7 @@ def summary(row: Mapping[str, str | float | None]) -> str:
     known = {f"{name}_ml": name for name in tasks.registry}
     parts = [_part(tasks.registry[known[key]], row) for key in row if key in known]
     likely = row.get("signs_of_pneumonia")
-    signs = [] if likely is None else [f"signs of pneumonia {float(likely):.0%}"]
+    signs = [] if likely is None else [f"signs of pneumonia {quantify.in_percent(float(likely))}"]
     return ", ".join([*parts, *signs])
 
 

@@ -90,8 +90,9 @@ class Segmentation:
         shown: tuple[str, ...] = ()
         caption = DISCLAIMER
         if self.signs is not None and math.isfinite(self.signs.scan):
-            shown = tuple(f"signs {likely:.0%}" for likely in self.signs.slices)
-            caption = f"Signs of pneumonia, of any kind: {self.signs.scan:.0%}. {DISCLAIMER}"
+            shown = tuple(f"signs {quantify.in_percent(one)}" for one in self.signs.slices)
+            likely = quantify.in_percent(self.signs.scan)
+            caption = f"Signs of pneumonia, of any kind: {likely}. {DISCLAIMER}"
         return viz.montage(
             self.ct, self.masks, count=count, title=title, caption=caption, notes=shown
         )
