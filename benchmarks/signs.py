@@ -8,7 +8,8 @@ holds its patient out, behind the lung model of the library; slope and offset ar
 of the shares, slices with signs weighing as much as slices without. Each fold is judged by numbers
 that were fitted to the other folds. ``--whole infection.npz`` also judges a bundle with the numbers
 of all folds on whole CTs that nothing was fitted to: those of COVID-CT-MD, of which radiologists
-said which slices are infected, and healthy ones.
+said which slices are infected, and healthy ones. The form of the fit was chosen with the former in
+sight, and the network learns from the latter: they are no outside test.
 """
 
 import argparse
