@@ -182,7 +182,7 @@ SCORES = "case,label,dice,iou,sensitivity,precision,surface_dice,hausdorff95_mm,
         ("case,label,dice\na,infection,1\n", "without iou, sensitivity"),
         (f"{SCORES}\na,infection,high,1,1,1,1,1,1\n", "expected scores in"),
         (f"{SCORES}\na,infection,1\n", "expected scores in"),
-        (f"{SCORES}\na,lungs,1,1,1,1,1,1,1\n", "expected one row a case of infection"),
+        (f"{SCORES}\na,lungs,1,1,1,1,1,1,1\n", "expected one row per case of infection"),
         (f"{SCORES}\n" + 2 * "a,infection,1,1,1,1,1,1,1\n", "2 rows of 1 cases"),
     ],
 )
@@ -220,7 +220,7 @@ def test_types_were_scored_against_a_truth_that_tells_none(masks, tmp_path, caps
         path.rename(path.with_name(path.name.replace("infection", "lesions")))
     (tmp_path / "true" / "case0.nii.gz").write_bytes(b"no mask")
     assert cli.main([*masks, "--by-type", "-o", str(tmp_path / "scores")]) == 1
-    message = "expected a truth with 2 (consolidation) for --by-type, found none"
+    message = "expected a true mask with 2 (consolidation) for --by-type, found none"
     assert message in capsys.readouterr().err
     assert not (tmp_path / "scores").exists()
 
@@ -248,7 +248,7 @@ def test_evaluate_wants_folders_or_a_list(more, tmp_path, capsys):
         (["--data", "x", "--tolerance", "nan"], "--tolerance of 0 mm or more, found nan"),
         (["--data", "x", "--tolerance", "-1"], "--tolerance of 0 mm or more, found -1"),
         (["--pred", ".", "--true", f"../{Path.cwd().name}"], "found . as --pred and as --true"),
-        (["--data", "x", "--scans", "y"], "expected --scans beside --pred"),
+        (["--data", "x", "--scans", "y"], "expected --scans with --pred"),
         (["--data", "x", "--by-type", "--target", "lungs"], "expected --by-type for infection"),
     ],
 )

@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_with_what_to_do(scan, tmp_path, quick, capsys, monk
 
     monkeypatch.setattr(Segmentation, "save", full)
     assert segment(scan, "-o", tmp_path / "out") == 1
-    assert "one: no room for results" in capsys.readouterr().err
+    assert "one: no space for results" in capsys.readouterr().err
     assert not files(tmp_path / "out")
 
 

@@ -225,11 +225,14 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     printed = capsys.readouterr()
     done = int(trees.read(other.with_suffix(".checkpoint.npz"), "").arrays["step"])
     assert done == 5  # the device had begun it
-    assert f"stopped after step {done} of 7: the same words and --resume go on" in printed.err
+    assert (
+        f"stopped after step {done} of 7: repeat the command with --resume to continue"
+        in printed.err
+    )
     assert printed.out.count("is ready") <= 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert cli.main([*training_set, *length, "-o", str(other), "--resume"]) == 0
-    assert f"going on after step {done} of 7" in capsys.readouterr().out
+    assert f"continuing after step {done} of 7" in capsys.readouterr().out
     assert log_of(other) == log_of(one)
     for suffix in (".npz", ".checkpoint.npz"):
         assert contents(other.with_suffix(suffix)) == contents(one.with_suffix(suffix))
@@ -396,12 +399,14 @@ def test_a_stop_before_and_after_learning_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(data, "fingerprint", interrupted)
         assert cli.main(words) == 143
-    assert "stopped: nothing is learned yet, begin again" in capsys.readouterr().err
+    assert "stopped: no epoch is complete yet, start again" in capsys.readouterr().err
     assert not [*tmp_path.glob("mine*")]
     with monkeypatch.context() as patch:
         patch.setattr(calibration, "fit", interrupted)
         assert cli.main(words) == 143
-    assert "stopped: all is learned: the same words and --resume" in capsys.readouterr().err
+    assert (
+        "stopped: training is complete: repeat the command with --resume" in capsys.readouterr().err
+    )
     assert cli.main([*words, "--resume"]) == 0
     assert postprocess.decision(weights.load(out).spec.postprocess)[:2] != (1, 0)
 

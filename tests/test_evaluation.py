@@ -94,12 +94,12 @@ def test_a_comparison_is_that_of_scipy_and_turns_with_the_order(pairs):
 
 
 def test_other_cases_are_refused_by_name():
-    with pytest.raises(SpecError, match="found these once: 2"):
+    with pytest.raises(SpecError, match="found only in one: 2"):
         compare(rows([1, 1]), rows([1, 1, 1]), "dice")
 
 
 def test_of_cases_of_one_name_only_the_last_counted():
-    with pytest.raises(SpecError, match="one row a case and label, found 2 of 1"):
+    with pytest.raises(SpecError, match="one row per case and label, found 2 of 1"):
         summarize(rows([0.2]) + rows([0.8]), "dice")
 
 
@@ -140,7 +140,7 @@ def test_a_wrong_mask_was_perfect_where_its_labels_were_not_known():
 
 
 def test_masks_of_other_shapes_and_places_are_refused():
-    with pytest.raises(ScanError, match="one shape for a"):
+    with pytest.raises(ScanError, match="the same shape for a"):
         case_rows("a", volume(np.ones((1, 4, 4))), volume(np.ones((1, 4, 5))), "infection")
     affine = np.eye(4)
     affine[0, 3] = 5

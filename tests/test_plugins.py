@@ -356,7 +356,7 @@ def test_the_doctor_names_what_is_broken_and_shows_the_rest(install, capsys):
 def test_a_package_that_hangs_is_given_up(install, monkeypatch):
     monkeypatch.setattr(_probe, "_PATIENCE_S", 3)
     install("hangs", {"hangs": "hangs:build"}, "import time\nwhile True: time.sleep(1)")
-    with pytest.raises(PluginError, match=r"'hangs' .* hangs gave no answer in 3 seconds"):
+    with pytest.raises(PluginError, match=r"'hangs' .* hangs did not respond in 3 seconds"):
         _probe.cells("models", "hangs")
 
 

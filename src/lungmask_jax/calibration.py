@@ -209,7 +209,7 @@ def _check(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) ->
         )
     if not all(np.isfinite(one).all() for one in probabilities):
         raise SpecError(
-            "expected probabilities, found some that are no numbers: look at the scans, and at the "
+            "expected finite probabilities, found NaN or infinity: check the scans, and the "
             "weights of the network"
         )
 

@@ -112,13 +112,13 @@ def _said(error: BaseException) -> str:
     """What an error says; one that nobody foresaw says its type and where it arose as well."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return (
-            f"no room for results ({error.strerror}), so none of it were written: make room, or "
+            f"no space for results ({error.strerror}), so none were written: free some, or "
             "give another --out"
         )
     if isinstance(error, LungmaskError | OSError):
         return str(error)
     if isinstance(error, MemoryError):
-        return f"not enough memory {error}: end other programs, or take a larger machine"
+        return f"not enough memory {error}: close other programs, or use a larger machine"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}: {error} (--debug shows more)"

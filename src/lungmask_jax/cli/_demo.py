@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     dice = ", ".join(f"{target} {score:.3f}" for target, score in scores.items())
     for line in (
         f"A synthetic chest CT of {truth.ct.shape} voxels: {summary(row)}",
-        f"Dice against its truth: {dice}",
+        f"Dice against the truth: {dice}",
         f"Done in {seconds:.0f} s. Look at {options.out / picture.name}",
         "Now your own: lungmask-jax segment SCAN.nii.gz -o OUT",
         DISCLAIMER,

@@ -22,7 +22,10 @@ def run(options: argparse.Namespace) -> int:
         cases: Any = data.read_metadata(options.data, masks=[options.target])
     else:
         cases = data.pair_masks(options.pred, options.true, target=target)
-    with bar() as progress, stopping(lambda: f"no scores of {counted(len(cases), 'case')} written"):
+    with (
+        bar() as progress,
+        stopping(lambda: f"no scores of {counted(len(cases), 'case')} written"),
+    ):
         report = evaluation.evaluate(
             cases,
             target=target,
@@ -46,7 +49,7 @@ def _check(options: argparse.Namespace) -> None:
             "expected --pred with --true, or --data: name two folders or a metadata.csv"
         )
     if options.scans is not None and not folders:
-        raise SpecError("expected --scans beside --pred, found --data, which names scans: leave it")
+        raise SpecError("expected --scans with --pred, found --data, which lists scans: omit it")
     if options.by_type and not tasks.registry[options.target].types:
         raise SpecError(
             f"expected --by-type for infection, found --target {options.target}: leave it out"

@@ -28,17 +28,21 @@ _SEVERAL: Final = {"nargs": "+", "action": "extend", "metavar": "NAME=VALUE"}
 
 SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "target": _TARGET,
-    "start": {"help": "bundle whose network and weights to go on from"},
-    "model": {"help": "architecture (default: unet)"},
-    "channels": {"nargs": "+", "type": int, "help": "features of the network's levels"},
+    "start": {"help": "bundle to fine-tune: its network and weights"},
+    "model": {"help": "network (default: unet)"},
+    "channels": {
+        "nargs": "+",
+        "type": int,
+        "help": "features of each level of the network",
+    },
     "option": {
         **_SEVERAL,
-        "help": "further ones of the architecture: in_channels=3 deep_supervision=true",
+        "help": "options of the network: in_channels=3 deep_supervision=true",
     },
     "preset": {"help": "preprocessing preset (default: the target's own)"},
     "preprocess": {
         **_SEVERAL,
-        "help": "other values than the preset's: size=[128,128] denoise=median",
+        "help": "changes to the preset: size=[128,128] denoise=median",
     },
     "window": _WINDOW,
     "lungs": {"help": f"lung model that finds the region (default: {Recipe.lungs})"},
@@ -46,23 +50,23 @@ SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "steps": {"type": int, "help": f"optimizer steps (default: {TrainSpec.steps})"},
     "steps_per_epoch": {
         "type": int,
-        "help": f"from one line of the log to the next (default: {TrainSpec.steps_per_epoch})",
+        "help": f"steps between two lines of the log (default: {TrainSpec.steps_per_epoch})",
     },
-    "batch_size": {"type": int, "help": f"slices a step (default: {TrainSpec.batch_size})"},
+    "batch_size": {"type": int, "help": f"slices per step (default: {TrainSpec.batch_size})"},
     "learning_rate": {
         "type": float,
-        "help": f"the peak of the schedule (default: {TrainSpec.learning_rate})",
+        "help": f"peak of the schedule (default: {TrainSpec.learning_rate})",
     },
     "accumulate": {
         "type": int,
-        "help": f"parts of a batch, to need less memory (default: {TrainSpec.accumulate})",
+        "help": f"parts of a batch, to save memory (default: {TrainSpec.accumulate})",
     },
-    "setting": {**_SEVERAL, "help": "further ones of TrainSpec: schedule=poly opacities=0.25"},
+    "setting": {**_SEVERAL, "help": "other fields of TrainSpec: schedule=poly opacities=0.25"},
     "validation": {
         "type": float,
-        "help": f"share of scans held out (default: {Recipe.validation})",
+        "help": f"held-out share of the scans (default: {Recipe.validation})",
     },
-    "seed": {"type": int, "help": f"of weights, split and order (default: {TrainSpec.seed})"},
+    "seed": {"type": int, "help": f"seed of weights, split and order (default: {TrainSpec.seed})"},
 }
 """The settings of a training, which are options, keys of a recipe, and parameters of
 `lungmask_jax.fitting.recipe`: how argparse takes each."""
@@ -135,18 +139,20 @@ def _add_segment(commands: Any) -> None:
         help="NIfTI file, image, DICOM file, or a folder of one of these",
     )
     segment.add_argument(
-        "--recursive", action="store_true", help="look for scans in all folders within, too"
+        "--recursive", action="store_true", help="also search all subfolders for scans"
     )
     segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     segment.add_argument(
-        "--skip-existing", action="store_true", help="leave out scans whose results are there"
+        "--skip-existing", action="store_true", help="skip scans that already have results"
     )
     _add_overwrite(segment)
     _add_weights(segment)
     segment.add_argument(
-        "--uncertainty", action="store_true", help="also write how unsure the infection model is"
+        "--uncertainty",
+        action="store_true",
+        help="also write the uncertainty of the infection model",
     )
-    segment.add_argument("--profile", action="store_true", help="print where the time went")
+    segment.add_argument("--profile", action="store_true", help="print the time of each stage")
     segment.add_argument("--window", **_WINDOW)
     _add_shell(segment)
 
@@ -155,7 +161,7 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a model on your own scans",
-        description="Trains a model, patient-wise validated, and writes a weights bundle.",
+        description="Trains a model, validates it on other patients, and writes a bundle.",
         epilog=DISCLAIMER,
     )
     data = train.add_mutually_exclusive_group(required=True)
@@ -163,8 +169,12 @@ def _add_train(commands: Any) -> None:
     data.add_argument("--images", type=Path, help="folder of scans, with --masks")
     train.add_argument("--masks", type=Path, help="folder of masks with the names of the scans")
     train.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
-    train.add_argument("--recipe", type=Path, help="TOML file of these settings; those typed win")
-    settings = train.add_argument_group("settings, which a recipe may hold")
+    train.add_argument(
+        "--recipe",
+        type=Path,
+        help="TOML file of these settings; options typed here take precedence",
+    )
+    settings = train.add_argument_group("settings, also possible in a recipe")
     for name, how in SETTINGS.items():
         settings.add_argument(f"--{name.replace('_', '-')}", **how)
     train.add_argument(
@@ -172,12 +182,12 @@ def _add_train(commands: Any) -> None:
         type=int,
         help="GPUs, TPU cores or, without them, processor cores that share each batch",
     )
-    train.add_argument("--cache", type=Path, help="folder that keeps prepared slices")
+    train.add_argument("--cache", type=Path, help="folder for prepared slices, for later runs")
     kept = train.add_mutually_exclusive_group()
     kept.set_defaults(existing="refuse")
     for option, existing, what in (
-        ("--resume", "resume", "go on with the run in --out"),
-        ("--overwrite", "replace", "replace what is in --out"),
+        ("--resume", "resume", "continue the run in --out"),
+        ("--overwrite", "replace", "replace the run in --out"),
     ):
         kept.add_argument(option, dest="existing", action="store_const", const=existing, help=what)
     _add_shell(train)
@@ -205,17 +215,17 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--by-type",
         action="store_true",
-        help="masks tell types apart, those of infection 1 (ground glass) and 2 "
-        "(consolidation): score each, too",
+        help="masks have labels for types, for infection 1 (ground glass) and 2 "
+        "(consolidation): also score each type",
     )
     evaluate.add_argument("--scans", type=Path, help="folder of the scans of --pred, for pictures")
     evaluate.add_argument(
-        "--worst", type=int, default=3, help="how many of the worst cases to draw (default: 3)"
+        "--worst", type=int, default=3, help="number of worst cases to draw (default: 3)"
     )
     evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
     evaluate.add_argument("--target", default=tasks.INFECTION.name, **_TARGET)
     _add_weights(evaluate)
-    evaluate.add_argument("--tolerance", type=float, help="mm, of the surface Dice")
+    evaluate.add_argument("--tolerance", type=float, help="tolerance of the surface Dice, in mm")
     evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     _add_overwrite(evaluate)
     evaluate.add_argument("--window", **_WINDOW)
@@ -225,20 +235,20 @@ def _add_evaluate(commands: Any) -> None:
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
-        help="segment a synthetic scan and compare with its truth",
-        description="Makes a synthetic chest CT, segments it and prints Dice against its truth.",
+        help="segment a synthetic scan and compare with the truth",
+        description="Makes a synthetic chest CT, segments it and prints Dice against the truth.",
         epilog=DISCLAIMER,
     )
     demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
     demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
-    demo.add_argument("--seed", type=int, default=0, help="another patient")
+    demo.add_argument("--seed", type=int, default=0, help="seed of the synthetic patient")
     _add_overwrite(demo)
     _add_shell(demo)
 
 
 def _add_discovery(commands: Any) -> None:
     for name, what in (
-        ("models", "list architectures and their options"),
+        ("models", "list networks and their options"),
         ("weights", "list trained models"),
         ("doctor", "show versions and devices, and find broken plugins"),
     ):
@@ -248,7 +258,7 @@ def _add_discovery(commands: Any) -> None:
                 "--recipe",
                 dest="recipe_of",
                 metavar="NAME",
-                help="print how this one was trained, as a file for train --recipe",
+                help="print the training settings of this one, as a file for train --recipe",
             )
 
 
@@ -259,7 +269,7 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
         default=[tasks.LUNGS.name, tasks.INFECTION.name],
         metavar="NAME",
         help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
-        "several of one task answer together (default: lungs infection)",
+        "several for one task form an ensemble (default: lungs infection)",
     )
 
 
@@ -267,14 +277,16 @@ def _add_overwrite(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace files in the folder for the results that this program did not make",
+        help="replace files in the output folder that this program did not make",
     )
 
 
 def _add_shell(command: argparse.ArgumentParser) -> None:
     """What all commands that work understand."""
     command.add_argument(
-        "--device", choices=["cpu", "gpu", "tpu"], help="where to compute (default: the fastest)"
+        "--device", choices=["cpu", "gpu", "tpu"], help="device to use (default: the fastest)"
     )
-    command.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    command.add_argument("--debug", action="store_true", help="print where an error arose, too")
+    command.add_argument("--quiet", action="store_true", help="print only errors")
+    command.add_argument(
+        "--debug", action="store_true", help="also print the traceback of an error"
+    )

@@ -54,14 +54,14 @@ class Outputs:
                     f"{path} cannot be written ({error.strerror}): rename the scan"
                 ) from error
             if stat.S_ISDIR(found.st_mode):
-                raise ScanError(f"{path} cannot be written, it is a folder: move it")
+                raise ScanError(f"{path} cannot be written because it is a folder: move it")
             if {os.path.realpath(path), os.path.abspath(path)} & self.inputs:
                 raise ScanError(f"{path} would be replaced, but it is an input: give another --out")
             if not self.overwrite and not (
                 stat.S_ISREG(found.st_mode) and self._is_own(path, record, ours.get(name, set()))
             ):
                 raise ScanError(
-                    f"{path} is there, and this program did not make it as it is: move it, give "
+                    f"{path} exists and is not as this program wrote it: move it, give "
                     "another --out, or replace it with --overwrite"
                 )
 
@@ -143,8 +143,8 @@ def outputs(
     """The folder for results, made if it is not there, or refused before any work."""
     if folder.suffix.lower() in _FILES and not folder.is_dir():
         raise SpecError(
-            f"expected a folder for --out, {folder} is the name of a file: give a folder, in which "
-            "every scan gets files of its own name"
+            f"expected a folder for --out, {folder} is a file name: give a folder, and files "
+            "named after each scan are written to it"
         )
     there = [path for path in inputs if path is not None]
     real = {place(path) for path in there for place in (os.path.realpath, os.path.abspath)}

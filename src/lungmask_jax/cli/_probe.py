@@ -64,13 +64,13 @@ def _asked(kind: str, name: str, owner: str) -> list[str]:
             )
         except subprocess.TimeoutExpired as error:
             raise PluginError(
-                f"{who} gave no answer in {_PATIENCE_S} seconds: its import hangs; remove the "
+                f"{who} did not respond in {_PATIENCE_S} seconds: its import hangs; remove the "
                 "package, or ask its authors"
             ) from error
         said.seek(0)
         lines = [line for line in said if line.startswith(_ANSWER)]
     if not lines:
-        raise PluginError(f"{who} ended the process that looked at it, with {done.returncode}")
+        raise PluginError(f"{who} ended the process that loaded it, with {done.returncode}")
     answer = json.loads(lines[-1].removeprefix(_ANSWER))
     if "error" in answer:
         raise PluginError(answer["error"])

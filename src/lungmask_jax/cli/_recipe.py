@@ -130,7 +130,7 @@ def toml(spec: SegmenterSpec) -> str:
         spec = replace(spec, card=spec.card["members"][0])
     if "training" not in spec.card:
         raise SpecError(
-            "expected a card that says how the weights were trained, found no 'training' in it: "
+            "expected a card with the training settings, found no 'training' in it: "
             "ask who made them"
         )
     top, tables = _network(spec)
@@ -161,7 +161,7 @@ def _origin(spec: SegmenterSpec) -> Iterator[str]:
         if key in spec.card:
             yield f"# {what}: {' '.join(str(spec.card[key]).split())}"
     if spec.model.members > 1:
-        yield f"# one of {spec.model.members} networks that answer together"
+        yield f"# one of {spec.model.members} networks of an ensemble"
     yield ""
 
 

@@ -30,7 +30,7 @@ def named_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, 
     once = list({os.path.abspath(scan): scan for scan in scans}.values())
     if not once:
         raise ScanError(
-            f"expected scans, found none in {', '.join(map(str, paths))} or the folders within: "
+            f"expected scans, found none in {', '.join(map(str, paths))} or subfolders: "
             "give the folder that holds NIfTI files, DICOM or images"
         )
     return dict(zip(data.names(once), once, strict=True))
@@ -43,8 +43,8 @@ def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
         if others:
             more = f" and {len(others) - 1} more" if others[1:] else ""
             yield (
-                f"{folder}: took its NIfTI files, and left out {others[0]}{more}: give scans of "
-                "another kind on their own"
+                f"{folder}: used its NIfTI files, and skipped {others[0]}{more}: give scans of "
+                "another kind separately"
             )
 
 

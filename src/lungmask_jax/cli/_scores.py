@@ -62,7 +62,7 @@ def save(report: Report, options: argparse.Namespace) -> None:
         names = dict.fromkeys(str(row["case"]) for row in report.rows if row.get("seen") == seen)
         if names:
             complain(
-                f"{seen} by the model, so no evidence of how good it is, and summed up apart: "
+                f"{seen} by the model, so no evidence of its quality, and summarized separately: "
                 f"{', '.join(names)}"
             )
     say = functools.partial(shown.print, markup=False, highlight=False)

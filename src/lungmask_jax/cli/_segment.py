@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         for line in left_out(options.scans, scans.values()):
             progress.console.print(one_line(line), markup=False, highlight=False)
         done = len(scans) - len(todo)
-        with stopping(lambda: f"{_so_far(done, scans, options)}; --skip-existing leaves them out"):
+        with stopping(lambda: f"{_so_far(done, scans, options)}; --skip-existing skips them"):
             for lines in _all(todo, job, progress):
                 done += 1
                 for line in lines:
@@ -97,11 +97,11 @@ def _check_table(results: Outputs) -> None:
         ours = False
     if not ours and not results.overwrite:
         raise ScanError(
-            f"{path} is there, and this program did not make it: move it, give another --out, or "
+            f"{path} exists, and this program did not make it: move it, give another --out, or "
             "replace it with --overwrite"
         )
     if path.is_dir() and not path.is_symlink():
-        raise ScanError(f"{path} cannot be written, it is a folder: move it")
+        raise ScanError(f"{path} cannot be written because it is a folder: move it")
     if not ours:
         path.unlink()
 
@@ -165,7 +165,9 @@ def _check_place(name: str, path: Path, job: _Job) -> None:
     *files, record = job.files(name)
     folder = job.outputs.folder
     if path.is_dir() and os.path.samefile(path, folder):
-        raise ScanError(f"results would lie among the slices in {folder}: give another --out")
+        raise ScanError(
+            f"results would be written among the slices in {folder}: give another --out"
+        )
     job.outputs.check(record, files)
     other = report.read_json(folder / record).get("source", _source(path))
     if other != _source(path) and not job.outputs.overwrite:

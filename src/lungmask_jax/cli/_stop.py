@@ -12,8 +12,8 @@ __all__ = ["Stop", "exit_code", "stoppable", "to_resume"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _TO_RESUME: Final = {
-    "training": "--resume goes on after the last epoch",
-    "calibrating": "all is learned: the same words and --resume calibrate it",
+    "training": "--resume continues after the last epoch",
+    "calibrating": "training is complete: repeat the command with --resume to calibrate",
 }
 
 
@@ -60,7 +60,7 @@ def stoppable() -> Iterator[Stop]:
 
 def to_resume(stop: Stop) -> str:
     """How to go on after a stop at once, by the stage that it ended."""
-    return _TO_RESUME.get(stop.stage, "nothing is learned yet, begin again")
+    return _TO_RESUME.get(stop.stage, "no epoch is complete yet, start again")
 
 
 def exit_code(number: int) -> int:

@@ -21,7 +21,7 @@ def watcher(progress: Progress, stop: Stop) -> Callable[[str, int, int], bool]:
 
     def watch(stage: str, done: int, total: int) -> bool:
         if stage == "training" and stop.stage != stage and done:
-            progress.console.print(f"going on after step {done} of {total}")
+            progress.console.print(f"continuing after step {done} of {total}")
         stop.stage = stage
         progress.update(task, description=stage, completed=done, total=total)
         return stop.number is not None
@@ -37,7 +37,7 @@ def introduce(scans: TrainingScans, recipe: Recipe, progress: Progress) -> None:
     )
     held_out = f"{counted(len(scans.held_out), 'scan')} of other patients with"
     progress.console.print(
-        f"{recipe.segmenter.target}: {learned} to learn from, held out {held_out} "
+        f"{recipe.segmenter.target}: {learned} for training, held out {held_out} "
         f"{counted(slices, 'slice')}"
     )
     for note in scans.notes:
@@ -51,7 +51,7 @@ def say(epoch: FitEpoch, out: Path, progress: Progress) -> None:
     if epoch.judgement is not None:
         dice, _, (slope, offset), threshold = epoch.judgement
         write(
-            f"calibrated on the scans held out: log-odds x {slope:.2f} {offset:+.2f}, "
+            f"calibrated on the held-out scans: log-odds x {slope:.2f} {offset:+.2f}, "
             f"threshold {threshold}, Dice {dice:.3f}"
         )
     for note in epoch.notes:

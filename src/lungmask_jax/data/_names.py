@@ -81,7 +81,7 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     whole = [Path(os.path.abspath(path)) for path in paths]
     twice = [path for path, count in Counter(whole).items() if count > 1]
     if twice:
-        raise ScanError(f"expected each scan once, {legible(str(twice[0]))} is there twice")
+        raise ScanError(f"expected each scan once, found {legible(str(twice[0]))} twice")
     parts = _parts(whole)
     depths = [1] * len(parts)
     while True:

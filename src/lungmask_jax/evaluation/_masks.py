@@ -64,7 +64,7 @@ def jobs(
     label, name = max(task.labels.items())
     if task.divides and not any(_has_label(job.truth, label) for job in found):
         raise SpecError(
-            f"expected a truth with {label} ({name}) for --by-type, found none: leave it out"
+            f"expected a true mask with {label} ({name}) for --by-type, found none: omit it"
         )
     return found
 

@@ -81,9 +81,9 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
                 }
             ),
             cautions=(
-                "the radiopaedia volumes are windows, -1250 to 250 HU, not HU",
+                "the radiopaedia volumes are windowed, -1250 to 250 HU, not in HU",
                 "radiopaedia_10_85902_1 and _3, and radiopaedia_29_86490_1 and _86491_1, look like "
-                "one patient each, split over the published folds: look at the split by patient, "
+                "one patient each, in different published folds: see the split by patient, "
                 "too",
                 "one case of the published folds has a Dice near 0: look at medians and cases",
             ),
@@ -106,8 +106,8 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
                 "other methods and scores of the paper could not be verified and are left out: "
                 "see its Table II",
                 "Dice, sensitivity, specificity and E-measure are means over 256 thresholds of a "
-                "stretched map: a map of yes and no is not punished for doubt, a soft one is",
-                "the test slices and the 50 to learn from come from one set without patient names",
+                "stretched map: thresholds do not lower the score of a binary map",
+                "the test slices and the 50 training slices are from one set without patient names",
             ),
         ),
     }

@@ -195,7 +195,9 @@ def compare(
     ours, theirs = _values(first, score, label), _values(second, score, label)
     if ours.keys() != theirs.keys():
         alone = sorted({case for case, _ in ours.keys() ^ theirs.keys()})[:5]
-        raise SpecError(f"expected the same cases twice, found these once: {', '.join(alone)}")
+        raise SpecError(
+            f"expected the same cases in both tables, found only in one: {', '.join(alone)}"
+        )
     differences = np.array([theirs[key] - ours[key] for key in ours])
     differences = differences[np.isfinite(differences)]
     if not len(differences):
@@ -209,13 +211,13 @@ def compare(
 def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
     if prediction.shape != truth.shape:
         raise ScanError(
-            f"expected masks of one shape for {name}, found {prediction.shape} predicted and "
+            f"expected masks of the same shape for {name}, found {prediction.shape} predicted and "
             f"{truth.shape} true: resample one to the other"
         )
     apart_mm = prediction.apart_mm(truth)
     if apart_mm > min(truth.spacing) / 2:
         raise ScanError(
-            f"expected masks at one place for {name}, found them {apart_mm:.3g} mm apart: resample "
+            f"expected masks at the same position for {name}, found them {apart_mm:.3g} mm apart: resample "
             "one to the other, or copy its header if only that is wrong"
         )
 
@@ -234,7 +236,7 @@ def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[st
     found = {(str(row["case"]), str(row["label"])): float(row[score]) for row in scored}
     if len(found) < len(scored):
         raise SpecError(
-            f"expected one row a case and label, found {len(scored)} of {len(found)}: give cases "
+            f"expected one row per case and label, found {len(scored)} of {len(found)}: give cases "
             "different names"
         )
     return found
