@@ -437,7 +437,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(scan, tmp_path,
     (tmp_path / "file").touch()
     assert segment("nowhere.nii.gz", "-o", tmp_path / "file") == 1
     found = capsys.readouterr()
-    assert "expected a folder for results, found that" in found.err
+    assert "expected a folder for results, but" in found.err
     assert "nowhere" not in found.out + found.err
 
 

@@ -85,7 +85,7 @@ def test_networks_that_look_at_neighbors_train_and_segment_by_name(
 ):
     out = tmp_path / "mine.npz"
     assert cli.main([*training_set, "-o", str(out), "--steps", "1", *network]) == 0
-    assert "calibrated on the scans held out" in capsys.readouterr().out
+    assert "calibrated on the held-out scans" in capsys.readouterr().out
     bundle = weights.load(out)
     assert bundle.spec.model.options["channels"] == [4, 8]
     assert postprocess.decision(bundle.spec.postprocess) != (1.0, 0.0, 0.5)
@@ -129,11 +129,11 @@ def test_a_bundle_is_replaced_only_when_told_to(training_set, tmp_path, capsys):
     assert cli.main(words) == 1
     printed = capsys.readouterr().err
     assert "checkpoint.npz: replace it with --overwrite" in printed
-    assert "--resume goes on from it" in printed
+    assert "--resume continues it" in printed
     assert out.read_bytes() == before
     out.with_suffix(".checkpoint.npz").unlink()
     assert cli.main(words) == 1
-    assert f"--start {out} goes on from it" in capsys.readouterr().err
+    assert f"--start {out} fine-tunes it" in capsys.readouterr().err
     assert cli.main([*words, "--overwrite"]) == 0
     assert cli.main([*training_set, "-o", str(tmp_path / "mine")]) == 1
     assert "give " in capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_lung_masks_that_are_learned_as_infection_are_suspected(training_set, tm
     words = [word for word in training_set if word not in ("--target", "lungs")]
     assert cli.main([*words, "-o", str(tmp_path / "mine.npz"), "--steps", "1"]) == 0
     printed = capsys.readouterr()
-    assert "are they lungs? Then give --target lungs" in printed.err
+    assert "are they lungs? If so, give --target lungs" in printed.err
     assert printed.out.startswith("infection: 2 scans with")
 
 
@@ -460,11 +460,11 @@ def test_scans_without_lungs_are_named():
 
 def test_scans_held_out_without_a_target_allow_no_dice():
     *_, line = _doubts.doubts([prepared("a")], [prepared("b", mask=0)], LUNGS)
-    assert line.startswith("no lungs in what is held out, b: no Dice is possible")
+    assert line.startswith("no lungs in the held-out scans, b: no Dice is possible")
 
 
 def test_masks_that_are_all_empty_are_nothing_to_learn_from():
-    with pytest.raises(errors.ScanError, match="those of all 2 scans are empty of lungs"):
+    with pytest.raises(errors.ScanError, match="those of all 2 training scans have none"):
         list(_doubts.doubts([prepared("a", mask=0), prepared("b", mask=0)], [prepared("c")], LUNGS))
 
 
@@ -476,13 +476,13 @@ def test_a_scan_on_both_sides_and_one_that_a_bundle_knows_are_named():
     train = [prepared("a", fingerprint="1"), prepared("b", fingerprint="2")]
     assert strangers(train, [prepared("c", fingerprint="3")]) == []
     (line,) = strangers(train, [prepared("c", fingerprint="2")])
-    assert line.startswith("c, held out, is the same scan as b, which is learned from")
+    assert line.startswith("c, held out, is the same scan as b in the training data")
     (line,) = strangers([prepared("ann_1"), prepared("ben_1")], [prepared("ann_2")])
-    assert "alike by name: ann_1 and ann_2" in line
+    assert "similar names in training and held-out scans: ann_1 and ann_2" in line
     spec = SegmenterSpec(target="lungs", card={"trained_on_images": ["3"]})
     start = weights.Bundle("first", spec, {}, {}, "")
     (line,) = strangers(train, [prepared("c", fingerprint="3")], start)
-    assert line.startswith("c, held out, is known to first")
+    assert line.startswith("c, held out, was seen by first")
 
 
 def test_a_loss_that_does_not_fall_is_said():
@@ -504,6 +504,6 @@ def test_a_network_is_judged_against_a_mask_of_everything():
     out = "a.npz"
     assert list(_doubts.unlearned(out, Judgement.of([truth], [truth]))) == []
     (line,) = _doubts.unlearned(out, Judgement.of([nothing], [truth]))
-    assert "a.npz has learned nothing: its Dice on the scans held out is 0.000" in line
+    assert "a.npz has learned nothing: its Dice on the held-out scans is 0.000" in line
     (line,) = _doubts.unlearned(out, None)
-    assert "nothing tells how good it is" in line
+    assert "its quality is unknown" in line

@@ -59,7 +59,7 @@ def test_without_scans_held_out_the_last_epoch_is_kept_uncalibrated(scans):
     assert last.judgement is None
     assert last.bundle.spec.postprocess == postprocess.complete(RECIPE.segmenter.postprocess)
     assert last.bundle.spec.card["step"] == 7
-    assert "nothing tells how good it is" in last.notes[-1]
+    assert "its quality is unknown" in last.notes[-1]
 
 
 def test_there_is_nothing_to_resume_in_memory(scans):

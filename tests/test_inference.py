@@ -312,7 +312,7 @@ def test_what_makes_a_result_doubtful_goes_with_it(scan, result):
     one = inference.segment(scanned(ct), weights=[threshold_bundle()])
     assert one.notes == (
         "no left lung found: look at the picture",
-        "the size of the voxels is not known: there are shares, but no ml",
+        "the size of the voxels is not known: there are percentages, but no ml",
     )
 
 
@@ -366,7 +366,7 @@ def test_progress_counts_up_to_the_number_of_slices():
 def test_without_a_lung_model_nothing_starts(scan):
     with pytest.raises(SpecError, match=r"expected a lung model .* found \['infection'\]"):
         inference.segment(scan.ct, weights=[threshold_bundle("infection")])
-    with pytest.raises(SpecError, match="infection model for its uncertainty"):
+    with pytest.raises(SpecError, match="infection model for the uncertainty"):
         inference.segment(scan.ct, weights=[threshold_bundle()], uncertainty=True)
 
 

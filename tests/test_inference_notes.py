@@ -34,7 +34,7 @@ def test_a_scan_in_which_all_is_well_has_no_notes(slices):
 
 def test_more_lung_than_anybody_has_is_noted():
     (note,) = said(lungs(spacing=(16.0, 8.0, 8.0)))
-    assert note.startswith("18432 ml of lung, more than anybody has")
+    assert note.startswith("18432 ml of lung, more than any patient has")
 
 
 @pytest.mark.parametrize("slices", [1, 10])
@@ -68,7 +68,7 @@ def test_little_lung_is_noted_in_ml_where_there_are_several_slices():
 @pytest.mark.parametrize("slices", [1, 10])
 def test_voxels_without_a_size_are_noted_and_give_no_ml(slices):
     found = said(lungs(slices, 150, 150, (1.0, 1.0, 1.0)))
-    assert found == ("the size of the voxels is not known: there are shares, but no ml",)
+    assert found == ("the size of the voxels is not known: there are percentages, but no ml",)
 
 
 @pytest.mark.parametrize(

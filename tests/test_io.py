@@ -323,7 +323,7 @@ def test_whole_floats_become_int16_and_others_float32(tmp_path: Path) -> None:
 def test_some_values_that_are_no_numbers_become_padding(tmp_path: Path, bad: float) -> None:
     array = body().astype(np.float32)
     array[:, :2] = bad
-    with pytest.warns(ScanWarning, match="for padding") as caught:
+    with pytest.warns(ScanWarning, match="as padding") as caught:
         ct = load(nifti(tmp_path / "scan.nii", array))
     assert (ct.array == -1024).mean() >= 2 / 32
     assert caught[0].filename == __file__
@@ -352,7 +352,7 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "symmetric": (lambda hu: hu.clip(-1000, 1000) / 1000.0, "not a CT in HU"),
     "soft-tissue window": (lambda hu: hu.clip(-160, 240), "not a CT in HU"),
     "magnetic resonance": (lambda hu: (hu + 1024).clip(0) ** 2 // 700, "not a CT in HU"),
-    "offset twice": (lambda hu: hu.clip(-1024) - 1024, "taken off twice"),
+    "offset twice": (lambda hu: hu.clip(-1024) - 1024, "subtracted twice"),
 }
 
 
@@ -518,7 +518,7 @@ def test_failing_decoder_is_a_scan_error(tmp_path: Path, monkeypatch: pytest.Mon
 def test_black_image_and_image_of_floats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match="grey level 0 in every pixel"):
         load(picture(tmp_path / "a.png", np.zeros((9, 9), np.uint8)), window=(0, 255))
-    with pytest.raises(ScanError, match="expected 8 or 16 bits a pixel, found float32"):
+    with pytest.raises(ScanError, match="expected 8 or 16 bits per pixel, found float32"):
         load(picture(tmp_path / "a.tif", np.ones((9, 9), np.float32)), window=(0, 255))
 
 
@@ -687,7 +687,7 @@ def test_real_slices_load() -> None:
 # padding beside values that are not HU
 
 
-@pytest.mark.filterwarnings("ignore:took NaN:lungmask_jax.errors.ScanWarning")
+@pytest.mark.filterwarnings("ignore:treated NaN:lungmask_jax.errors.ScanWarning")
 @pytest.mark.parametrize("padding", [-2000, -1024, np.nan])
 def test_padding_does_not_hide_an_offset(tmp_path: Path, padding: float) -> None:
     hu = body((8, 32, 32))

@@ -62,7 +62,7 @@ def test_a_single_file_is_one_slice_of_its_thickness(tmp_path, write_dicom):
 
 @pytest.mark.parametrize("tags", [{"SliceThickness": "0"}, {"SliceThickness": "inf"}])
 def test_a_single_slice_without_a_thickness_has_no_real_ml(tmp_path, write_dicom, tags):
-    with pytest.warns(ScanWarning, match=r"took 1 mm for the thickness of .*a\.dcm.*not real"):
+    with pytest.warns(ScanWarning, match=r"used 1 mm as the thickness of .*a\.dcm.*not real"):
         assert load(write_dicom(tmp_path / "a.dcm", 5, **tags)).spacing[0] == 1
 
 
@@ -192,7 +192,7 @@ def test_slices_aside_of_the_others_are_named(tmp_path, write_dicom):
     for number in range(4):
         place = [8.0 * (number == 2), 0, number]
         write_dicom(tmp_path / f"{number}", ImagePositionPatient=place)
-    with pytest.warns(ScanWarning, match=r"lie up to 8 mm aside, .*2 most"):
+    with pytest.warns(ScanWarning, match=r"shifted by up to 8 mm, .*2 most"):
         load(tmp_path)
 
 
@@ -370,7 +370,7 @@ def test_folders_of_patients_are_no_scan(tmp_path, write_dicom):
 def test_folders_are_not_walked_without_end(tmp_path, monkeypatch):
     deep = tmp_path / "/".join("abcdefgh")
     deep.mkdir(parents=True)
-    with pytest.raises(ScanError, match="one inside the other"):
+    with pytest.raises(ScanError, match="levels of folders"):
         load(tmp_path)
     monkeypatch.setattr(files_module, "MOST_FOLDERS", 3)
     for number in range(9):

@@ -89,7 +89,7 @@ def test_every_lossless_syntax_is_decoded(tmp_path, write_dicom, name, bits, sig
 def read(path: Path) -> np.ndarray:
     """Without a word, but for the missing unit of a file that GDCM wrote."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "took values of RescaleType 'US'", ScanWarning)
+        warnings.filterwarnings("ignore", "treated values of RescaleType 'US'", ScanWarning)
         return load(path).array[0]
 
 
@@ -227,7 +227,7 @@ def test_a_slice_cut_short_beside_good_ones_is_left_out(tmp_path, write_dicom, n
     (folder / "2").write_bytes(data[:-40])
     with pytest.warns(ScanWarning) as caught:
         assert len(load(folder)) == 2
-    assert re.search(r"left out of .*: 2 \(damaged", str(caught[0].message))
+    assert re.search(r"skipped in .*: 2 \(damaged", str(caught[0].message))
 
 
 def test_a_frame_that_claims_another_size_is_not_decoded(tmp_path, write_dicom):
@@ -518,7 +518,7 @@ def test_groups_of_an_unknown_representation_are_read(tmp_path, write_dicom):
 
 def test_frames_without_a_place_are_refused(tmp_path, write_dicom):
     file = write_dicom(tmp_path / "a.dcm", pixels=np.tile(RAMP, (4, 1)), NumberOfFrames=4, Rows=24)
-    with pytest.raises(ScanError, match=r"a\.dcm is of 4 frames, 0 of them with a place"):
+    with pytest.raises(ScanError, match=r"a\.dcm is of 4 frames, 0 of them with a position"):
         load(file)
 
 

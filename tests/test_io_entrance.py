@@ -85,7 +85,7 @@ def test_an_offset_is_taken_off_at_every_entrance(tmp_path, given):
 def test_voxels_that_are_no_numbers_are_padding_at_every_entrance(tmp_path, given):
     values = body().astype(np.float32)
     values[3, :3] = np.nan
-    with pytest.warns(ScanWarning, match="for padding"):
+    with pytest.warns(ScanWarning, match="as padding"):
         ct = as_volume(**given(values, tmp_path))
     assert (ct.array[3, :3] == -1024).all()
     np.testing.assert_array_equal(ct.array[:3], body()[:3])
@@ -99,8 +99,8 @@ REFUSED = {
     "z-scores": (((body() - body().mean()) / body().std()).astype(np.float32), "not a CT in HU"),
     "radiograph": (np.zeros((1, 1100, 1100), np.int16) - np.arange(1100, dtype=np.int16),
                    "radiograph"),
-    "offset twice": (body() - 1024, "taken off twice"),
-    "twice the HU": (body() * 2, "look at slope and intercept"),
+    "offset twice": (body() - 1024, "subtracted twice"),
+    "twice the HU": (body() * 2, "check slope and intercept"),
     "mask in HU": (np.where(body() > -500, 0, -1000).astype(np.int16), "looks like a mask"),
 }  # fmt: skip
 
@@ -214,7 +214,7 @@ def test_voxels_of_one_millimetre_have_a_size_if_they_lie_somewhere():
     assert as_volume(Volume(body(), somewhere)).has_size
     assert as_volume(body(), spacing=(1, 1, 1)).has_size
     for scan in (Volume(body()), nib.Nifti1Image(body().transpose(2, 1, 0), np.eye(4))):
-        with pytest.warns(ScanWarning, match="shares, but no ml"):
+        with pytest.warns(ScanWarning, match="percentages, but no ml"):
             assert not as_volume(scan).has_size
 
 

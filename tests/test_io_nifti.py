@@ -171,22 +171,22 @@ def test_a_qform_counts_only_where_it_holds_the_affine(tmp_path_factory, shear, 
 @pytest.mark.parametrize(
     ("image", "fields", "message"),
     [
-        (made(codes=(0, 0)), {}, "does not say how it lies .* which lung is right is a guess"),
+        (made(codes=(0, 0)), {}, "does not state its orientation .* which lung is right"),
         (made(qform=affine_of() + np.eye(4)[:, [3, 0, 1, 2]] * [0, 0, 0, 40]), {}, "40 mm apart"),
         (made(qform=affine_of("RPS")), {}, "right and left may be exchanged"),
-        (made(), {"quatern_b": 5.0}, "qform of .* is no rotation: took the sform"),
-        (made(), {"quatern_b": np.nan}, "qform of .* is no rotation: took the sform"),
+        (made(), {"quatern_b": 5.0}, "qform of .* is not a rotation: used the sform"),
+        (made(), {"quatern_b": np.nan}, "qform of .* is not a rotation: used the sform"),
         (made(affine_of() @ np.array([[1, 0, 0.2, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])),
          {}, "tilted gantry"),
-        (made(), {"xyzt_units": 5}, "unknown code 5: took millimetres"),
+        (made(), {"xyzt_units": 5}, "unknown code 5: assumed millimetres"),
         (made(codes=(0, 1)), {"pixdim": [1, 0.75, 1.5, 5, 1, 1, 1, 1]}, "those of the affine"),
         (made(codes=(1, 0)), {"pixdim": [1, 0.75, -1.5, 2.5, 1, 1, 1, 1]}, "0.75 x -1.5 x 2.5 mm"),
         (made(codes=(1, 0)), {"pixdim": [1, 0.75, 0, 2.5, 1, 1, 1, 1]}, "0.75 x 0 x 2.5 mm"),
         (made(codes=(0, 0)), {"pixdim": [0, 0.75, np.nan, 2.5, 1, 1, 1, 1]}, "0.75 x nan"),
-        (made(np.eye(4)), {}, "1 x 1 x 1 mm and lie at the origin.*shares, but no ml"),
-        (made(affine_of(spacing=(700, 700, 5000))), {}, "which no patient has"),
-        (made(affine_of(spacing=(7e-4, 7e-4, 5e-3))), {}, "which no patient has"),
-        (made(affine_of(spacing=(0.7, 0.7, 600))), {}, "which no patient has"),
+        (made(np.eye(4)), {}, "1 x 1 x 1 mm at the origin.*percentages, but no ml"),
+        (made(affine_of(spacing=(700, 700, 5000))), {}, "impossible in a patient"),
+        (made(affine_of(spacing=(7e-4, 7e-4, 5e-3))), {}, "impossible in a patient"),
+        (made(affine_of(spacing=(0.7, 0.7, 600))), {}, "impossible in a patient"),
         (made(), {"scl_slope": 0.0, "scl_inter": -1024.0}, "slope .* is 0 .*as they are stored"),
         (made(), {"scl_slope": np.nan}, "slope .* is nan .*as they are stored"),
     ],
@@ -226,11 +226,11 @@ def test_a_mirrored_scale_is_applied_and_refused_where_it_makes_no_ct(tmp_path):
     hu = np.where(rng.random((8, 16, 16)) < 0.5, -850, 40) + rng.normal(0, 20, (8, 16, 16))
     hu[:, :4] = -1000
     image = nib.Nifti1Image((-hu).astype(np.int16), affine_of())
-    with pytest.warns(ScanWarning, match=r"slope .* is -1 .*upside down"):
+    with pytest.warns(ScanWarning, match=r"slope .* is -1 .*inverts"):
         ct = load(written(tmp_path, image, scl_slope=-1, scl_inter=0))
     np.testing.assert_array_equal(np.sort(ct.array, None), np.sort(-image.dataobj, None))
     image = nib.Nifti1Image(hu.astype(np.int16), affine_of())
-    with pytest.warns(ScanWarning, match="upside down"), pytest.raises(ScanError, match="not a CT"):
+    with pytest.warns(ScanWarning, match="inverts"), pytest.raises(ScanError, match="not a CT"):
         load(written(tmp_path, image, scl_slope=-1, scl_inter=0))
 
 
@@ -238,7 +238,7 @@ def test_a_mirrored_scale_is_applied_and_refused_where_it_makes_no_ct(tmp_path):
     ("fields", "message"),
     [
         ({"scl_slope": 2, "scl_inter": np.inf}, r"intercept .* is inf"),
-        ({"sform_code": 0, "quatern_b": 5.0}, "is no rotation .*and it has no sform"),
+        ({"sform_code": 0, "quatern_b": 5.0}, "is not a rotation .*and it has no sform"),
         ({"srow_x": np.nan}, "expected an invertible affine"),
         ({"datatype": 999}, "damaged"),
     ],

@@ -151,12 +151,12 @@ def writable(folder: str | os.PathLike[str]) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ScanError(
-            f"expected a folder for results, found that {path} cannot be made "
+            f"expected a folder for results, but {path} cannot be made "
             f"({error.strerror}): give another one"
         ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise ScanError(
-            f"expected a folder for results, found that {path} cannot be written: give another one"
+            f"expected a folder for results, but {path} cannot be written: give another one"
         )
     return path
 

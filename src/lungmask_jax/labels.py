@@ -32,11 +32,11 @@ GROUND_GLASS: Final = 1
 CONSOLIDATION: Final = 2
 
 _ADVICE: Final = {
-    1: "make them 0 and 1; where 2 is consolidation, ask for lesions by type",
+    1: "make them 0 and 1; if 2 is consolidation, evaluate by type",
     2: "make them 0, 1 (right) and 2 (left) for lungs; 0 and 1 for infection, or 1 (ground glass) "
     "and 2 (consolidation)",
 }
-_OTHER_ADVICE: Final = "make them those of the task"
+_OTHER_ADVICE: Final = "use the labels of the task"
 
 
 def swap_sides(lungs: np.ndarray) -> np.ndarray:

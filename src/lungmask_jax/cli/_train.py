@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
     if stop.number is None:
         return 0
     complain(
-        f"stopped after step {epoch.step} of {how.training.steps}: repeat the command with --resume "
-        "to continue"
+        f"stopped after step {epoch.step} of {how.training.steps}: repeat the command with "
+        "--resume to continue"
     )
     return exit_code(stop.number)
 

@@ -98,14 +98,15 @@ def fingerprint(ct: Volume) -> str:
 def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None:
     if mask.shape != ct.shape:
         raise ScanError(
-            f"expected a mask with the scan's shape, found {mask.shape} in {path} and {ct.shape} in "
-            f"{image}: check that they belong together"
+            f"expected a mask with the scan's shape, found {mask.shape} in {path} and {ct.shape} "
+            f"in {image}: check that they belong together"
         )
     distance_mm = ct.apart_mm(mask)
     if distance_mm > min(ct.spacing) / 2:
         raise ScanError(
-            f"expected scan and mask at the same position, found them {distance_mm:.3g} mm apart: {image} "
-            f"and {path}; resample the mask to the scan, or copy its header if only that is wrong"
+            f"expected scan and mask at the same position, found them {distance_mm:.3g} mm apart: "
+            f"{image} and {path}; resample the mask to the scan, or copy its header if only that "
+            "is wrong"
         )
 
 

@@ -134,8 +134,8 @@ def by_name(folder: Path, *, target: str = "") -> dict[str, Path]:
         name = TAIL.sub("", stem(path.name))
         if name in files:
             raise ScanError(
-                f"expected one file per name, found {files[name].name} and {path.name} for {name!r} "
-                f"in {folder}: keep scans and masks in separate folders, one file each"
+                f"expected one file per name, found {files[name].name} and {path.name} for "
+                f"{name!r} in {folder}: keep scans and masks in separate folders, one file each"
             )
         files[name] = path
     if not files:

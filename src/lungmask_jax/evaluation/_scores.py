@@ -217,8 +217,8 @@ def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
     apart_mm = prediction.apart_mm(truth)
     if apart_mm > min(truth.spacing) / 2:
         raise ScanError(
-            f"expected masks at the same position for {name}, found them {apart_mm:.3g} mm apart: resample "
-            "one to the other, or copy its header if only that is wrong"
+            f"expected masks at the same position for {name}, found them {apart_mm:.3g} mm apart: "
+            "resample one to the other, or copy its header if only that is wrong"
         )
 
 

@@ -43,8 +43,9 @@ def read_rows(path: str | os.PathLike[str], labels: Sequence[str]) -> list[Row]:
     found = {(line["case"], line["label"]) for line in lines}
     if len(found) < len(lines) or not {label for _, label in found} & set(labels):
         raise ScanError(
-            f"expected one row per case of {' or '.join(labels)} in {path}, found {len(lines)} rows "
-            f"of {len(found)} cases and labels, {', '.join(sorted({label for _, label in found}))}"
+            f"expected one row per case of {' or '.join(labels)} in {path}, found {len(lines)} "
+            f"rows of {len(found)} cases and labels, "
+            f"{', '.join(sorted({label for _, label in found}))}"
         )
     return [_numbers(line, path) for line in lines]
 

@@ -29,19 +29,19 @@ def doubts(
     yield from _unmasked(every, target)
     if not any(scan.samples.masks.any() for scan in train):
         raise ScanError(
-            f"expected masks to learn from, those of all {len(train)} scans are empty of {target}: "
-            "look at the masks, and whether they belong to the scans"
+            f"expected masks with {target}, but those of all {len(train)} training scans have "
+            "none: check the masks, and whether they belong to the scans"
         )
     share = float(np.mean(np.concatenate([np.ravel(scan.samples.masks > 0) for scan in train])))
     around = segmenter.preprocess.around
     if around and share > _LUNG_LIKE:
         yield (
-            f"the masks fill {share:.0%} of the images: are they {around}? Then give --target "
+            f"the masks fill {share:.0%} of the images: are they {around}? If so, give --target "
             f"{around}"
         )
     if not any(scan.samples.masks.any() for scan in held_out):
         yield (
-            f"no {target} in what is held out, {_listed(held_out)}: no Dice is possible, so the "
+            f"no {target} in the held-out scans, {_listed(held_out)}: no Dice is possible, so the "
             "weights of the last step are kept, and not calibrated; another --seed holds out others"
         )
 
@@ -49,7 +49,7 @@ def doubts(
 def _unmasked(scans: Sequence[PreparedScan], target: str) -> Iterator[str]:
     blind = [scan for scan in scans if not len(scan.samples.images)]
     if blind:
-        yield f"no lungs found in {_listed(blind)}: nothing can be learned there; are they chests?"
+        yield f"no lungs found in {_listed(blind)}: nothing is learned from them; are they chests?"
     seen = [scan for scan in scans if len(scan.samples.images)]
     empty = [scan for scan in seen if not scan.samples.masks.any()]
     if empty:
@@ -70,17 +70,17 @@ def strangers(
     for scan in held_out:
         if scan.fingerprint in known:
             yield (
-                f"{scan.name}, held out, is the same scan as {known[scan.fingerprint]}, which is "
-                "learned from: its Dice is no evidence; leave one of them out"
+                f"{scan.name}, held out, is the same scan as {known[scan.fingerprint]} in the "
+                "training data: its Dice is no evidence; remove one of them"
             )
         if start and weights.exposure(start.spec.card, scan.name, scan.fingerprint):
-            yield f"{scan.name}, held out, is known to {start.name}: its Dice is no evidence"
+            yield f"{scan.name}, held out, was seen by {start.name}: its Dice is no evidence"
     pairs = data.lookalikes(*cases)
     if pairs:
         shown = ", ".join(f"{one} and {other}" for one, other in pairs[:_NAMES])
         yield (
-            f"learned from and held out, but alike by name: {shown}; are they of one patient? Then "
-            "say so in a column patient of the metadata.csv, or Dice is too good"
+            f"similar names in training and held-out scans: {shown}; are they one patient? If so, "
+            "add a column patient to the metadata.csv, or Dice is too good"
         )
 
 
@@ -90,19 +90,19 @@ def unfallen(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
         first, last = log[0], log[-1]
         yield (
             f"the loss did not fall: {first['loss']:.4g} up to step {first['step']}, "
-            f"{last['loss']:.4g} at the end; try another --learning-rate, and look at the masks"
+            f"{last['loss']:.4g} at the end; try another --learning-rate, and check the masks"
         )
 
 
 def unlearned(name: str, judgement: Judgement | None) -> Iterator[str]:
     """A line if the network is none to be used, or nobody knows."""
     if judgement is None:
-        yield f"{name} is written, but nothing tells how good it is: no Dice was possible"
+        yield f"{name} is written, but its quality is unknown: no Dice was possible"
     elif not judgement.learned:
         yield (
-            f"{name} has learned nothing: its Dice on the scans held out is {judgement.dice:.3f}, "
+            f"{name} has learned nothing: its Dice on the held-out scans is {judgement.dice:.3f}, "
             f"that of a mask of everything {judgement.everything:.3f}; try more --steps or another "
-            "--learning-rate, and look at the masks"
+            "--learning-rate, and check the masks"
         )
 
 

@@ -15,8 +15,8 @@ Line: TypeAlias = dict[str, float]
 """A line of the log; a score that an epoch lacks is not in it."""
 
 _LOST: Final = (
-    "expected the log of the run that goes on, found none, another or a damaged one in {}: put it "
-    "back, or begin anew with --overwrite"
+    "expected the log of the resumed run, found none, another or a damaged one in {}: put it "
+    "back, or start again with --overwrite"
 )
 _SCORES: Final = ("dice_at_best", "dice")
 
@@ -68,15 +68,15 @@ class RunFiles(NamedTuple):
         if existing == "resume" and not self.checkpoint.is_file():
             raise WeightsError(f"expected a training checkpoint, found no file {self.checkpoint}")
         further = {
-            self.checkpoint: "; --resume goes on from it",
-            self.bundle: f"; --start {self.bundle} goes on from it",
+            self.checkpoint: "; --resume continues it",
+            self.bundle: f"; --start {self.bundle} fine-tunes it",
             self.log: "",
             self.curve: "",
         }
         there = [path for path in further if _is_there(path)]
         if folders := [path for path in there if path.is_dir()]:
             raise SpecError(
-                f"expected the name of a file, {folders[0]} is a folder: give another --out"
+                f"expected the name of a file, but {folders[0]} is a folder: give another --out"
             )
         if there and existing == "refuse":
             raise SpecError(

@@ -92,7 +92,7 @@ def recipe(
 def _begun(start: str, target: str, own: Mapping[str, Any]) -> tuple[ModelSpec, PreprocessSpec]:
     if given := [name for name, value in own.items() if value]:
         raise SpecError(
-            f"expected --start alone, whose bundle says what the network is and sees, found "
+            f"expected --start alone, whose bundle sets network and preprocessing, found "
             f"--{given[0]} too"
         )
     begun = weights.load(start).spec
@@ -116,7 +116,7 @@ def _check_sizes(model: Model, spec: TrainSpec, segmenter: SegmenterSpec) -> Non
     """Refuses several classes where sides are told later, and batches that no memory holds."""
     if tasks.registry[segmenter.target].sides and model.num_classes != 1:
         raise SpecError(
-            f"expected one class for the {segmenter.target}, whose sides are told apart "
+            f"expected one class for the {segmenter.target}, whose sides are separated "
             f"afterwards, found num_classes={model.num_classes}"
         )
     size = segmenter.preprocess.size

@@ -64,7 +64,7 @@ def _of_organ(mask: Volume, task: Task) -> Iterator[str]:
         )
     if mask.has_size and ml > task.usual_ml[1]:
         yield (
-            f"{ml:.0f} ml of {task.noun}, more than anybody has: check the unit and the voxel "
+            f"{ml:.0f} ml of {task.noun}, more than any patient has: check the unit and the voxel "
             "sizes in the header, or look at the picture"
         )
     if voxels:
@@ -86,12 +86,12 @@ def _of_sides(voxels: Mapping[str, int], noun: str, least: float) -> Iterator[st
 
 def _of_size(ct: Volume) -> Iterator[str]:
     if not ct.has_size:
-        yield "the size of the voxels is not known: there are shares, but no ml"
+        yield "the size of the voxels is not known: there are percentages, but no ml"
 
 
 def _of_noise(ct: Volume, noise_hu: float) -> Iterator[str]:
     if preprocess.noise_hu(ct, matrix=_MATRIX) > _NOISE_LIMIT_HU:
         yield (
-            f"noise of {noise_hu:.0f} HU, more than the networks were shown to stand in pixels of "
-            "this size: what is marked as infection may be noise"
+            f"noise of {noise_hu:.0f} HU, more than the networks were shown to tolerate in pixels "
+            "of this size: the marked infection may be noise"
         )

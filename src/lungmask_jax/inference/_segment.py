@@ -121,7 +121,7 @@ def _missing(left: Mapping[str, Bundle]) -> SpecError:
     name, bundle = next(iter(left.items()))
     need, task = tasks.registry[bundle.spec.needs], tasks.registry[name]
     return SpecError(
-        f"expected a {need.noun} model for the mask in which {task.name} is looked for, found "
+        f"expected a {need.noun} model, inside whose mask {task.name} is segmented, found "
         f"{[*left]}: add one"
     )
 
@@ -131,7 +131,7 @@ def _unsure(bundles: Mapping[str, Bundle]) -> str:
     inner = [name for name, bundle in bundles.items() if bundle.spec.needs]
     if not inner:
         raise SpecError(
-            f"expected an infection model for its uncertainty, or another that looks inside a "
+            f"expected an infection model for the uncertainty, or one of another task inside a "
             f"mask, found only {[*bundles]}"
         )
     return inner[-1]

@@ -66,8 +66,8 @@ def contents(path: Path) -> bytes:
         data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
         raise ScanError(
-            f"{path} is larger than the {LARGEST_FILE / 2**30:g} GiB that are read of an image or "
-            "a DICOM file: give one slice a file, or convert the scan to NIfTI"
+            f"{path} is larger than the {LARGEST_FILE / 2**30:g} GiB that are read from an image "
+            "or a DICOM file: give one slice per file, or convert the scan to NIfTI"
         )
     return data
 
@@ -126,7 +126,7 @@ def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:
         return "dicom", below
     raise ScanError(
         f"expected slices of a scan as DICOM or images, found none in {folder}{_others(files)}: "
-        "give the folder that holds the files itself, or look into all within with --recursive"
+        "give the folder that holds the files itself, or search subfolders with --recursive"
     )
 
 
@@ -148,7 +148,7 @@ def _below(folder: Path, folders: list[Path]) -> Iterator[Path]:
         if count == MOST_FOLDERS or depth > DEEPEST:
             raise ScanError(
                 f"expected the folder of one scan, found more than {MOST_FOLDERS} folders, or more "
-                f"than {DEEPEST} one inside the other, in {folder}: give one scan's folder"
+                f"than {DEEPEST} levels of folders, in {folder}: give one scan's folder"
             )
         files, inside = _visible(path)
         yield from files

@@ -75,14 +75,14 @@ def affine_mm(header: Any, source: object) -> np.ndarray:
             affine = scaled @ np.asarray(mended.get_best_affine(), np.float64)
     except (HeaderDataError, ValueError) as error:
         raise ScanError(
-            f"the qform of {source} is no rotation ({error}), and it has no sform: mend it"
+            f"the qform of {source} is not a rotation ({error}), and it has no sform: correct it"
         ) from error
     check_affine(affine, source)
     qform, sform = int(mended["qform_code"]), int(mended["sform_code"])
     if not (qform or sform):
         warn(
-            f"{source} does not say how it lies in the patient (qform_code and sform_code are 0): "
-            "which lung is right is a guess, look on which side the heart is"
+            f"{source} does not state its orientation (qform_code and sform_code are 0): "
+            "which lung is right is a guess; check on which side the heart is"
         )
     if qform and sform:
         _compare_forms(mended, affine, scaled, source)
@@ -102,7 +102,7 @@ def unit_mm(header: Any, source: object) -> float:
     """
     code = int(header["xyzt_units"]) % 8
     if code not in MILLIMETRES:
-        warn(f"the unit of length in {source} has the unknown code {code}: took millimetres")
+        warn(f"the unit of length in {source} has the unknown code {code}: assumed millimetres")
     return MILLIMETRES.get(code, 1.0)
 
 
@@ -125,7 +125,7 @@ def _compare_forms(mended: Any, affine: np.ndarray, scaled: np.ndarray, source: 
     except (HeaderDataError, ValueError):
         other = np.full((4, 4), np.nan)
     if not np.isfinite(other).all():
-        warn(f"the qform of {source} is no rotation: took the sform, other programs may not")
+        warn(f"the qform of {source} is not a rotation: used the sform, other programs may not")
         return
     apart = _apart(affine, other, mended.get_data_shape())
     if apart <= APART_MM:
@@ -133,8 +133,8 @@ def _compare_forms(mended: Any, affine: np.ndarray, scaled: np.ndarray, source: 
     turned = np.sign(np.diag(affine[:3, :3].T @ other[:3, :3])).min() < 0
     sides = ", in opposite directions, so right and left may be exchanged" if turned else ""
     warn(
-        f"qform and sform of {source} lie {apart:.3g} mm apart{sides}: took the sform, as nibabel "
-        "does; masks carry both as they are, and other programs may show them by the qform"
+        f"qform and sform of {source} lie {apart:.3g} mm apart{sides}: used the sform, as nibabel "
+        "does; masks keep both, and other programs may show them by the qform"
     )
 
 
@@ -153,8 +153,8 @@ def _compare_sizes(header: Any, affine: np.ndarray, scale: float, source: object
     planes[2] = abs(np.linalg.det(affine[:3, :3])) / np.prod(used[:2])
     if not any(np.allclose(told, one[:axes], rtol=SAME_SIZE, atol=0) for one in (used, planes)):
         warn(
-            f"the voxel sizes that {source} tells (pixdim) are {_sizes(told)}, those of its affine "
-            f"{_sizes(used[:axes])}: took those of the affine; ml may be wrong"
+            f"the voxel sizes in {source} (pixdim) are {_sizes(told)}, those of its affine "
+            f"{_sizes(used[:axes])}: used those of the affine; ml may be wrong"
         )
 
 

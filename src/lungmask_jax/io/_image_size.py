@@ -86,7 +86,7 @@ def _tiff_sizes(data: bytes) -> Iterator[tuple[int, int]]:
     seen: set[int] = set()
     while page:
         if page in seen:
-            raise ValueError("its pages go round in a circle")
+            raise ValueError("its pages form a loop")
         seen.add(page)
         (entries,) = struct.unpack_from(order + count, data, page)
         first = page + struct.calcsize(order + count)

@@ -47,7 +47,7 @@ def read_images(files: list[Path]) -> np.ndarray:
         if (page.shape, page.dtype) != (first.shape, first.dtype):
             raise ScanError(
                 f"expected images like {first_file} ({_size(first)}), found {file} "
-                f"({_size(page)}): keep one scan a folder"
+                f"({_size(page)}): keep one scan per folder"
             )
     return np.stack([page for _, page in pages])
 
@@ -121,8 +121,8 @@ def _check_sizes(data: bytes, file: Path, room: int) -> None:
             room -= rows * columns
             if room < 0:
                 raise ScanError(
-                    f"the images up to {file} have more than {LARGEST_STACK} pixels together, the "
-                    "most that are read: keep one scan a folder, or convert it to NIfTI"
+                    f"the images up to {file} have more than {LARGEST_STACK} pixels in total, the "
+                    "most that are read: keep one scan per folder, or convert it to NIfTI"
                 )
     except ValueError as error:
         if isinstance(error, ScanError):
@@ -135,7 +135,7 @@ def _check_sizes(data: bytes, file: Path, room: int) -> None:
 def _gray(page: np.ndarray, file: Path) -> np.ndarray:
     if page.dtype not in (np.uint8, np.uint16):
         raise ScanError(
-            f"expected 8 or 16 bits a pixel, found {page.dtype} in {file}: convert it to NIfTI"
+            f"expected 8 or 16 bits per pixel, found {page.dtype} in {file}: convert it to NIfTI"
         )
     if page.ndim == 2:
         return page

@@ -26,7 +26,7 @@ LABELS: Final = 8
 """So few different values in a volume are labels, not grey levels."""
 
 ADVICE: Final = (
-    "give the original HU, or say which HU black and white are: --window -1250 250 for the "
+    "give the original HU, or the HU of black and white: --window -1250 250 for the "
     "windowed half of COVID-19-CT-Seg, window=(-1250, 250) in Python"
 )
 
@@ -122,7 +122,7 @@ def _numbers(array: np.ndarray, source: object) -> np.ndarray:
         raise ScanError(
             f"expected numbers, found NaN or infinity in {share:.0%} of {source}: export it again"
         )
-    warn(f"took NaN or infinity in {share:.2%} of {source} for padding ({LOWEST} HU)")
+    warn(f"treated NaN or infinity in {share:.2%} of {source} as padding ({LOWEST} HU)")
     return np.where(bad, array.dtype.type(LOWEST), array)
 
 
@@ -196,9 +196,9 @@ def _refuse_below_air(sample: np.ndarray, source: object) -> None:
     share = (below.size - np.sort(counts)[-PADDINGS:].sum()) / sample.size
     if share > BELOW:
         raise ScanError(
-            f"expected HU, found {share:.0%} of {source} below {BELOW_AIR}, of many values, where "
-            f"there is nothing: if an offset was taken off twice, add {OFFSET}; if not, look at "
-            "slope and intercept in its header"
+            f"expected HU, found {share:.0%} of {source} below {BELOW_AIR}, with many values, "
+            f"where there is no tissue: if an offset was subtracted twice, add {OFFSET}; if not, "
+            "check slope and intercept in its header"
         )
 
 

@@ -138,8 +138,8 @@ def in_memory(source: object) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise ScanError(
-            f"{source} does not fit into memory ({error or 'out of memory'}): free some, or make "
-            "the scan smaller"
+            f"{source} does not fit into memory ({error or 'out of memory'}): free some, or crop "
+            "the scan"
         ) from error
 
 
@@ -159,8 +159,8 @@ def _from_images(
 ) -> Volume:
     if window is None:
         raise ScanError(
-            f"expected HU, found the grey levels of images in {path}: say which HU black and "
-            "white are, for example --window -1350 150, or window=(-1350, 150) in Python"
+            f"expected HU, found the grey levels of images in {path}: give the HU of black and "
+            "white, for example --window -1350 150, or window=(-1350, 150) in Python"
         )
     levels = read_images(files)
     refuse_radiograph(levels.shape, path)

@@ -96,7 +96,7 @@ def check_layout(shape: tuple[int, ...], kind: np.dtype[Any], source: object) ->
     if math.prod(shape) > LARGEST_VOXELS:
         raise ScanError(
             f"{source} has {math.prod(shape)} voxels (shape {shape}), more than the "
-            f"{LARGEST_VOXELS} that are read: if its header is right, cut it or make it coarser"
+            f"{LARGEST_VOXELS} that are read: if its header is right, crop or downsample it"
         )
 
 
@@ -119,18 +119,18 @@ def check_scaling(slope: float, intercept: float, source: object) -> tuple[float
     """
     if slope == 0 or not math.isfinite(slope):
         warn(
-            f"the slope of the values in {source} is {slope:g} (scl_slope): took them as they are "
+            f"the slope of the values in {source} is {slope:g} (scl_slope): used them as they are "
             "stored, without slope and intercept"
         )
         return 1.0, 0.0
     if not math.isfinite(intercept):
         raise ScanError(
-            f"the intercept of the values in {source} is {intercept:g} (scl_inter): mend its header"
+            f"the intercept of the values in {source} is {intercept:g} (scl_inter): fix its header"
         )
     if slope < 0:
         warn(
-            f"the slope of the values in {source} is {slope:g} (scl_slope), which turns what is "
-            "stored upside down: applied it; if bone comes out dark, it is wrong"
+            f"the slope of the values in {source} is {slope:g} (scl_slope), which inverts the "
+            "stored values: applied it; if bone appears dark, it is wrong"
         )
     return slope, intercept
 
@@ -222,6 +222,6 @@ def _check_end(stream: io.BufferedReader, path: Path) -> None:
     more = len(stream.read(_BEHIND))
     if more:
         warn(
-            f"{path} goes on behind its last voxel, by {more} bytes or more: left them out; if "
+            f"{path} has {more} bytes or more after its last voxel: ignored them; if "
             "slices are missing, the shape in its header is wrong"
         )

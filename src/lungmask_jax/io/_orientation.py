@@ -76,5 +76,5 @@ def check_affine(affine: np.ndarray, source: object) -> None:
     turned = np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3
     if not (turned and np.isfinite(io_orientation(affine)).all()):
         raise ScanError(
-            f"expected an invertible affine, found {affine.tolist()} in {source}: mend its header"
+            f"expected an invertible affine, found {affine.tolist()} in {source}: fix its header"
         )

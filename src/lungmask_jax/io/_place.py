@@ -44,7 +44,7 @@ def refuse_turned(volume: Volume) -> None:
     if min(directions[2, 0], -directions[1, 1], -directions[0, 2]) < _ALONG:
         raise ScanError(
             "expected slices from feet to head, rows from front to back and columns from right to "
-            f"left, found an affine that says otherwise, {volume.affine[:3, :3].tolist()}: read "
+            f"left, found an affine that differs, {volume.affine[:3, :3].tolist()}: read "
             "the file with lungmask_jax.load, or turn the array"
         )
 
@@ -82,8 +82,8 @@ def note_shear(volume: Volume, source: object) -> None:
     degrees = float(np.rad2deg(np.arcsin(np.clip(cosines.max(), 0, 1))))
     if degrees > SHEAR_DEGREES:
         warn(
-            f"the axes of {source} miss a right angle by {degrees:.1f} degrees, as with a tilted "
-            "gantry: nothing is resampled, and masks are sheared alike"
+            f"the axes of {source} deviate from a right angle by {degrees:.1f} degrees, as with a "
+            "tilted gantry: nothing is resampled, and masks are sheared in the same way"
         )
 
 
@@ -101,8 +101,8 @@ def note_size(volume: Volume, source: object) -> None:
     sizes = " x ".join(f"{mm:.4g}" for mm in volume.spacing)
     if not volume.has_size:
         warn(
-            f"the voxels of {source} are 1 x 1 x 1 mm and lie at the origin, as where nobody knows "
-            "their size: there are shares, but no ml"
+            f"the voxels of {source} are 1 x 1 x 1 mm at the origin, which often means an unknown "
+            "size: there are percentages, but no ml"
         )
     lengths = np.multiply(volume.spacing, volume.shape)
     large = max(pixel) > WIDEST_PIXEL_MM or max(lengths) > LONGEST_MM
@@ -110,7 +110,7 @@ def note_size(volume: Volume, source: object) -> None:
     if large or sparse or min(volume.spacing) < FINEST_MM:
         warn(
             f"the voxels of {source} are {sizes} mm (slices, rows, columns), and there are "
-            f"{' x '.join(map(str, volume.shape))}, which no patient has: ml and distances are "
+            f"{' x '.join(map(str, volume.shape))}, impossible in a patient: ml and distances are "
             "not real; check the unit and the voxel sizes in its header"
         )
     elif (

@@ -61,12 +61,12 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         ...     file.read()
         Traceback (most recent call last):
         ...
-        lungmask_jax.errors.ScanError: /dev/zero is no file but a device, ...
+        lungmask_jax.errors.ScanError: /dev/zero is not a file but a device, ...
     """
     try:
         kind = _special(os.stat(path).st_mode)
         if kind:
-            raise ScanError(f"{path} is no file but {kind}, which may never end: give a file")
+            raise ScanError(f"{path} is not a file but {kind}, which may never end: give a file")
         with path.open("rb") as file:
             yield file
     except OSError as error:
@@ -119,7 +119,7 @@ class _Unpacked(io.RawIOBase):
                 return 0
             self._packed = self._packed or self._file.read(self._piece)
             if not self._packed:
-                raise EOFError("the compressed data end before their end")
+                raise EOFError("the compressed data are incomplete")
             piece = self._member.decompress(self._packed, len(buffer))
             self._packed = self._member.unconsumed_tail or self._member.unused_data
             if piece:

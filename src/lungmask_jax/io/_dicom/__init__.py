@@ -48,7 +48,7 @@ def read_series(files: list[Path]) -> Volume:
         raise ScanError(f"expected CT slices, found {found}{place}: {strays[0].advice}")
     series, copies, other = one_series(slices, where)
     strays += copies
-    left_out = f"left out of {where}: {summary(strays)}" if strays else ""
+    left_out = f"skipped in {where}: {summary(strays)}" if strays else ""
     affine, notes = affine_of(series, f" ({left_out})" if strays else "")
     notes = [note for note in (left_out, other, *_header_notes(series), *notes) if note]
     for note in notes:

@@ -98,7 +98,7 @@ def _decoder(pixels: Pixels, file: Path) -> tuple[Any, Any, str]:
     if not plugin:
         raise ScanError(
             f"expected pixels in a usual transfer syntax, found {pixels.syntax} in {file}, which "
-            f"nothing here decodes: {CONVERT}"
+            f"cannot be decoded: {CONVERT}"
         )
     try:
         pydicom = importlib.import_module("pydicom")

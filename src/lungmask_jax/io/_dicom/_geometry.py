@@ -60,7 +60,7 @@ def directions(cosines: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.nd
     if lengths.min() < 1e-3:
         raise Unusable(f"a page whose ImageOrientationPatient is {_shown(cosines)}", EXPORT)
     if np.abs(lengths - 1).max() > 0.01:
-        notes.append(f"took the directions {_shown(cosines)}, which are not of length 1, for units")
+        notes.append(f"treated the directions {_shown(cosines)}, not of length 1, as unit vectors")
     along_row, along_column = cosines.reshape(2, 3) / lengths[:, None]
     if abs(along_row @ along_column) > 0.02:
         angle = math.degrees(math.acos(np.clip(along_row @ along_column, -1, 1)))
@@ -77,7 +77,7 @@ def spacing_of(values: np.ndarray, notes: list[str]) -> tuple[float, float]:
     if np.abs(values).min() < SMALLEST_MM:
         raise Unusable(f"a page whose PixelSpacing is {_shown(values)}", EXPORT)
     if values.min() < 0:
-        notes.append(f"took the negative PixelSpacing {_shown(values)} for positive")
+        notes.append(f"treated the negative PixelSpacing {_shown(values)} as positive")
     rows, columns = np.abs(values).tolist()
     return rows, columns
 
@@ -111,7 +111,7 @@ def rescale_of(item: Item, notes: list[str]) -> tuple[float | None, float | None
         notes.append(f"applied the negative RescaleSlope {slope:g}")
     unit = text(item, "RescaleType")[:16]
     if unit.upper() not in ("", "HU"):
-        notes.append(f"took values of RescaleType {unit!r} for HU")
+        notes.append(f"treated values of RescaleType {unit!r} as HU")
     return slope, intercept
 
 

@@ -41,10 +41,10 @@ def one_series(slices: list[Slice], where: Path) -> tuple[list[Slice], list[Stra
     if others and _rank(others[0][0]) == _rank(largest[0]):
         raise ScanError(
             f"expected one CT series, found {_name(largest[0])} and {names} in {where}: "
-            "put one of them in a folder of its own"
+            "move one of them to its own folder"
         )
     copies = [stray for _, found in groups for stray in found]
-    other = f"took the CT series {_name(largest[0])}, left out {names}" if others else ""
+    other = f"used the CT series {_name(largest[0])}, skipped {names}" if others else ""
     return largest[0], copies, other
 
 
@@ -67,7 +67,7 @@ def _refuse_several_patients(slices: list[Slice], where: Path) -> None:
     if len(patients) > 1:
         raise ScanError(
             f"expected slices of one patient, found those of {len(patients)} in {where} "
-            f"({_listed(list(patients.values()))}): give each a folder, or the files by name"
+            f"({_listed(list(patients.values()))}): give each a folder, or name the files"
         )
 
 

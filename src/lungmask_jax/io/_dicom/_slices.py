@@ -170,7 +170,7 @@ def _slices_of(file: Path) -> list[Slice]:
     groups = _frame_groups(header)
     if pixels.frames != max(len(groups), 1):
         raise Unusable(
-            f"of {pixels.frames} frames, {len(groups)} of them with a place",
+            f"of {pixels.frames} frames, {len(groups)} of them with a position",
             _CONVERT,
         )
     return [

@@ -43,7 +43,7 @@ def _step(slices: list[Slice], advice: str, notes: list[str]) -> np.ndarray:
     if len(slices) == 1:
         if first.thickness is None:
             notes.append(
-                f"took 1 mm for the thickness of {first.file}: it has none, so ml are not real"
+                f"used 1 mm as the thickness of {first.file}: it has none, so ml are not real"
             )
         return first.normal * (first.thickness or 1.0)
     gaps = np.diff(heights(slices))
@@ -61,8 +61,8 @@ def _refuse_one_place(slices: list[Slice], gaps: np.ndarray) -> None:
     pair = int(gaps.argmin())
     places = 1 + int((gaps >= SAME_MM).sum())
     raise ScanError(
-        f"expected one slice a position, found {len(slices)} slices at {places} positions, such as "
-        f"{_pair(slices, pair)} at the same one{_difference(slices, pair)}: "
+        f"expected one slice per position, found {len(slices)} slices at {places} positions, such "
+        f"as {_pair(slices, pair)} at the same one{_difference(slices, pair)}: "
         "keep one phase of the scan"
     )
 
@@ -86,7 +86,7 @@ def _check_gaps(slices: list[Slice], gaps: np.ndarray, advice: str, notes: list[
         )
     if np.ptp(gaps) > 0.05 * usual:
         notes.append(
-            f"took slices {gaps.min():.4g} to {gaps.max():.4g} mm apart for evenly spaced, the "
+            f"treated slices {gaps.min():.4g} to {gaps.max():.4g} mm apart as evenly spaced, the "
             f"widest gap is between {_pair(slices, widest)}"
         )
 
@@ -111,7 +111,7 @@ def _check_line(slices: list[Slice], step: np.ndarray, notes: list[str]) -> None
     aside = np.linalg.norm(off - np.outer(off @ middle.normal, middle.normal), axis=1)
     if aside.max() > max(middle.spacing):
         notes.append(
-            f"took slices for aligned that lie up to {aside.max():.3g} mm aside, "
+            f"treated slices as aligned that are shifted by up to {aside.max():.3g} mm, "
             f"{slices[int(aside.argmax())].file} most"
         )
 
