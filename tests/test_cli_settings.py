@@ -19,7 +19,7 @@ DIGITS = "9" * 5000
     [
         (f"--option x={DEEP}", "expected a value of --option x as JSON"),
         (f"--option x={DIGITS}", "expected a value of --option x as JSON"),
-        ("--option x=NaN", "found NaN, which is no number"),
+        ("--option x=NaN", "found NaN, which is not finite"),
         ('--option x={"a":1,"a":2}', "found the key 'a' twice"),
         ("--option in_channels=1.0", "in_channels from 1 to 65,536 in whole numbers, found 1.0"),
         ("--option stem=true", "stem from 1 to 4 in whole numbers, found True"),

@@ -111,7 +111,7 @@ def test_tensors_saved_on_several_devices_have_one_more_name():
 
 
 def test_tensors_of_our_own_networks_are_not_known():
-    with pytest.raises(WeightsError, match="nobody knows the tensors of 'unet'"):
+    with pytest.raises(WeightsError, match="no tensor names are known for 'unet'"):
         converted({}, ModelSpec(name="unet"))
 
 

@@ -272,7 +272,7 @@ def test_weights_of_a_plugin_without_a_path_are_named(install, body, said):
     name = f"path{len(body)}"
     source = f"def f():\n    {body}"
     install(name, {name: f"{name}:f"}, source, group="lungmask_jax.weights")
-    with pytest.raises(PluginError, match=f"'{name}' .* gives no path .* {name}: {said}"):
+    with pytest.raises(PluginError, match=f"'{name}' .* returns no path .* {name}: {said}"):
         weights.load(name)
 
 

@@ -370,7 +370,7 @@ def test_the_decision_is_that_of_the_first_steps():
 
 def test_what_lies_inside_nothing_is_an_error():
     mask = at(np.ones((1, 4, 4), np.uint8))
-    with pytest.raises(SpecError, match="mask to lie inside for the step 'within', found none"):
+    with pytest.raises(SpecError, match="outer mask for the step 'within', found none"):
         postprocess.applied((("within", {}),), mask, Scan(mask))
 
 

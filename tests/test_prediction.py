@@ -146,13 +146,11 @@ def scanned(predictor, ct, lungs=None):
 
 
 def test_a_patch_that_does_not_suit_its_network_is_refused():
-    with pytest.raises(SpecError, match=r"no patch for a network of slices, found \(4, 8, 6\)"):
+    with pytest.raises(SpecError, match=r"no patch for a 2-D network, found \(4, 8, 6\)"):
         Predictor(unet(channels=(4, 8)), {}, {}, PATCHES)
-    with pytest.raises(
-        SpecError, match=r"multiples of \(1, 4, 4\) for this network, found \(4, 8, 5\)"
-    ):
+    with pytest.raises(SpecError, match=r"multiples of \(1, 4, 4\), found \(4, 8, 5\)"):
         Predictor(unet_3d(channels=(4, 8)), {}, {}, PredictSpec(patch=(4, 8, 5)))
-    with pytest.raises(SpecError, match=r"no patch .* give PredictSpec\.patch"):
+    with pytest.raises(SpecError, match=r"no patch .* set PredictSpec\.patch"):
         Predictor(volumetric(), {}, {}).volume(noise(4, 8, 6, 1))
     with pytest.raises(SpecError, match="three sides of a patch or three zeros"):
         PredictSpec(patch=(4, 0, 6))
@@ -195,7 +193,7 @@ def test_a_volume_is_mirrored_along_every_set_of_axes():
         for axes in itertools.combinations((1, 2, 3), count):
             views.append(1 / (1 + np.exp(-logits - np.flip(tilted((3, 4, 5))[None], axes))))
     np.testing.assert_allclose(found, np.mean(views, axis=0), rtol=1e-5)
-    with pytest.raises(SpecError, match="network of slices cannot be mirrored along them"):
+    with pytest.raises(SpecError, match="2-D network cannot be mirrored along slices"):
         make_predict(pixelwise(), mirror=(True, False, False))
 
 

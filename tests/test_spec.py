@@ -233,7 +233,7 @@ def test_any_value_of_an_option_is_refused_or_goes_through_json(value):
 
 @pytest.mark.parametrize("value", [{1: 2}, {1, 2}, b"a", object(), 1j, float("nan"), 2**63])
 def test_an_option_that_json_cannot_hold_is_refused(value):
-    with pytest.raises(SpecError, match=r"expected texts, .* in ModelSpec\.options, found"):
+    with pytest.raises(SpecError, match=r"expected strings, .* in ModelSpec\.options, found"):
         ModelSpec(options={"x": value})
 
 

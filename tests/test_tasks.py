@@ -23,7 +23,7 @@ def test_a_task_has_defaults_for_all_but_its_name():
 
 @pytest.mark.parametrize("label", [0, 256, -1, "1", 1.0, True])
 def test_a_label_that_no_mask_can_hold_is_refused(label):
-    with pytest.raises(SpecError, match="labels from 1 to 255 of the task 'scar'"):
+    with pytest.raises(SpecError, match="labels from 1 to 255 for task 'scar'"):
         Task(name="scar", labels={label: "scar"})
 
 

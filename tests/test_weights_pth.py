@@ -220,13 +220,16 @@ def test_an_unknown_name_is_an_error_that_tells_it(read, name):
 
 
 HOSTILE = {
-    "an item is set in a list": (b"]K\0K\1s.", "adds to a dict that is none"),  # CVE-2026-24747
+    "an item is set in a list": (
+        b"]K\0K\1s.",
+        "adds to a value that is not a dict",
+    ),  # CVE-2026-24747
     "an item is set in a tensor": (
         b"cnumpy\ndtype\nX\2\0\0\0f8\x85RK\0K\1s.",
         "a dict that is none",
     ),
-    "items are set in nothing": (b"(K\0K\1u.", "adds to a dict that is none"),
-    "something is added to a dict": (b"}K\0a.", "adds to a list that is none"),
+    "items are set in nothing": (b"(K\0K\1u.", "adds to a value that is not a dict"),
+    "something is added to a dict": (b"}K\0a.", "adds to a value that is not a list"),
     "a key has no value": (b"}(K\0u.", "key without a value"),
     "a key is a list": (b"}]K\1s.", "a list is a key"),
     "a key is a tuple": (b"}))s.", "a tuple is a key"),
@@ -234,22 +237,25 @@ HOSTILE = {
         b"}\x8a\x08" + (2**61 - 1).to_bytes(8, "little") + b"K\1s.",
         "int is a key",
     ),
-    "a list holds itself": (b"}K\0]q\0h\0as.", "hold themselves"),
+    "a list holds itself": (b"}K\0]q\0h\0as.", "contain themselves"),
     "lists are deep": (b"}K\0" + b"]" * 99 + b"a" * 98 + b"s.", "too deep"),
-    "a text is too short": (b"}X\xff\xff\xff\x7fa.", "2147483647 bytes follow"),
-    "a text is far too short": (b"}\x8d" + b"\xff" * 8 + b"a.", "bytes follow"),
+    "a text is too short": (b"}X\xff\xff\xff\x7fa.", "2147483647 more bytes"),
+    "a text is far too short": (b"}\x8d" + b"\xff" * 8 + b"a.", "more bytes"),
     "an integer is long": (b"}\x8a\xff" + bytes(255) + b".", "integer of 255 bytes"),
     "a text is no text": (b"}X\1\0\0\0\xff.", "codec can't decode"),
-    "the stack is empty": (b"0.", "takes what is not there"),
+    "the stack is empty": (b"0.", "takes a value that does not exist"),
     "there is no mark": (b"t.", "takes a mark"),
     "the memo is empty": (b"h\0.", "takes value 0 of 0"),
     "the memo has a gap": (b"}r\xff\xff\xff\x7f.", "as number 2147483647 of 0"),
     "nothing is kept": (b"q\0.", "as number 0 of 0"),
     "the end is missing": (b"}", "ends too early"),
     "a name has no end": (b"c" + b"a" * 300, "name without an end"),
-    "a name is no text": (b"K\1K\1\x93.", "name that is no text"),
-    "a list is called": (b"])R.", "calls what is no function"),
-    "a function is called with a list": (b"ctorch\nSize\n]R.", "calls what is no function"),
+    "a name is no text": (b"K\1K\1\x93.", "name that is not a string"),
+    "a list is called": (b"])R.", "calls a value that is not a function"),
+    "a function is called with a list": (
+        b"ctorch\nSize\n]R.",
+        "calls a value that is not a function",
+    ),
     "a function is called with too much": (b"ccollections\nOrderedDict\n]\x85R.", "damaged"),
     "the state of a list is set": (b"]}b.", "sets the state"),
     "an opcode is old": (b"I01\n.", "opcode INT"),
@@ -288,7 +294,7 @@ def test_a_hostile_pickle_is_refused(read, what):
         (Call("numpy.core.multiarray.scalar", Call("numpy.dtype", "f8"), b""), "not its length"),
         (Call("_codecs.encode", "a", "rot13"), "unknown way"),
         (Call("torch.device", ["cuda"]), "device without a name"),
-        (Call("torch.Size", [1]), "a size that is none"),
+        (Call("torch.Size", [1]), "a size that is not a tuple"),
         (numbers(), "a storage by itself"),
     ],
 )

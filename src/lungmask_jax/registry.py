@@ -179,7 +179,7 @@ class Registry(Mapping[str, T], Generic[T]):
         kind = self._kind.__name__ if self._kind else "function"
         raise PluginError(
             f"expected a {kind} for {name!r} in {where}, found {shown(value)}: "
-            f"let the name stand for a {kind}"
+            f"let the name refer to a {kind}"
         )
 
 

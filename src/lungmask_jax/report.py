@@ -145,7 +145,7 @@ def read_csv(path: Path) -> dict[str, Row]:
             found = list(reader.fieldnames or [])
             lines = list(reader) if "scan" in found else []
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ScanError(f"expected a table in UTF-8, {path} is none ({error}): move it") from error
+        raise ScanError(f"expected a table in UTF-8, {path} is not ({error}): move it") from error
     if "scan" not in found or any(None in line for line in lines):
         raise ScanError(
             f"expected a table with the column scan and commas between, found {found} in "

@@ -106,8 +106,8 @@ class Task:
         wrong = [label for label in self.labels if type(label) is not int or not 0 < label < 256]
         if wrong:
             raise SpecError(
-                f"expected labels from 1 to 255 of the task {self.name!r}, found {shown(wrong)}: 0 "
-                "is what is none of it"
+                f"expected labels from 1 to 255 for task {self.name!r}, found {shown(wrong)}: 0 "
+                "is the background"
             )
 
     @property

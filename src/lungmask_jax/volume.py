@@ -109,7 +109,7 @@ class Volume:
         ):
             raise ShapeError(
                 "expected an invertible 4x4 affine with the last row 0, 0, 0, 1, found "
-                f"{affine.tolist()}: mend the header"
+                f"{affine.tolist()}: correct the header"
             )
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "has_size", self.has_size or self._shows_size())

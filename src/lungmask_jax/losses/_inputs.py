@@ -64,8 +64,8 @@ def checked_classes(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, j
     """
     if logits.shape[-1] < 2:
         raise ShapeError(
-            f"expected a channel for each class, the background too, found {logits.shape}: "
-            "for a single channel take a loss of sigmoids, such as bce_dice"
+            f"expected a channel for each class, including the background, found {logits.shape}: "
+            "for a single channel use a sigmoid loss, such as bce_dice"
         )
     return checked(logits, targets)
 

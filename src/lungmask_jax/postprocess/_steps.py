@@ -184,7 +184,7 @@ def _taken(name: str, numbers: Mapping[str, Any], mask: Volume, scan: Scan) -> V
     """The mask after one step."""
     asked = {one: getattr(scan, one) for one in Scan._fields if one in _arguments(name)}
     if asked.get("inside", mask) is None:
-        raise SpecError(f"expected a mask to lie inside for the step {name!r}, found none")
+        raise SpecError(f"expected an outer mask for the step {name!r}, found none")
     with registry.blamed(name, f"fails with {shown(dict(numbers))}"):
         found = registry[name](mask, **asked, **numbers)
         if not isinstance(found, Volume) or found.shape != mask.shape:

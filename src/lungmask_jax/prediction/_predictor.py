@@ -52,14 +52,10 @@ class Predictor:
         if not any(patch):
             return
         if model.ndim == 2:
-            raise SpecError(
-                f"expected no patch for a network of slices, found {patch}: leave it out"
-            )
+            raise SpecError(f"expected no patch for a 2-D network, found {patch}: omit it")
         strides = model.depth_stride, model.stride, model.stride
         if any(side % stride for side, stride in zip(patch, strides, strict=True)):
-            raise SpecError(
-                f"expected a patch of multiples of {strides} for this network, found {patch}"
-            )
+            raise SpecError(f"expected patch sides that are multiples of {strides}, found {patch}")
 
     @property
     def labels(self) -> int:
@@ -129,7 +125,5 @@ class Predictor:
             SpecError: The spec has no patch.
         """
         if not any(self.spec.patch):
-            raise SpecError(
-                "the spec has no patch in which to see a volume: give PredictSpec.patch"
-            )
+            raise SpecError("the spec has no patch size for volumes: set PredictSpec.patch")
         return in_patches(self.forward(), read, length, labels=self.labels, spec=self.spec)

@@ -55,7 +55,7 @@ def make_predict(
     """
     if mirror[0] and model.ndim == 2:
         raise SpecError(
-            "a network of slices cannot be mirrored along them: mirror rows and columns only"
+            "a 2-D network cannot be mirrored along slices: mirror rows and columns only"
         )
     views = _views(mirror, shift)
 

@@ -83,7 +83,7 @@ def _table(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> Any:
-    raise SpecError(f"found {text}, which is no number: give a finite one")
+    raise SpecError(f"found {text}, which is not finite: give a finite number")
 
 
 def _plain(value: Any) -> Any:
@@ -136,7 +136,7 @@ def _json(value: Any, where: str, depth: int = 0) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return value
     raise SpecError(
-        f"expected texts, finite numbers, lists and tables in {where}, found {shown(value)}"
+        f"expected strings, finite numbers, lists and tables in {where}, found {shown(value)}"
     )
 
 

@@ -165,7 +165,7 @@ class SegmenterSpec(Checked):
         if region == task.name:
             raise SpecError(
                 f"expected the region 'body' or 'full' for a {task.noun} model, found {region!r}, "
-                "which only it could find"
+                "which the model itself predicts"
             )
         if region not in ("", self.needs):
             raise SpecError(

@@ -114,7 +114,7 @@ def plain_options(function: Callable[..., Any], *, positional: int) -> dict[str,
         expect(kind is option.KEYWORD_ONLY, "options that are given by name", option, by_name)
         given = option.default is not option.empty
         expect(given, f"a default for the option {name}", "none", "give it one")
-        advice = "take numbers, texts, lists or None, and make what you need of them inside"
+        advice = "take numbers, strings, lists or None, and convert them inside"
         text = tried(f"a default of {name} that JSON can hold", advice, json.dumps, option.default)
         options[option.name] = json.loads(text)
     return options

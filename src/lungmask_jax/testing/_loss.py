@@ -112,12 +112,12 @@ def _check_values(loss: Callable[..., jax.Array], channels: int, tolerance: floa
     good, bad = np.split(answers(loss, *batch, what="losses", tolerance=tolerance), 2)
     expect(
         bool((good < bad).all()),
-        "lower losses of logits that are right than of those that are wrong",
+        "lower losses for right logits than for wrong ones",
         f"{good.tolist()} and {bad.tolist()}",
-        "return what training shall lower, 1 - Dice for Dice",
+        "return a value to minimize, such as 1 - Dice",
     )
     logits, targets = _extremes(channels)
-    advice = "clip probabilities, or use log_sigmoid and log_softmax, and guard what is divided by"
+    advice = "clip probabilities, or use log_sigmoid and log_softmax, and guard divisors"
     gradient = jitted(jax.value_and_grad(lambda logits: loss(logits, targets).sum()))
     value, slopes = tried("a gradient of the losses", advice, gradient, logits)
     expect_finite(value, "losses of logits up to 1e4", advice)

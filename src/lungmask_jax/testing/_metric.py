@@ -57,7 +57,7 @@ def _masks(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 def _numbers(metric: Callable[..., Any], prediction: np.ndarray, target: np.ndarray) -> list[Any]:
     """All that a metric gives, in order."""
     __tracebackhide__ = True
-    advice = "define what empty and full masks are worth, without dividing by 0"
+    advice = "define the value of empty and full masks, without dividing by 0"
     found = tried("a value of every pair of masks", advice, metric, prediction, target)
     for value in _leaves(found):
         expect(
@@ -86,7 +86,7 @@ def _check_values(metric: Callable[..., Any], target: np.ndarray, wrong: np.ndar
     kept = wrong.copy(), target.copy()
     first = _numbers(metric, wrong, target)
     untouched = np.array_equal(wrong, kept[0]) and np.array_equal(target, kept[1])
-    expect(untouched, "masks that are left as they are", "others after the call", _PURE)
+    expect(untouched, "masks that are not changed", "others after the call", _PURE)
     again = _numbers(metric, wrong, target)
     expect(_same(first, again), "the same value again", f"{first} and {again}", _PURE)
     expect(
@@ -98,9 +98,9 @@ def _check_values(metric: Callable[..., Any], target: np.ndarray, wrong: np.ndar
     right = _numbers(metric, target, target)
     expect(
         not _same(first, right),
-        "another value for a right prediction than for a wrong one",
+        "different values for a right and a wrong prediction",
         f"{right} for both",
-        "look at both masks",
+        "use both masks",
     )
 
 
@@ -113,7 +113,7 @@ def _check_types(metric: Callable[..., Any], target: np.ndarray, wrong: np.ndarr
             _same(found, expected),
             f"the value {expected} of masks of bool, for {kind.__name__} too",
             found,
-            "make booleans of masks first: ~ and - mean something else in other types",
+            "convert masks to booleans first: ~ and - differ for other types",
         )
 
 

@@ -121,7 +121,7 @@ def _numbers(model: Model) -> tuple[Any, Any]:
         "return both, an empty dict for no state",
     )
     params, state = numbers
-    _check_dtypes(params, jnp.floating, "keep what is not learnt in the state")
+    _check_dtypes(params, jnp.floating, "keep untrained values in the state")
     _check_dtypes(state, jnp.number, "keep no keys, flags or texts there")
     expect_finite(numbers, "what init gives", "look at the initializers")
     return params, state
@@ -161,8 +161,8 @@ def _check_shapes(model: Model, params: Any, state: Any) -> None:
             return model.apply(params, state, images, train=train, key=jax.random.key(0))
 
         found = tried(
-            f"an answer to images {shape} {mode}",
-            "take any sides that are multiples of the strides, and say the strides in the Model",
+            f"an output for images {shape} {mode}",
+            "take any sides that are multiples of the strides, and set the strides in the Model",
             jax.eval_shape,
             traced,
             floats(*shape),
@@ -179,7 +179,7 @@ def _check_pair(found: Any, mode: str) -> None:
         isinstance(found, tuple) and len(found) == 2,
         f"apply to return (logits, state) {mode}",
         type(found).__name__,
-        "return both, the state as it came if there is none",
+        "return both, the state unchanged if it is not used",
     )
 
 
@@ -219,7 +219,7 @@ def _check_refusals(model: Model, params: Any, state: Any) -> None:
     for shape in wrong:
         expect_refusal(
             f"images {shape} where {fits} would do",
-            "look at the shape first and raise a ShapeError, as from_nnx and from_linen do",
+            "check the shape first and raise a ShapeError, as from_nnx and from_linen do",
             jax.eval_shape,
             lambda images: model.apply(params, state, images),
             floats(*shape),
@@ -257,7 +257,7 @@ def _check_answers(model: Model, params: Any, state: Any, tolerance: float) -> N
     if jax.tree.leaves(state):
         after = jitted(lambda *given: model.apply(*given)[1])(params, state, images)
         advice = "change the state with train=True only"
-        expect_close(after, state, "apply to leave the state as it is", advice, tolerance=0.0)
+        expect_close(after, state, "apply not to change the state", advice, tolerance=0.0)
 
 
 def _check_training(model: Model, params: Any, state: Any) -> None:
@@ -271,13 +271,13 @@ def _check_training(model: Model, params: Any, state: Any) -> None:
     step = jax.grad(loss, has_aux=True)
     given = params, state, _images(model), jax.random.key(1)
     gradient, found = result(step, *given, expected="gradients in training", advice=_KEY)
-    advice = "guard divisions, roots and logarithms where they have no slope"
+    advice = "guard divisions, roots and logarithms where they have no gradient"
     expect_finite(found, "logits and state in training", advice)
     expect_finite(gradient, "the gradient", advice)
     leaves = jax.tree.leaves(gradient)
     expect(
         any(map(np.any, leaves)) or not leaves,
         "a gradient that is not 0 everywhere",
-        "no parameter that learns",
-        "let logits depend on the parameters without rounding or stop_gradient on the way",
+        "no trainable parameter",
+        "let logits depend on the parameters without rounding or stop_gradient",
     )

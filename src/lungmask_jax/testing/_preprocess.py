@@ -58,7 +58,7 @@ def check_preprocess(
     kept = images.copy()
     function(images)
     advice = "make a new array: images belong to the caller"
-    expect_close(images, kept, "images that are left as they are", advice, tolerance=0.0)
+    expect_close(images, kept, "images that are not changed", advice, tolerance=0.0)
 
 
 def _images(values: tuple[float, float]) -> np.ndarray:
@@ -89,6 +89,6 @@ def _check_shapes(function: Callable[..., jax.Array], shape: tuple[int, ...]) ->
 
 def _check_gradient(function: Callable[..., jax.Array], images: np.ndarray) -> None:
     __tracebackhide__ = True
-    advice = "guard divisions and roots; where there is no slope, 0 will do"
+    advice = "guard divisions and roots; use 0 where there is no gradient"
     slope = jitted(jax.grad(lambda images: function(images).sum()))
     expect_finite(tried("a gradient", advice, slope, images), "the gradient", advice)

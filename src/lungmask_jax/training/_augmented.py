@@ -67,7 +67,7 @@ def checked(augment: Augment) -> Augment:
             changed = augment(key, images, masks)
         except jax.errors.JAXTypeError as error:
             raise SpecError(
-                "expected an augment that JAX can compile, found one that needs the numbers while "
+                "expected an augment that JAX can compile, found one that needs values while "
                 "it is traced: write it with jax.numpy and jax.random, without if and for over "
                 "values"
             ) from error

@@ -112,7 +112,7 @@ def _check_same_run(
     if differences:
         raise SpecError(
             f"expected the settings of the run in {path}, found others: {', '.join(differences)}; "
-            "go on with the same, or start a new run, from its weights with train --start"
+            "resume with the same, or start a new run, from its weights with train --start"
         )
 
 

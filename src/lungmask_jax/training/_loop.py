@@ -162,7 +162,7 @@ def best(epochs: Iterable[Epoch]) -> Epoch:
         if kept is None or _merit(epoch) >= _merit(kept):
             kept = epoch._replace(train_state=jax.device_get(epoch.train_state))
     if kept is None:
-        raise ShapeError("expected epochs to choose from, found none: the run was at its end")
+        raise ShapeError("expected epochs to choose from, found none: the run was complete")
     return kept
 
 
@@ -180,8 +180,8 @@ def _finite(loss: float, number: int, spec: TrainSpec) -> float:
     if not math.isfinite(loss):
         raise SpecError(
             f"expected a finite loss, found {loss} at step {number}: lower the learning_rate, "
-            f"{spec.learning_rate}, or look for numbers that are not finite in the images; weights "
-            "that were kept before are as they were"
+            f"{spec.learning_rate}, or look for non-finite values in the images; weights "
+            "saved before are unchanged"
         )
     return loss
 

@@ -38,7 +38,7 @@ def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name == info.filename or info.compress_type not in _METHODS:
-            raise ValueError(f"{info.filename[:80]!r} is no plain member")
+            raise ValueError(f"{info.filename[:80]!r} is not a plain member")
         if name in there:
             raise ValueError(f"{name[:80]!r} is there twice")
         there[name] = info
@@ -53,7 +53,7 @@ def header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     end = start + int.from_bytes(raw[8:start], "little")
     known = _HEADER.fullmatch(raw[start:end].decode("latin-1"))
     if raw[:6] != b"\x93NUMPY" or end > _HEADER_BYTES or known is None:
-        raise ValueError(f"{info.filename[:80]!r} is no plain array")
+        raise ValueError(f"{info.filename[:80]!r} is not a plain array")
     kind, fortran, sides = known.groups()
     dtype, shape = np.dtype(kind), tuple(int(side) for side in sides.split(",") if side.strip())
     if info.file_size != end + math.prod(shape) * dtype.itemsize:
@@ -76,5 +76,5 @@ def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
     """The text of a member."""
     found = header(archive, info)
     if found.dtype.kind != "U" or found.shape:
-        raise ValueError(f"{info.filename[:80]!r} is no text")
+        raise ValueError(f"{info.filename[:80]!r} is not a text")
     return str(array(archive, info, found))

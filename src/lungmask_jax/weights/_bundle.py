@@ -152,7 +152,7 @@ def load(name: str | os.PathLike[str]) -> Bundle:
 def _path(name: str | os.PathLike[str]) -> Path:
     if isinstance(name, os.PathLike) or name.endswith(".npz") or os.sep in name:
         return Path(name)
-    with registry.blamed(name, "gives no path of a bundle"):
+    with registry.blamed(name, "returns no path of a bundle"):
         return Path(registry[name]())
 
 
@@ -173,7 +173,7 @@ def _model(spec: SegmenterSpec, texts: Mapping[str, str], path: Path) -> Model:
     try:
         return create_model(spec.model)
     except UnknownNameError as error:
-        package = texts.get("plugin", "a package that brings it; who made the file knows which")
+        package = texts.get("plugin", "its package; ask the author of the file")
         raise WeightsError(
             f"the network {shown(name)} of {path} is not installed ({error}): install "
             f"{package[:200]!r}"

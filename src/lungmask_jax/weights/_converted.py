@@ -55,7 +55,7 @@ def converted(tensors: Mapping[str, np.ndarray], model: ModelSpec) -> tuple[Any,
     """
     if model.name not in _UNUSED:
         raise WeightsError(
-            f"nobody knows the tensors of {shown(model.name)}: {nearest(model.name, _UNUSED)}"
+            f"no tensor names are known for {shown(model.name)}: {nearest(model.name, _UNUSED)}"
         )
     params, state = jax.eval_shape(create_model(model).init, jax.random.key(0))
     template = {"params": params, "state": state}

@@ -77,5 +77,5 @@ def _extent(
             known[id(value)] = height, 1 + sum(count for _, count in parts)
     extent = known[id(value)]
     if extent is None or depth + extent[0] > _DEPTH or extent[1] > _VALUES:
-        raise ValueError("its containers hold themselves, or are too deep or too many")
+        raise ValueError("its containers contain themselves, or are too deep or too many")
     return extent

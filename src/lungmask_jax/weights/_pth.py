@@ -67,7 +67,7 @@ def _is_zip(file: BinaryIO) -> bool:
     file.seek(0)
     if head[_TAR] == b"ustar":
         raise ValueError(
-            "a tar, as PyTorch wrote it before 2017: load and save it with a newer one"
+            "a tar, as PyTorch wrote it before 2017: load and save it with a newer version"
         )
     if not head.startswith((b"PK\3\4", b"\x80")):
         raise ValueError("neither a zip nor a pickle")

@@ -145,7 +145,7 @@ def _parameter(data: Any, *_: Any) -> np.ndarray:
 
 def _dtype(code: Any, *_: Any) -> np.dtype:
     if type(code) is not str or not _NUMBER.fullmatch(code):
-        raise ValueError(f"it holds the dtype {shown(code)}, which is none of numbers")
+        raise ValueError(f"it holds the dtype {shown(code)}, which is not numeric")
     return np.dtype(code)
 
 
@@ -165,7 +165,7 @@ def _encoded(text: Any, encoding: Any) -> bytes:
 
 def _size(sides: Any = ()) -> tuple[int, ...]:
     if not _wholes(sides):
-        raise ValueError("it holds a size that is none")
+        raise ValueError("it holds a size that is not a tuple of integers")
     return tuple(sides)
 
 

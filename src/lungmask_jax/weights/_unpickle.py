@@ -83,7 +83,7 @@ def _opcode(code: bytes) -> str:
 
 def _take(run: _Run, count: int) -> bytes:
     if count > 8 and count > run.size - run.file.tell():
-        raise ValueError(f"its pickle says that {count} bytes follow, there are fewer")
+        raise ValueError(f"its pickle declares {count} more bytes, there are fewer")
     data = run.file.read(count)
     if len(data) < count:
         raise ValueError("its pickle ends too early")
@@ -101,14 +101,14 @@ def _push(run: _Run, value: Any) -> None:
 
 def _pop(run: _Run) -> Any:
     if not run.stack:
-        raise ValueError("its pickle takes what is not there")
+        raise ValueError("its pickle takes a value that does not exist")
     return run.stack.pop()
 
 
 def _top(run: _Run, kind: type) -> Any:
     """What lies on top of the stack and must be of a kind, so that it can be added to."""
     if not run.stack or type(run.stack[-1]) is not kind:
-        raise ValueError(f"its pickle adds to a {kind.__name__} that is none")
+        raise ValueError(f"its pickle adds to a value that is not a {kind.__name__}")
     return run.stack[-1]
 
 
@@ -120,7 +120,7 @@ def _mark(run: _Run) -> None:
 
 def _marked(run: _Run) -> list[Any]:
     if not run.outer:
-        raise ValueError("its pickle takes a mark that is not there")
+        raise ValueError("its pickle takes a mark that does not exist")
     items, run.stack = run.stack, run.outer.pop()
     return items
 
@@ -165,12 +165,12 @@ def _set(run: _Run, items: list[Any]) -> None:
 
 def _named(run: _Run, module: Any, name: Any) -> None:
     if type(module) is not str or type(name) is not str:
-        raise ValueError("its pickle has a name that is no text")
+        raise ValueError("its pickle has a name that is not a string")
     whole = f"{module}.{name}"
     if whole not in run.names:
         raise ValueError(
             f"it names {whole[:_NAME]!r}, only tensors and plain values are read: "
-            "of a program save the state_dict"
+            "save the state_dict of the program"
         )
     run.budget.spend(_STEP)
     run.stack.append(run.names[whole])
@@ -186,7 +186,7 @@ def _global(run: _Run) -> None:
 def _call(run: _Run) -> None:
     arguments, function = _pop(run), _pop(run)
     if type(function) is not Function or type(arguments) is not tuple:
-        raise ValueError("its pickle calls what is no function")
+        raise ValueError("its pickle calls a value that is not a function")
     _push(run, function.call(*arguments))
 
 
@@ -197,7 +197,7 @@ def _build(run: _Run) -> None:
         return
     if isinstance(value, np.dtype) and type(state) is tuple and state[1:2] in _NATIVE:
         return
-    raise ValueError("its pickle sets the state of what has none")
+    raise ValueError("its pickle sets the state of a value without one")
 
 
 _NATIVE: Final = tuple((order,) for order in ("<" if sys.byteorder == "little" else ">", "=", "|"))
