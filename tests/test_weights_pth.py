@@ -226,7 +226,7 @@ HOSTILE = {
     ),  # CVE-2026-24747
     "an item is set in a tensor": (
         b"cnumpy\ndtype\nX\2\0\0\0f8\x85RK\0K\1s.",
-        "a dict that is none",
+        "a value that is not a dict",
     ),
     "items are set in nothing": (b"(K\0K\1u.", "adds to a value that is not a dict"),
     "something is added to a dict": (b"}K\0a.", "adds to a value that is not a list"),
