@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 DISCLAIMER = "Research use only. Not a medical device."
-"""Said by the command, in reports and under pictures."""
+"""Shown by the command, in reports and under pictures."""
 
 if TYPE_CHECKING:
     from lungmask_jax import (

@@ -1,6 +1,6 @@
-"""Probabilities that mean what they say, and the threshold that is best for Dice.
+"""Calibrated probabilities, and the threshold with the best Dice.
 
-Both are chosen on cases that the network has not learned from, and judged on others again.
+Both are chosen on held-out cases, and must be evaluated on others again.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ _BINS_PER_UNIT = 40  # of log-odds
 def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tuple[float, float]:
     """Slope and offset that make a network's log-odds fit the truth best (Platt scaling).
 
-    The largest likelihood over all pixels. A network trained with Dice is too sure: its slope is
-    below 1.
+    Maximizes the likelihood over all pixels. A network trained with Dice is overconfident: its
+    slope is below 1.
 
     Args:
         probabilities: Of each case, any shape, in [0, 1].
@@ -30,7 +30,7 @@ def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tu
 
     Returns:
         ``(slope, offset)`` for `calibrated` and the step `lungmask_jax.postprocess.calibration`.
-        Where the truth is all one label, or the network no better than chance, ``(1, 0)``.
+        ``(1, 0)`` if the truth has only one label, or the network is no better than chance.
 
     Raises:
         ShapeError: There is no case, or shapes differ.
@@ -70,7 +70,7 @@ def calibrated(probabilities: np.ndarray, numbers: tuple[float, float]) -> np.nd
         numbers: ``(slope, offset)``, what `fit` returned.
 
     Returns:
-        Same shape, in [0, 1]; 0 and 1 count as a millionth from there.
+        Same shape, in [0, 1]; 0 and 1 are first moved inwards by a millionth.
 
     Example:
         >>> calibrated(np.array([0.5, 0.8]), (0.5, 0.0)).round(3).tolist()
@@ -84,10 +84,10 @@ def calibrated(probabilities: np.ndarray, numbers: tuple[float, float]) -> np.nd
 def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
     """The threshold with the largest mean Dice over cases.
 
-    Where several are as good it is the middle one of them; where there is no truth at all, 0.5. In
-    a case without truth Dice would be 0 for a single false voxel and 1 without any. Such a case
-    counts as if a lesion of the mean size of all others had been found in it, so that a false voxel
-    costs about what it costs beside disease.
+    Of several equally good ones, the middle one; with only empty truths, 0.5. In a case with an
+    empty truth, Dice would be 0 for a single false voxel and 1 without any. Such a case counts as
+    if a lesion of the mean size of all others had been found in it, so that a false voxel costs
+    about as much as in a case with disease.
 
     Args:
         probabilities: Of each case, any shape, in [0, 1]. A case is a whole scan: its slices alone
@@ -117,12 +117,12 @@ def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndar
 
 
 def dice_at_best(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
-    """The Dice of all cases taken as one, at the threshold that makes it largest.
+    """The Dice of all cases pooled, at the threshold that makes it largest.
 
-    Says how well a network tells inside from outside, whatever it thinks of its own certainty: the
-    numbers of `fit` move probabilities and threshold alike, and leave it as it is. So it is what
-    networks are chosen by before they are calibrated. A mask of everything has Dice
-    ``2 p / (1 + p)`` where a share ``p`` of the pixels is true: a network that reaches no more has
+    Measures how well a network separates inside from outside, independent of its calibration: slope
+    and offset of `fit` move probabilities and threshold alike, and do not change it. So networks
+    are chosen by it before they are calibrated. A mask of everything has Dice
+    ``2 p / (1 + p)`` where a share ``p`` of the pixels is true: a network that is no better has
     learned nothing.
 
     Args:
@@ -130,7 +130,7 @@ def dice_at_best(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarra
         truths: Of each case, the same shape, 0 or 1.
 
     Returns:
-        The Dice, to a 40th of a unit of log-odds; NaN where there is no truth at all.
+        The Dice, to a 40th of a unit of log-odds; NaN if all truths are empty.
 
     Raises:
         ShapeError: There is no case, or shapes differ.
@@ -159,7 +159,7 @@ def _histograms(found: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
 
 
 def _dice(found: np.ndarray, truth: np.ndarray, lesion: float) -> np.ndarray:
-    """Dice at every threshold; without truth, as if a lesion of so many voxels had been found."""
+    """Dice at every threshold; for an empty truth, as if a lesion of so many voxels were found."""
     inside = np.asarray(truth) > 0
     marked, right = _above(found), _above(np.asarray(found)[inside])
     if not inside.any():
@@ -176,7 +176,7 @@ def _above(found: np.ndarray) -> np.ndarray:
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """How unsure probabilities are, in bits: 0 for 0 and 1, 1 for one half.
+    """The entropy of probabilities in bits: 0 for 0 and 1, 1 for one half.
 
     Args:
         probabilities: Any shape, in [0, 1].
@@ -217,7 +217,7 @@ def _check(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) ->
 def _flat(
     probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All pixels in a row; of very many, evenly chosen ones."""
+    """All pixels as one vector; of very many, an even selection."""
     _check(probabilities, truths)
     found = np.concatenate([np.ravel(one) for one in probabilities])
     truth = np.concatenate([np.ravel(one) for one in truths]) > 0

@@ -11,10 +11,10 @@
     ├── PluginError (ImportError)          a third-party entry point that fails
     └── ConformanceError (AssertionError)  a part that fails a check of `lungmask_jax.testing`
 
-    ScanWarning (UserWarning)              a scan that was mended on the way in
+    ScanWarning (UserWarning)              a scan that was corrected while it was read
 
-Each is also the builtin that a Python programmer would expect, so ``except ValueError`` works. A
-message says what was expected, what came, and what to do.
+Each is also the builtin error that a Python programmer expects, so ``except ValueError`` works. A
+message says what was expected, what was found, and what to do.
 """
 
 import difflib
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _LONGEST_NAME: Final = 100
-"""Characters of a name that are compared with the known ones."""
+"""Characters of a name that are compared with the known names."""
 
 _BRIEF: Final = reprlib.Repr()
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 12
@@ -49,7 +49,7 @@ class LungmaskError(Exception):
 
 
 class ScanError(LungmaskError, ValueError):
-    """A scan or mask file that cannot be read, or whose values are not what they must be."""
+    """A scan or mask that cannot be read, or whose values are wrong."""
 
 
 class ShapeError(LungmaskError, ValueError):
@@ -77,22 +77,22 @@ class PluginError(LungmaskError, ImportError):
 
 
 class ConformanceError(LungmaskError, AssertionError):
-    """A network, loss, metric or step of preprocessing that others cannot rely on."""
+    """A network, loss, metric or preprocessing step that fails a check."""
 
 
 class ScanWarning(UserWarning):
-    """A scan whose values were mended on the way in; the message says how."""
+    """A scan that was corrected while it was read; the message says how."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A closing clause for an error: the closest known name, or all of them.
+    """The last clause of an error: the nearest known name, or all of them.
 
     Args:
-        name: What was asked for.
-        known: What there is.
+        name: The unknown name.
+        known: The known names.
 
     Returns:
-        ``"did you mean 'x'?"`` where something is close, else ``"known: 'x', 'y'"``.
+        ``"did you mean 'x'?"`` if a name is close, else ``"known: 'x', 'y'"``.
 
     Example:
         >>> nearest("unnet", ["unet", "linear"])
@@ -108,7 +108,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: its ``repr``, cut where it is long or deep.
+    """A value as shown in errors: its ``repr``, shortened if it is long or deep.
 
     Args:
         value: Anything, of any size.

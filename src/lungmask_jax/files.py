@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, by one writer at a time, and legible names."""
+"""Atomic writing of files, by one writer at a time, and legible names."""
 
 import contextlib
 import hashlib
@@ -21,15 +21,15 @@ _DIGITS: Final = 16
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block ends well.
+    """A temporary path that replaces `path` when the block succeeds.
 
-    It lies in the same folder, so the last step is one rename: whoever reads `path` meanwhile sees
-    the old file or the new one, never half of it. If the block fails, the temporary file is removed
-    and an older `path` stays as it was. A link is not followed: the file takes its place, and what
-    it points to stays as it was.
+    It is in the same folder, so the last step is one rename: a reader of `path` sees the old file
+    or the new one, never a part of it. If the block fails, the temporary file is removed and an
+    older `path` is not changed. A link is not followed: the file replaces it, and its target is
+    not changed.
 
     Args:
-        path: Where the file is to be; its folder must be there.
+        path: Final path of the file; its folder must exist.
 
     Yields:
         A path with the same suffix, which the block must write.
@@ -60,13 +60,13 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def alone(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Waits until no other process is in such a block for this path, so that it may be changed.
+    """A lock on a path: waits until no other process is in such a block for it.
 
-    The lock is that of the operating system: it ends with the process, however that ends. A file
-    system that has no locks is used without.
+    The lock is that of the operating system, so it ends with the process in any case. On a file
+    system without locks, nothing is locked.
 
     Args:
-        path: What is to be read, changed and written again; it need not be there.
+        path: A file to be read, changed and written again; it need not exist.
 
     Raises:
         OSError: The folder cannot be written.
@@ -90,7 +90,7 @@ def alone(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def checksum(path: str | os.PathLike[str]) -> str:
-    """What tells the content of a file from any other.
+    """A checksum of the content of a file.
 
     Args:
         path: The file.
@@ -110,7 +110,7 @@ def checksum(path: str | os.PathLike[str]) -> str:
 
 
 def legible(text: str) -> str:
-    r"""A text that shows what it is wherever it is shown, in a terminal, a table or a file name.
+    r"""A text without invisible characters, for a terminal, a table or a file name.
 
     Bytes that are no UTF-8, as Python keeps them in file names, control characters and those that
     turn the direction of writing become percent and their bytes in hexadecimal, as in URLs.
@@ -119,7 +119,7 @@ def legible(text: str) -> str:
         text: Any.
 
     Returns:
-        The same text if there is nothing unseen in it.
+        The same text if all of it is visible.
 
     Example:
         >>> legible("Zoë 1.5"), legible("M\udcfcller"), legible("a\x1b[31m")
@@ -129,7 +129,7 @@ def legible(text: str) -> str:
 
 
 def writable(folder: str | os.PathLike[str]) -> Path:
-    """The folder for results, made if it is not there.
+    """The folder for results, created if it does not exist.
 
     Args:
         folder: Its path.

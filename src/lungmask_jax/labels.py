@@ -1,7 +1,7 @@
 """Label values, and the conversions between conventions.
 
 Ours (and lungmask's): 0 background, 1 right lung, 2 left lung. Right and left are the patient's.
-Lesions of an infection: 1 ground-glass opacity, 2 consolidation.
+Infection by type: 1 ground-glass opacity, 2 consolidation.
 COVID-19-CT-Seg has the lungs the other way round (1 left, 2 right) and adds 3 infection.
 """
 
@@ -62,9 +62,8 @@ def swap_sides(lungs: np.ndarray) -> np.ndarray:
 def from_covid19_ct_seg(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lungs and infection from a COVID-19-CT-Seg ``lung_and_infection_mask``.
 
-    The joint mask has one label a voxel, so infected lung (3) carries no side: it comes out as
-    infection only, and the lungs have a hole there. Use the separate lung mask where the lungs
-    matter.
+    The joint mask has one label per voxel, so infected lung (3) has no side: it becomes infection
+    only, and the lungs have a hole there. Use the separate lung mask if you need the lungs.
 
     Args:
         mask: Any shape, values 0, 1 (left), 2 (right), 3 (infection).
@@ -85,7 +84,7 @@ def refuse_above(mask: np.ndarray, highest: int, where: object) -> None:
 
     Args:
         mask: Any shape.
-        highest: That it may have: 2 for lungs and lesions, 1 for infection as a whole.
+        highest: The highest allowed one: 2 for lungs and infection by type, 1 for infection.
         where: What the mask is, for the message.
 
     Raises:

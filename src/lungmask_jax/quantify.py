@@ -1,4 +1,4 @@
-"""The numbers a radiologist reads: volumes, shares, severity, signs of pneumonia."""
+"""Measures for radiology: volumes, shares, severity, signs of pneumonia."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
@@ -27,15 +27,15 @@ SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 _LEAST_PERCENT: Final = 0.1
 """Added to shares before their logarithm: a speck of 20 mm² in a slice of adult lungs."""
 _SLAB_MM: Final = 10.0
-"""Of neighboring slices: what is real is there in several, what a network imagines often in one."""
+"""Of neighboring slices: real findings are in several, false positives often in a single one."""
 
 
 class Signs(NamedTuple):
-    """How likely a scan shows signs of pneumonia.
+    """The probability of signs of pneumonia.
 
     Attributes:
         scan: Probability for the scan as a whole.
-        slices: Of each slice, from the feet to the head.
+        slices: Probability of each slice, from feet to head.
 
     Example:
         >>> Signs(0.9, np.array([0.1, 0.9])).scan
@@ -50,16 +50,16 @@ def measures(masks: Mapping[str, Volume]) -> dict[str, float | str]:
     """Volumes in millilitres, shares in percent, and the severity class.
 
     Args:
-        masks: Masks of one scan by the name of their task. What lies outside the mask that bounds a
-            task, such as infection outside the lungs, does not count.
+        masks: Masks of one scan by the name of their task. Voxels outside the mask that bounds a
+            task, such as infection outside the lungs, do not count.
 
     Returns:
-        Of an organ the ml of each label and of all: ``right_lung_ml``, ``left_lung_ml``,
-        ``lungs_ml``. Of what lies inside one, the ml and percent of each side and of all:
-        ``right_infection_ml``, ..., ``infection_percent``, and where the task has it ``severity``.
-        Of types the ml and percent of each: ``ground_glass_ml``, ``consolidation_percent``, ...;
-        all are shares of the outermost mask. The share of a lung that is not there is NaN, and so
-        are ml above 0 where voxels have no known size.
+        For an organ, the ml of each label and of all: ``right_lung_ml``, ``left_lung_ml``,
+        ``lungs_ml``. For a structure inside it, ml and percent of each side and of all:
+        ``right_infection_ml``, ..., ``infection_percent``, and ``severity`` if the task has it.
+        For types, ml and percent of each: ``ground_glass_ml``, ``consolidation_percent``, ...;
+        all are shares of the outermost mask. The share of a missing lung is NaN, and so are
+        ml above 0 if the voxel size is unknown.
 
     Raises:
         ShapeError: The masks have different shapes.
@@ -91,11 +91,11 @@ def measures(masks: Mapping[str, Volume]) -> dict[str, float | str]:
 
 
 def severity(*percents: float) -> str:
-    """The MosMedData class, from the lung that is affected more.
+    """The MosMedData class, from the more affected lung.
 
     CT-0 none, CT-1 up to 25 %, CT-2 25 to 50 %, CT-3 50 to 75 %, CT-4 above. Radiologists see no
-    findings where a network leaves specks, so CT-0 reaches up to 0.5 %. The class describes an
-    extent; whether it is COVID-19 no mask can tell.
+    findings where a network marks specks, so CT-0 reaches up to 0.5 %. The class describes the
+    extent; a mask cannot show whether it is COVID-19.
 
     Args:
         percents: Infected share of each lung; NaN where there is none.
@@ -119,22 +119,20 @@ def severity(*percents: float) -> str:
 
 
 def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) -> Signs:
-    """The probability of signs of pneumonia, by how much of a slice is infected.
+    """The probability of signs of pneumonia, from the infected share of slices.
 
-    A slice counts by its infected share ``s``, as `slice_shares` gives it: its log-odds are
-    ``slope * log(s + 0.1) + offset``. The scan has the log-odds of the 10 mm of it that are
-    infected most, so that one clear slice is enough and a speck in a single thin one is not. Which
-    pneumonia it is no mask can tell.
+    The log-odds of a slice are ``slope * log(s + 0.1) + offset`` for its infected share ``s``, see
+    `slice_shares`. The scan has the log-odds of its most infected 10 mm, so one clear slice is
+    enough and a speck in a single thin slice is not. A mask cannot show the kind of pneumonia.
 
     Args:
         lungs: 0 background, 1 right, 2 left.
-        infection: 0 or 1; what lies outside the lungs does not count.
-        calibration: ``(slope, offset)``, as a bundle of infection has it: fitted to slices that its
-            networks had not learned from, half of them with signs.
+        infection: 0 or 1; voxels outside the lungs do not count.
+        calibration: ``(slope, offset)`` of an infection bundle, fitted to held-out slices, half of
+            them with signs.
 
     Returns:
-        Probabilities in [0, 1]. Without lungs that of the scan is NaN, and so are those of all
-        slices.
+        Probabilities in [0, 1]; without lungs, NaN for the scan and all slices.
 
     Raises:
         ShapeError: The masks have different shapes.
@@ -157,7 +155,7 @@ def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) ->
 
 
 def in_percent(probability: float) -> str:
-    """A probability as people read it: no model is sure, so it is from below 1 to over 99 percent.
+    """A probability in words, from below 1 to over 99 percent, because no model is certain.
 
     Args:
         probability: From 0 to 1, or NaN.
@@ -177,14 +175,14 @@ def in_percent(probability: float) -> str:
 
 
 def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:
-    """The infected area of each slice, in percent of the lungs where they are largest.
+    """The infected area of each slice, in percent of the largest lung area in any slice.
 
     Args:
-        lungs: 0 background, above it lung.
-        infection: 0 or 1; what lies outside the lungs does not count.
+        lungs: 0 background, other values lung.
+        infection: 0 or 1; voxels outside the lungs do not count.
 
     Returns:
-        Of each slice, from the feet to the head; NaN without lungs.
+        The share of each slice, from feet to head; NaN without lungs.
 
     Raises:
         ShapeError: The masks have different shapes.
@@ -211,7 +209,7 @@ def _check_shapes(first: Volume, *others: Volume) -> None:
 
 
 def _outermost(task: Task, masks: Mapping[str, Volume]) -> Task:
-    """The last of the tasks around this one of which there is a mask; else the task itself."""
+    """The outermost task around this one that has a mask; else the task itself."""
     outer, name = task, task.inside
     while name:
         around = tasks.registry[name]
@@ -220,7 +218,7 @@ def _outermost(task: Task, masks: Mapping[str, Volume]) -> Task:
 
 
 def _voxels(mask: Volume, around: Volume, task: Task, outer: Task) -> np.ndarray:
-    """Voxels by label of the outermost mask, 0 for none or another, and by label of this one.
+    """Voxel counts by label of the outermost mask (0 for none or another) and of this mask.
 
     The last column is for labels that the task does not have.
     """
@@ -236,14 +234,14 @@ def _voxels(mask: Volume, around: Volume, task: Task, outer: Task) -> np.ndarray
 
 
 def _whole(ml: np.ndarray, task: Task) -> Iterator[tuple[str, float]]:
-    """Of a mask that nothing bounds: its labels, and all of them."""
+    """The ml of an outermost mask: of each label, and of all."""
     parts = {name: float(ml[label, label]) for label, name in task.labels.items()}
     yield from ((f"{name}_ml", part) for name, part in parts.items())
     yield f"{task.name}_ml", float(ml[1:, 1:].sum())
 
 
 def _inside(ml: np.ndarray, task: Task, outer: Task) -> Iterator[tuple[str, float | str]]:
-    """Of a mask inside another: by side or, if it tells several apart, by label."""
+    """Measures of a mask inside another: by side or, if it has several labels, by label."""
     if len(task.labels) > 1:
         parts = {name: (ml[1:, label], ml[1:]) for label, name in task.labels.items()}
     else:

@@ -1,7 +1,7 @@
-"""Names that resolve to objects, provided by this package or by others through entry points.
+"""Names of objects from this package or, through entry points, from others.
 
 Listing imports nothing; looking one name up imports the one package that provides it. Built-in
-names are entry points like any other, except that nobody can take them.
+names are entry points like any other, except that they cannot be replaced.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 _OURS: Final = "lungmask-jax"
 _WORDS: Final = 300
-"""Characters of somebody else's error that ours repeats."""
+"""Characters of a third-party error that ours repeats."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A read-only mapping from names to what entry points provide, loaded on first use.
+    """A read-only mapping from names to the objects of entry points, loaded on first use.
 
     Args:
         group: Entry-point group, for example ``"lungmask_jax.models"``.
         builtins: Name to ``"module:object"``; these cannot be shadowed.
-        kind: The class of the values; without one they are functions.
+        kind: The class of the values; functions by default.
 
     Example:
         >>> registry = Registry("my.functions", {"join": "os.path:join"})
@@ -51,8 +51,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """Adds a name for this process, for notebooks and scripts; packages use entry points.
 
         Args:
-            name: A name that nothing else has; registering it again replaces it.
-            value: What the name stands for.
+            name: A name that is not taken; registering it again replaces it.
+            value: The object.
 
         Raises:
             PluginError: A built-in or an installed package has the name already, or the value is
@@ -63,7 +63,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._registered[name] = self._fitting(name, self._group, value)
 
     def owner(self, name: str) -> str:
-        """Who brings a name; nothing is imported.
+        """The package that defines a name; nothing is imported.
 
         Args:
             name: One of the names.
@@ -72,7 +72,7 @@ class Registry(Mapping[str, T], Generic[T]):
             The name of the package, ``"this process"`` if it was registered.
 
         Raises:
-            UnknownNameError: Nobody brings it.
+            UnknownNameError: No package defines it.
             PluginError: Two packages do.
 
         Example:
@@ -83,17 +83,17 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @contextmanager
     def blamed(self, name: str, what: str) -> Iterator[None]:
-        """Around a call of what a name stands for: whatever goes wrong is its error, and named.
+        """A context for a call of a registered object: its errors get its name.
 
-        Errors of this library pass, as do Ctrl-C and a lack of memory. A call of ``sys.exit`` does
-        not.
+        Errors of this library, Ctrl-C and a lack of memory pass unchanged; a call of ``sys.exit``
+        does not.
 
         Args:
             name: One of the names.
-            what: What went wrong then: ``"cannot be made"``.
+            what: A description of the failure: ``"cannot be made"``.
 
         Raises:
-            PluginError: Anything else was raised.
+            PluginError: Any other exception was raised.
 
         Example:
             >>> registry = Registry("my.functions", {"join": "os.path:join"})
@@ -108,10 +108,10 @@ class Registry(Mapping[str, T], Generic[T]):
             yield
 
     def in_vain(self) -> Iterator[str]:
-        """What installed packages claim in vain; nothing is imported.
+        """Names of installed packages that have no effect; nothing is imported.
 
         Yields:
-            A sentence for each name that is a built-in one, and for each package whose entry
+            A sentence for each name that shadows a built-in one, and for each package whose entry
             points cannot be read.
 
         Example:
@@ -173,7 +173,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._fitting(point.name, f"{self._group}, from {where}", value)
 
     def _fitting(self, name: str, where: str, value: T) -> T:
-        """The value, if it is of the kind that the names stand for."""
+        """The value, if it is of the right kind."""
         if callable(value) if self._kind is None else isinstance(value, self._kind):
             return value
         kind = self._kind.__name__ if self._kind else "function"
@@ -184,10 +184,10 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def _points(group: str) -> tuple[list[EntryPoint], list[str]]:
-    """What other packages provide, and those whose lists cannot be read.
+    """The entry points of other packages, and packages whose entry points cannot be read.
 
-    Our own entry points are the built-ins. One list that is no list makes the standard library
-    give up on all of them; then each package is asked by itself.
+    Our own entry points are the built-ins. One invalid list makes the standard library give up on
+    all of them; then each package is read separately.
     """
     unreadable: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""What a run leaves beside the masks: one JSON file a scan, one CSV table a folder."""
+"""Report files: one JSON file per scan, one CSV table per folder."""
 
 import csv
 import io
@@ -23,11 +23,11 @@ def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] =
     """Writes a row as JSON, under a temporary name first.
 
     Args:
-        path: Where.
-        values: What `lungmask_jax.inference.Segmentation.row` returned, or another mapping; numbers
-            that JSON has not become ``null``.
-        files: What else was written. Name and checksum of each are kept under ``files_written``,
-            so that a later run can tell its own files from those of others.
+        path: The file.
+        values: A row of `lungmask_jax.inference.Segmentation.row`, or another mapping; NaN and
+            infinity become ``null``.
+        files: Other files of the scan. Their names and checksums are stored under
+            ``files_written``, so that a later run recognizes its own files.
 
     Example:
         >>> import tempfile
@@ -42,13 +42,13 @@ def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] =
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote.
+    """Reads a file of `write_json`.
 
     Args:
-        path: Where.
+        path: The file.
 
     Returns:
-        The values; none if there is no such file, or one that `write_json` did not write.
+        The values; empty if the file does not exist, or `write_json` did not write it.
 
     Example:
         >>> read_json(Path("nowhere.json"))
@@ -69,14 +69,14 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
     """Adds rows to a table; a row replaces an earlier one of the same scan.
 
     Several processes may do so at once: each waits for its turn. Texts that a spreadsheet would
-    take for a formula get an apostrophe in front.
+    read as a formula get an apostrophe in front.
 
     Args:
-        path: The table; made if it is not there, replaced in one go if it is.
-        rows: What `lungmask_jax.inference.Segmentation.row` returned.
+        path: The table; created if it does not exist, else replaced atomically.
+        rows: Rows of `lungmask_jax.inference.Segmentation.row`.
 
     Raises:
-        ScanError: The file that is there is no such table; it stays as it was.
+        ScanError: The existing file is not such a table; it is not changed.
 
     Example:
         >>> import tempfile
@@ -100,8 +100,8 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     r"""Writes a table, under a temporary name first.
 
     Args:
-        path: Where.
-        rows: With whatever columns; what a row lacks is empty.
+        path: The file.
+        rows: Rows with any columns; missing values are empty.
 
     Example:
         >>> import tempfile
@@ -121,16 +121,16 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_csv(path: Path) -> dict[str, Row]:
-    """The rows of a table; a byte order mark, as spreadsheets add it, does not matter.
+    """The rows of a table, with or without a byte order mark.
 
     Args:
-        path: What `update_csv` wrote.
+        path: A file of `update_csv`.
 
     Returns:
         The row of each scan, all values as text.
 
     Raises:
-        ScanError: It is no such table.
+        ScanError: It is not such a table.
 
     Example:
         >>> import tempfile
@@ -155,13 +155,13 @@ def read_csv(path: Path) -> dict[str, Row]:
 
 
 def cell(text: str) -> str:
-    r"""A text that a spreadsheet shows, and does not take for a formula.
+    r"""A text that a spreadsheet does not read as a formula.
 
     Args:
         text: Any, such as the name of a scan.
 
     Returns:
-        The same, legible, with an apostrophe in front where it would be a formula.
+        The same, legible, with an apostrophe in front if it would be a formula.
 
     Example:
         >>> cell("case 1"), cell("=1+1"), cell("a\udcff")
@@ -172,7 +172,7 @@ def cell(text: str) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
+    """The values with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

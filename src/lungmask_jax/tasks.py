@@ -1,7 +1,7 @@
-"""Tasks: what can be segmented, and all that the library needs to know about it.
+"""Tasks: the structures that can be segmented, and everything specific to them.
 
-Masks, numbers, pictures, scores and the defaults of training follow from a `Task`. A package adds
-one of its own through the entry-point group ``lungmask_jax.tasks``, a notebook by
+Masks, measures, pictures, scores and the defaults of training follow from a `Task`. A package adds
+its own through the entry-point group ``lungmask_jax.tasks``, a notebook with
 ``registry.register``; no other line changes.
 """
 
@@ -30,44 +30,43 @@ __all__ = [
 Color: TypeAlias = tuple[int, int, int]
 
 Steps: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
-"""Names of `lungmask_jax.postprocess` with their numbers, in the order in which they are taken."""
+"""Names of `lungmask_jax.postprocess` with their parameters, in the order of application."""
 
 _DECISION: Final[Steps] = (("calibration", {}), ("threshold", {}))
 
 _VERMILION: Final = (213, 94, 0)
 _PURPLE: Final = (204, 121, 167)
 _COLORS: Final = ((0, 158, 115), (0, 114, 178), (230, 159, 0), _PURPLE, _VERMILION)
-"""For tasks that name none: those of Okabe and Ito, which color-blind readers can tell apart."""
+"""For tasks without colors: those of Okabe and Ito, which color-blind readers can distinguish."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One thing to segment.
+    """A structure to segment.
 
     Attributes:
-        name: What its masks, files, numbers and bundles are called; that of its entry point.
-        noun: The name beside another noun, as in "lung network"; the name itself by default.
+        name: Name of its masks, files, measures, bundles and entry point.
+        noun: The name before another noun, as in "lung network"; the name itself by default.
         labels: Names of the labels of its masks; 1 is the name itself by default.
-        sides: Labels that are the patient's right and left, with the words for them. Masks of
-            others are turned accordingly, and what lies inside is measured on each side.
-        inside: The task whose mask bounds it; without one it may lie anywhere.
-        types: The task whose labels divide this one, as lesions divide infection. Bundles of this
-            task make both masks.
-        colors: Red, green and blue of each label, from 0 to 255; by default some that can be told
-            apart.
+        sides: Labels of the patient's right and left, with the words for them. Masks of other
+            conventions are converted, and structures inside are measured on each side.
+        inside: The task whose mask bounds it; by default it may lie anywhere.
+        types: The task whose labels divide this one, as ground glass and consolidation divide
+            infection. Bundles of this task make both masks.
+        colors: Red, green and blue of each label, from 0 to 255; by default distinguishable ones.
         outlined: Whether pictures show its outline only.
-        column: Of its masks in a ``metadata.csv``; by default the name and ``_mask``.
-        usual_ml: Least and largest volume of a whole organ; beyond it, or where a side is missing,
-            a note says so.
-        severity: Whether its share of the sides gives a class from CT-0 to CT-4.
-        tolerance_mm: Of the surface Dice.
-        preprocess: Settings of `lungmask_jax.spec.PreprocessSpec` to train with.
-        postprocess: Steps of a bundle that is trained: by default calibration and threshold, and
-            the mask that it lies inside.
+        column: Column of its masks in a ``metadata.csv``; by default the name and ``_mask``.
+        usual_ml: Smallest and largest volume of a whole organ; a note reports other volumes, and
+            a missing side.
+        severity: Whether its share of each side gives a class from CT-0 to CT-4.
+        tolerance_mm: Tolerance of the surface Dice.
+        preprocess: Settings of `lungmask_jax.spec.PreprocessSpec` for training.
+        postprocess: Steps of a trained bundle: by default calibration, threshold, and the outer
+            mask.
         training: Settings of `lungmask_jax.spec.TrainSpec` that differ from its defaults.
 
     Raises:
-        SpecError: A label is no number from 1 to 255.
+        SpecError: A label is not an integer from 1 to 255.
 
     Example:
         >>> effusion = Task(name="effusion", inside="lungs")
@@ -112,18 +111,18 @@ class Task:
 
     @property
     def highest(self) -> int:
-        """The highest label that its masks may have, those of its types included."""
+        """The highest label of its masks, including those of its types."""
         types = [*registry[self.types].labels] if self.types else []
         return max([*self.labels, *types])
 
     @property
     def whole(self) -> str:
-        """The name of all of its labels together; for types, of that which they divide."""
+        """The name for all of its labels; for types, that of the task they divide."""
         return self.inside if self.divides else self.name
 
     @property
     def divides(self) -> bool:
-        """Whether its labels are the types of the task that it lies inside."""
+        """Whether its labels are the types of the outer task."""
         return bool(self.inside) and registry[self.inside].types == self.name
 
 
@@ -135,7 +134,7 @@ LUNGS: Final = Task(
     colors=MappingProxyType({RIGHT: (86, 180, 233), LEFT: (240, 228, 66)}),
     outlined=True,
     column="lung_mask",
-    usual_ml=(500.0, 12_000.0),  # nobody's lungs hold as much
+    usual_ml=(500.0, 12_000.0),  # more than any patient has
     tolerance_mm=1.0,  # as COVID-19-CT-Seg has it: Ma et al., 2021, 10.1002/mp.14676
     preprocess=MappingProxyType({"region": "body", "margin_mm": 5.0, "thickness_mm": 2.5}),
     postprocess=(
@@ -150,7 +149,7 @@ LUNGS: Final = Task(
     ),
     training=MappingProxyType({"opacities": 0.5, "gas": 0.5}),
 )
-"""Both lungs. Trained with synthetic disease, which is lung, and synthetic gas, which is not."""
+"""Both lungs. Training adds synthetic disease, which is lung, and synthetic gas, which is not."""
 
 INFECTION: Final = Task(
     name="infection",
@@ -176,7 +175,7 @@ LESIONS: Final = Task(
     colors=MappingProxyType({GROUND_GLASS: _VERMILION, CONSOLIDATION: _PURPLE}),
     tolerance_mm=3.0,
 )
-"""The infection by its type, made by bundles of the infection."""
+"""The infection by type, from bundles of the infection."""
 
 registry: Registry[Task] = Registry(
     "lungmask_jax.tasks",
@@ -191,7 +190,7 @@ registry: Registry[Task] = Registry(
 
 
 def targets() -> list[str]:
-    """The tasks that bundles can be trained for; nothing is imported.
+    """The tasks for which bundles can be trained; nothing is imported.
 
     Returns:
         Sorted names.
@@ -204,10 +203,10 @@ def targets() -> list[str]:
 
 
 def mask_names(names: Iterable[str]) -> list[str]:
-    """The masks that models of some tasks make: those of the tasks, and of their types.
+    """The masks from models of some tasks: those of the tasks, and of their types.
 
     Args:
-        names: Of tasks.
+        names: Names of tasks.
 
     Returns:
         Names of masks.

@@ -1,8 +1,8 @@
-"""`Volume`: a 3-D array with its place in the patient.
+"""`Volume`: a 3-D array with its position in the patient.
 
 In memory an array is always ``(slices, rows, columns)`` in nibabel's axis codes ``SPL``: slices run
-from the feet to the head, rows from front to back, columns from the patient's right to the left.
-A slice shown with row 0 on top is what a radiologist sees, and slices are a batch axis as they are.
+from feet to head, rows from front to back, columns from the patient's right to left. A slice shown
+with row 0 on top is in radiological orientation, and the slice axis serves as a batch axis.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,10 +26,9 @@ def _canonical_affine() -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """The NIfTI header of a file, and the place that it was read as.
+    """The NIfTI header of a file, and the position that was read from it.
 
-    A mask of the scan says with it where it lies in the very words of the scan: unit, voxel sizes,
-    qform, sform and their codes.
+    With it, a mask of the scan is saved with the same unit, voxel sizes, qform, sform and codes.
 
     Attributes:
         block: The header, byte for byte.
@@ -49,7 +48,7 @@ class Header:
     axcodes: str
 
     def describes(self, affine: np.ndarray, shape: tuple[int, ...], axcodes: str) -> bool:
-        """Whether a volume still lies where the file says.
+        """Whether a volume still has the position given in the file.
 
         Args:
             affine: Of the volume.
@@ -62,19 +61,19 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A CT in HU, or a mask, with its place in space.
+    """A CT in HU, or a mask, with its position in space.
 
     Attributes:
         array: ``(slices, rows, columns)``, canonical order ``SPL``. A CT holds HU (int16 or
             float32), a mask uint8 labels.
         affine: ``(4, 4)`` float64, from indices of ``array`` to millimetres in RAS.
         axcodes: Axis codes of the file it came from; saving goes back to them.
-        header: Of the NIfTI file it came from; dropped when place, shape or ``axcodes`` change.
-        has_size: Whether the size of its voxels is known. Images, arrays and headers that do not
-            know it have voxels of 1 x 1 x 1 mm, and the origin of the patient in a corner or in
-            the middle; a scan that was brought to 1 mm lies elsewhere, and `of` is told the size.
-        checked: Whether it has been through the checks of `lungmask_jax.io`, as what
-            `lungmask_jax.io.load` returns has. Other values or another place begin anew.
+        header: Header of its NIfTI file; dropped when position, shape or ``axcodes`` change.
+        has_size: Whether the voxel size is known. Images, arrays and headers without a size have
+            voxels of 1 x 1 x 1 mm and the origin in a corner or in the middle; a scan resampled
+            to 1 mm has another origin, and `of` is given the size.
+        checked: Whether it has passed the checks of `lungmask_jax.io`, like volumes from
+            `lungmask_jax.io.load`. Other values or another position reset it.
 
     Raises:
         ShapeError: ``array`` is not 3-D, or ``affine`` is not a finite, invertible ``(4, 4)``.
@@ -120,8 +119,8 @@ class Volume:
     def of(cls, array: np.ndarray, *, spacing: Sequence[float]) -> Self:
         """A volume from an array and the size of its voxels.
 
-        Slices run from the feet to the head, rows from front to back, columns from the patient's
-        right to the left. A file of it has the axes that DICOM converters give, columns first.
+        Slices run from feet to head, rows from front to back, columns from the patient's right to
+        left. Saved files have the axes of DICOM converters, columns first.
 
         Args:
             array: ``(slices, rows, columns)``.
@@ -158,8 +157,8 @@ class Volume:
     def as_checked(self) -> Self:
         """The same volume, marked as checked.
 
-        `lungmask_jax.inference.segment` takes it as it is: whoever marks a volume answers for its
-        values being HU.
+        `lungmask_jax.inference.segment` then does not check it: the caller guarantees that its
+        values are HU.
 
         Returns:
             A volume that shares the array.
@@ -190,7 +189,7 @@ class Volume:
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000)
 
     def with_array(self, array: np.ndarray) -> Self:
-        """Other values at the same place.
+        """A volume with other values at the same position.
 
         Args:
             array: Same shape as ``self.array``.
@@ -213,7 +212,7 @@ class Volume:
         return replace(self, array=array)
 
     def apart_mm(self, other: "Volume") -> float:
-        """How far the grids of two volumes of one shape lie apart.
+        """The distance between the grids of two volumes of the same shape.
 
         Args:
             other: Another volume.
