@@ -1,7 +1,7 @@
-"""From labelled scans to a calibrated bundle: what ``lungmask-jax train`` does.
+"""From labeled scans to a calibrated bundle, as ``lungmask-jax train`` does.
 
-A recipe says what is trained and how, `prepare` reads the scans, and `fit` trains epoch by epoch,
-chooses the best one, calibrates it and describes it in its card.
+A recipe has the settings, `prepare` reads the scans, and `fit` trains epoch by epoch, chooses the
+best one, calibrates it and writes its card.
 """
 
 from lungmask_jax.fitting._calibration import Judgement

@@ -1,4 +1,4 @@
-"""Calibration and threshold of a bundle, from the scans held out."""
+"""Calibration and threshold of a bundle, from the held-out scans."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ from lungmask_jax.spec import changed_steps
 from lungmask_jax.weights import Bundle
 
 _CHANCE: Final = 0.02
-"""Of Dice, which the choice of epoch and threshold may make of nothing."""
+"""Dice that the choice of epoch and threshold may gain by chance."""
 
 
 class Judgement(NamedTuple):
-    """How good a calibrated network is on the scans held out, all taken as one.
+    """The scores of a calibrated network on the held-out scans, pooled.
 
     Attributes:
-        dice: Of its masks.
-        everything: That of a mask of everything, which needs no network.
+        dice: Dice of its masks.
+        everything: Dice of a mask of everything, which needs no network.
         calibration: Slope and offset of its log-odds.
         threshold: Calibrated probability above which a voxel counts.
 
@@ -55,14 +55,14 @@ class Judgement(NamedTuple):
 
     @property
     def learned(self) -> bool:
-        """Whether the network knows more than nothing."""
+        """Whether the network is better than a mask of everything."""
         return self.dice > self.everything + _CHANCE
 
 
 def calibrated(bundle: Bundle, held_out: Sequence[PreparedScan]) -> tuple[Bundle, Judgement | None]:
-    """The bundle with calibration and threshold, and how good it is with them.
+    """The bundle with calibration and threshold, and its scores.
 
-    Where there is nothing to find in the scans, it stays as it is, and nobody can judge it.
+    If all true masks are empty, it is not changed, and has no scores.
     """
     truths = [scan.samples.masks > 0 for scan in held_out]
     if not any(truth.any() for truth in truths):

@@ -34,7 +34,7 @@ def card(recipe: Recipe, scans: TrainingScans, start: Bundle | None) -> dict[str
 
 
 def _images(scans: Mapping[str, str], before: Mapping[str, Any], key: str) -> list[str]:
-    """Fingerprints, and those of the bundle that was started from: its weights know them, too."""
+    """Fingerprints, including those of the initial bundle, whose weights have seen its scans."""
     known = before.get(key)
     more = known if isinstance(known, list) else []
     return list(dict.fromkeys([*scans.values(), *more]))

@@ -1,4 +1,4 @@
-"""Sentences about data and networks that are not as they should be."""
+"""Warnings about suspicious data and networks, in sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -20,10 +20,10 @@ _NAMES: Final = 5
 def doubts(
     train: Sequence[PreparedScan], held_out: Sequence[PreparedScan], segmenter: SegmenterSpec
 ) -> Iterator[str]:
-    """A line for each thing that is odd in masks and scans.
+    """A line for each problem in masks and scans.
 
     Raises:
-        ScanError: There is nothing to learn.
+        ScanError: All masks are empty.
     """
     every, target = [*train, *held_out], segmenter.target
     yield from _unmasked(every, target)
@@ -65,7 +65,7 @@ def strangers(
     cases: tuple[Sequence[Case], Sequence[Case]],
     start: Bundle | None,
 ) -> Iterator[str]:
-    """A line for each scan held out that may not be a stranger to the network."""
+    """A line for each held-out scan that the network may have seen."""
     known = {scan.fingerprint: scan.name for scan in train}
     for scan in held_out:
         if scan.fingerprint in known:
@@ -95,7 +95,7 @@ def unfallen(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
 
 
 def unlearned(name: str, judgement: Judgement | None) -> Iterator[str]:
-    """A line if the network is none to be used, or nobody knows."""
+    """A line if the network is useless, or has no scores."""
     if judgement is None:
         yield f"{name} is written, but its quality is unknown: no Dice was possible"
     elif not judgement.learned:

@@ -1,4 +1,4 @@
-"""The files of a fit: what it goes on from, and what it must not replace."""
+"""The files of a fit: those to resume from, and those not to replace."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lungmask_jax.spec import TrainSpec
 
 Existing: TypeAlias = Literal["refuse", "resume", "replace"]
 Line: TypeAlias = dict[str, float]
-"""A line of the log; a score that an epoch lacks is not in it."""
+"""A line of the log, without scores that an epoch lacks."""
 
 _LOST: Final = (
     "expected the log of the resumed run, found none, another or a damaged one in {}: put it "
@@ -22,10 +22,10 @@ _SCORES: Final = ("dice_at_best", "dice")
 
 
 class RunFiles(NamedTuple):
-    """What a fit writes.
+    """The files of a fit.
 
     Attributes:
-        bundle: The best weights.
+        bundle: Path of the bundle with the best weights.
 
     Example:
         >>> RunFiles(Path("mine.npz")).log.name
@@ -41,7 +41,7 @@ class RunFiles(NamedTuple):
 
     @property
     def log(self) -> Path:
-        """A line an epoch."""
+        """One line per epoch."""
         return self.bundle.with_suffix(".jsonl")
 
     @property
@@ -50,14 +50,14 @@ class RunFiles(NamedTuple):
         return self.bundle.with_suffix(".png")
 
     def refuse(self, existing: Existing) -> None:
-        """Raises where a fit could not or must not write.
+        """Raises an error if a fit cannot or must not write.
 
         Args:
             existing: As for `fit`.
 
         Raises:
-            SpecError: The name is not that of an ``.npz``, or there is something of one of the
-                names that is not to be replaced.
+            SpecError: The name does not end in ``.npz``, or a file that must not be replaced
+                exists.
             WeightsError: There is no checkpoint to resume from.
             ScanError: The folder cannot be written.
         """
@@ -94,11 +94,11 @@ class RunFiles(NamedTuple):
         viz.save_png(viz.learning_curve(log, series=("loss",), scores=drawn), self.curve)
 
     def read_log(self, step: int, spec: TrainSpec) -> list[Line]:
-        """The lines of a run up to a step; later epochs are done again.
+        """The lines of a run up to a step; later epochs are repeated.
 
         Raises:
-            WeightsError: A line or the bundle that they speak of is missing: nobody would know
-                which epoch was the best.
+            WeightsError: A line or the bundle of the run is missing, so the best epoch is
+                unknown.
         """
         every, last = spec.steps_per_epoch, spec.steps
         ends = sorted({*range(every, step + 1, every), *([last] if step == last else [])})
@@ -115,7 +115,7 @@ class RunFiles(NamedTuple):
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is anything of this name, a link to nothing included."""
+    """Whether the name exists, also as a broken link."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

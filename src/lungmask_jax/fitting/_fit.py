@@ -1,4 +1,4 @@
-"""From labelled scans to a calibrated bundle."""
+"""From labeled scans to a calibrated bundle."""
 
 import functools
 import math
@@ -33,16 +33,16 @@ class FitEpoch(NamedTuple):
     """An epoch of `fit`, with the best bundle so far.
 
     Attributes:
-        step: Steps done.
+        step: Number of finished steps.
         loss: Mean training loss since the last epoch.
-        bundle: Weights of the best epoch so far; in the last one calibrated, and done.
-        dice: Mean Dice over the slices held out, at threshold 0.5; NaN without any.
-        dice_at_best: Dice of all these slices taken as one, at its best threshold; epochs are
+        bundle: Weights of the best epoch so far; in the last epoch calibrated and complete.
+        dice: Mean Dice over the held-out slices, at threshold 0.5; NaN without any.
+        dice_at_best: Dice of all these slices pooled, at its best threshold; epochs are
             chosen by it.
         seconds: Time since the last epoch.
         waited: Seconds of these in which the device had no batch.
-        judgement: Of the last epoch's bundle; none if it could not be judged.
-        notes: What is odd, a sentence each: about the scans in the first epoch, if `fit` has read
+        judgement: Scores of the last epoch's bundle; none if it could not be scored.
+        notes: Warnings, a sentence each: about the scans in the first epoch, if `fit` has read
             them, and about the network in the last one.
 
     Example:
@@ -64,12 +64,12 @@ class FitEpoch(NamedTuple):
 
     @property
     def line(self) -> Line:
-        """Its numbers by name, without those that there are not, as the log has them."""
+        """Its numbers by name, without missing ones, as in the log."""
         return _line(self)
 
 
 class _Run(NamedTuple):
-    """What is trained, on what, and where it is kept."""
+    """Recipe, scans and files of a run."""
 
     recipe: Recipe
     scans: TrainingScans
@@ -93,35 +93,35 @@ def fit(
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Iterator[FitEpoch]:
-    """Trains a network on labelled scans, calibrates it, and hands out its bundle.
+    """Trains a network on labeled scans, calibrates it, and yields its bundle.
 
-    Scans are read and prepared as inference would, some patients are held out, and the network
-    learns. The epoch with the best Dice on what is held out is kept, the later of equal ones. At
-    the end calibration and threshold are chosen there, too.
+    Scans are read and prepared as for inference, some patients are held out, and the network is
+    trained. The epoch with the best Dice on the held-out scans is kept, the later of equal ones.
+    At the end, calibration and threshold are chosen on these scans, too.
 
     Args:
-        cases: Labelled scans, or what `prepare` made of them.
-        recipe: What is trained, and how.
-        out: Path of the bundle. It is written after every epoch that is better than those before,
-            and beside it, after every epoch, log, curve and checkpoint, as `RunFiles` names them.
-            Without it all stays in memory.
+        cases: Labeled scans, or the result of `prepare`.
+        recipe: The settings.
+        out: Path of the bundle. It is written after every epoch that is better than those before;
+            log, curve and checkpoint after every epoch, with the names of `RunFiles`. By default
+            nothing is written.
         existing: Files of an earlier run: ``"refuse"`` them, ``"resume"`` from its checkpoint,
             with the same scans and recipe, or ``"replace"`` them.
-        cache: Folder that keeps prepared scans, so that the next run begins at once.
-        mesh: Devices that share the work, as of `lungmask_jax.training.make_mesh`.
+        cache: Folder for prepared scans, so that the next run starts at once.
+        mesh: Devices that share the work, from `lungmask_jax.training.make_mesh`.
         progress: Called as ``progress(stage, done, total)`` for each scan of ``"reading"`` and of
             ``"reading, held out"``, each step of ``"training"``, and before ``"calibrating"``.
-            Once it returns True in one of the latter two, the run ends there, with its checkpoint
-            and an epoch of the steps done so far.
+            If it returns True in one of the latter two, the run ends there, with its checkpoint
+            and an epoch of the steps so far.
 
     Yields:
-        Every ``recipe.training.steps_per_epoch`` steps and at the end: losses and scores, and the
+        Every ``recipe.training.steps_per_epoch`` steps and at the end: losses, scores and the
         best bundle so far. That of the last epoch is calibrated.
 
     Raises:
-        ScanError: A scan cannot be used, or no mask has anything to learn.
-        SpecError: Settings do not fit together or to the run that is resumed, there are files that
-            must not be replaced, or the loss is not finite any more.
+        ScanError: A scan cannot be used, or all masks are empty.
+        SpecError: Settings do not fit together or to the resumed run, existing files must not be
+            replaced, or the loss is no longer finite.
         WeightsError: There is nothing to resume from, or a bundle of the recipe is damaged.
 
     Example:
@@ -162,7 +162,7 @@ def _is_stopped(progress: Progress | None, stage: str, done: int = 0, total: int
 def _epochs(
     run: _Run, log: list[Line], resume: bool, progress: Progress | None
 ) -> Iterator[FitEpoch]:
-    """Epoch by epoch, each logged and kept; of a run at its end, the last one again."""
+    """Epoch by epoch, each logged and saved; for a complete run, the last one again."""
     spec, validation = run.recipe.training, [scan.samples for scan in run.scans.held_out]
     state, best = _begun(run, log, resume)
     _is_stopped(progress, "training", int(state.step), spec.steps)
@@ -189,7 +189,7 @@ def _epochs(
 
 
 def _begun(run: _Run, log: list[Line], resume: bool) -> tuple[TrainState, Bundle | None]:
-    """The state to begin with, and the best bundle so far; fills the log with what there is."""
+    """The initial state and the best bundle so far; fills the log with the lines of the run."""
     spec, files = run.recipe.training, run.files
     if files is not None and resume:
         state = training.load_checkpoint(files.checkpoint, run.model, spec, **run.identity)
@@ -203,7 +203,7 @@ def _begun(run: _Run, log: list[Line], resume: bool) -> tuple[TrainState, Bundle
 
 
 def _bundle(run: _Run, state: TrainState, line: Line) -> Bundle:
-    """The running mean of the weights, with a card that tells of the run so far."""
+    """The running mean of the weights, with a card of the run so far."""
     scores = {name: value for name, value in line.items() if name not in _TIMES}
     segmenter = run.recipe.segmenter
     described = replace(segmenter, card={**card(run.recipe, run.scans, run.start), **scores})
@@ -223,7 +223,7 @@ def _keep(run: _Run, state: TrainState, log: Sequence[Line], better: Bundle | No
 
 
 def _concluded(run: _Run, epoch: FitEpoch, log: Sequence[Line]) -> FitEpoch:
-    """The last epoch, with its bundle calibrated and a word for what is wrong with it."""
+    """The last epoch, with its bundle calibrated, and warnings about it."""
     bundle, judgement = calibrated(epoch.bundle, run.scans.held_out)
     if run.files is not None and judgement is not None:
         weights.save(run.files.bundle, bundle.spec, bundle.params, bundle.state)
@@ -233,7 +233,7 @@ def _concluded(run: _Run, epoch: FitEpoch, log: Sequence[Line]) -> FitEpoch:
 
 
 def _merit(line: Mapping[str, float]) -> float:
-    """What epochs are chosen by, as in `lungmask_jax.training.best`."""
+    """The score by which epochs are chosen, as in `lungmask_jax.training.best`."""
     return line.get("dice_at_best", -1.0)
 
 

@@ -1,4 +1,4 @@
-"""Labelled scans, prepared to learn from and to be judged by."""
+"""Labeled scans, prepared for training and validation."""
 
 import hashlib
 import json
@@ -31,23 +31,23 @@ def prepare(
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> TrainingScans:
-    """Reads labelled scans and prepares them as inference would, the first part of `fit`.
+    """Reads labeled scans and prepares them as for inference, the first part of `fit`.
 
     Args:
-        cases: With masks of the recipe's target.
-        recipe: How they are seen, and how many are held out.
-        cache: Folder that keeps what is prepared, so that the next run begins at once.
+        cases: Cases with masks of the recipe's target.
+        recipe: The settings of preprocessing, network and split.
+        cache: Folder for prepared scans, so that the next run starts at once.
         mesh: Devices that will share the work, as for `fit`.
         progress: Called as ``progress(stage, scans_done, scans)`` with ``"reading"`` and
             ``"reading, held out"``.
 
     Returns:
-        The scans to learn from, those held out, and what is odd about them.
+        The training scans, the held-out scans, and warnings about them.
 
     Raises:
-        ScanError: A scan cannot be used, or no mask has anything to learn.
-        SpecError: Network, loss, sizes and devices do not fit together, which is found before a
-            scan is read; or there is only one patient.
+        ScanError: A scan cannot be used, or all masks are empty.
+        SpecError: Network, loss, sizes and devices do not fit together (checked before a scan is
+            read), or there is only one patient.
 
     Example:
         >>> from lungmask_jax.fitting import recipe
@@ -71,7 +71,7 @@ def prepare(
 
 
 def _trace(recipe: Recipe, mesh: Mesh | None) -> None:
-    """A step without numbers: network, loss, sizes and devices fit together, or it is refused."""
+    """Traces a step without data, to check that network, loss, sizes and devices fit together."""
     model, spec = weights.create_model(recipe.segmenter.model), recipe.training
     depth = () if model.ndim == 2 else (model.slices,)
     place = (spec.batch_size, *depth, *recipe.segmenter.preprocess.size)
@@ -115,7 +115,7 @@ def _made(case: Case, recipe: Recipe, lung_model: Bundle | None) -> PreparedScan
 
 
 def _cached(case: Case, recipe: Recipe, lung_model: Bundle | None, folder: Path) -> PreparedScan:
-    """From the files of an earlier run, samples and fingerprint; or made and written."""
+    """Samples and fingerprint, from the cache of an earlier run or computed and written to it."""
     model = weights.create_model(recipe.segmenter.model)
     path = folder / _cache_name(case, recipe, model, lung_model)
     note = path.with_suffix(".txt")

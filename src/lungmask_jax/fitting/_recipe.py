@@ -1,4 +1,4 @@
-"""A recipe from a few settings: what is not given is the default of the target."""
+"""A recipe from a few settings, with the defaults of the target for the others."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from lungmask_jax.spec import (
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _NUMBERS: Final = 2**30
-"""Of a batch of images, 4 GB: what a network makes of them has a hundred times as many."""
+"""Numbers in a batch of images, 4 GB: a network's features have a hundred times as many."""
 
 _Spec = TypeVar("_Spec", PreprocessSpec, TrainSpec)
 
@@ -40,28 +40,28 @@ def recipe(
     validation: float = Recipe.validation,
     **setting: Any,
 ) -> Recipe:
-    """A recipe, from the settings that ``lungmask-jax train`` and its TOML files have, too.
+    """A recipe from settings, the same as for ``lungmask-jax train`` and its TOML files.
 
     Args:
         target: The task, a name in `lungmask_jax.tasks`.
-        start: Bundle whose network, preprocessing and weights to go on from; `model`, `channels`,
-            `option`, `preset` and `preprocess` are not given beside it.
-        model: Architecture; ``"unet"`` if empty.
-        channels: Features of the network's levels; its own if empty.
-        option: Further options of the architecture.
+        start: Bundle for fine-tuning: its network, preprocessing and weights. Do not give `model`,
+            `channels`, `option`, `preset` or `preprocess` with it.
+        model: Network; ``"unet"`` if empty.
+        channels: Number of features of each level; the network's own if empty.
+        option: Further options of the network.
         preset: Name of the preprocessing in `lungmask_jax.spec.PRESETS`; the target's if empty.
-        preprocess: Other values than those of the preset.
+        preprocess: Changes to the preset.
         window: HU of black and white, for images and windowed scans.
         lungs: Lung model that finds the region, for presets that need one.
-        validation: Share of the scans that is held out.
+        validation: Held-out share of the scans.
         **setting: Fields of `lungmask_jax.spec.TrainSpec`.
 
     Returns:
-        The recipe, whose network has been made once to see that it can be.
+        The recipe, after a check that its network can be created.
 
     Raises:
         SpecError: A setting is unknown, out of range, or does not fit the others.
-        UnknownNameError: There is no such architecture, preset or bundle.
+        UnknownNameError: There is no such network, preset or bundle.
 
     Example:
         >>> made = recipe(target="lungs", channels=(8, 16), steps=100)
@@ -113,7 +113,7 @@ def _training(target: str, model: Model, values: Mapping[str, Any]) -> TrainSpec
 
 
 def _check_sizes(model: Model, spec: TrainSpec, segmenter: SegmenterSpec) -> None:
-    """Refuses several classes where sides are told later, and batches that no memory holds."""
+    """Refuses several classes if sides are separated later, and batches beyond any memory."""
     if tasks.registry[segmenter.target].sides and model.num_classes != 1:
         raise SpecError(
             f"expected one class for the {segmenter.target}, whose sides are separated "

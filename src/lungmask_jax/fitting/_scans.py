@@ -1,4 +1,4 @@
-"""What a fit learns from, and whom it tells how far it is."""
+"""The scans of a fit, and its progress callback."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -11,13 +11,13 @@ Progress = Callable[[str, int, int], bool | None]
 
 
 class PreparedScan(NamedTuple):
-    """A scan as a network learns from it.
+    """A scan prepared for training.
 
     Attributes:
-        name: Of its case.
+        name: Name of its case.
         samples: Its slices.
-        fingerprint: Of the scan, as `lungmask_jax.data.fingerprint` has it; equal ones are told
-            apart from others by it alone.
+        fingerprint: Fingerprint of the scan, see `lungmask_jax.data.fingerprint`; it alone
+            identifies equal scans.
 
     Example:
         >>> import numpy as np
@@ -35,11 +35,11 @@ class TrainingScans(NamedTuple):
     """The two sides of a training.
 
     Attributes:
-        samples: What the network learns from.
+        samples: The training samples.
         learned: The names of their scans, and the fingerprint of each, for the card.
         held_out: Scans of other patients, which choose the epoch, the calibration and the
             threshold; without any the last epoch is kept, uncalibrated.
-        notes: What is odd about them, a sentence each.
+        notes: Warnings about them, a sentence each.
 
     Example:
         >>> import numpy as np

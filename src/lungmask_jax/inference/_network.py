@@ -1,4 +1,4 @@
-"""A scan in, labels or probabilities out, as the bundle of a network says."""
+"""From a scan to labels or probabilities, with the network of a bundle."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -28,9 +28,9 @@ _DTYPES: Final[Mapping[_Give, tuple[type, ...]]] = {
 
 
 def probabilities(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> np.ndarray:
-    """How likely each voxel is the target, on the grid of the scan, before any threshold.
+    """The probability of the target in each voxel, on the grid of the scan, before any threshold.
 
-    The network's answer, calibrated as the bundle says; of several labels the sum.
+    The network's output, calibrated with the bundle; for several labels, their sum.
 
     Args:
         ct: A CT in HU, or what else `lungmask_jax.io.as_volume` takes.
@@ -54,7 +54,7 @@ def probabilities(ct: object, bundle: Bundle, *, lungs: Volume | None = None) ->
 
 
 def labels(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> Volume:
-    """What a network makes of each voxel, before anything is cleaned up.
+    """The label of each voxel, before post-processing.
 
     Args:
         ct: A CT in HU, or what else `lungmask_jax.io.as_volume` takes.
@@ -62,7 +62,7 @@ def labels(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> Volume
         lungs: Lungs of the same scan, for a model whose region is the lungs.
 
     Returns:
-        uint8: 0 where the probability is below the bundle's threshold, the likeliest label
+        uint8: 0 where the probability is below the bundle's threshold, the most probable label
         elsewhere.
 
     Raises:
@@ -79,7 +79,7 @@ def labels(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> Volume
 
 
 class Found(NamedTuple):
-    """Labels of all slices, and how unsure they are."""
+    """Labels of all slices, and their uncertainty."""
 
     labels: Volume
     doubt: Volume | None
@@ -93,7 +93,7 @@ def find(
     *,
     unsure: bool = False,
 ) -> Found:
-    """The labels of a checked scan, and where wanted their doubt."""
+    """The labels of a checked scan and, on request, their uncertainty."""
     give: _Give = "unsure" if unsure else "labels"
     arrays = _predicted(bundle, ct, lungs, progress, give)
     volumes = [ct.with_array(array) for array in arrays]
@@ -103,7 +103,7 @@ def find(
 def _predicted(
     bundle: Bundle, ct: Volume, lungs: Volume | None, progress: Progress | None, give: _Give
 ) -> tuple[np.ndarray, ...]:
-    """What is asked for of all slices; zero where there is no lung near."""
+    """The requested arrays of all slices; zero far from the lungs."""
     spec = bundle.spec
     predictor = Predictor(bundle.model, bundle.params, bundle.state, spec.predict)
     decision = postprocess.decision(spec.postprocess)

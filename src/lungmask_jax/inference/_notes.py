@@ -1,4 +1,4 @@
-"""What makes the masks and numbers of a scan doubtful, said in sentences."""
+"""Reasons to doubt the masks and measures of a scan, in sentences."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -16,24 +16,24 @@ _SMALL_SHARE_OF_SLICE: Final = 1 / 3
 """Of 271 single slices of patients one is below, at the dome of the liver; of 10 volumes none."""
 _MATRIX: Final = 128
 _NOISE_LIMIT_HU: Final = 50
-"""Noise, as seen at 128 pixels a side, that numbers bear. To seven healthy scans, four real ones
-with pixels of 1.3 to 3.3 mm and three phantoms, noise of 50 to 100 HU was added. Up to 96 HU none
-had more than 0.13 % infection that it had not without, and at 117 HU one 0.6 %, enough for another
-class. But infection that is there is found less completely: of 2.2 % in a patient 1.9 % with 75 HU.
-The networks before bore 50 HU, and the note stays there."""
+"""Tolerable noise, at 128 pixels a side. Noise of 50 to 100 HU was added to seven healthy scans,
+four real ones with pixels of 1.3 to 3.3 mm and three phantoms. Up to 96 HU, none gained more than
+0.13 % infection, and at 117 HU one had 0.6 %, enough for another class. But true infection is found
+less completely: 1.9 % instead of 2.2 % in a patient with 75 HU. The previous networks tolerated
+50 HU, and the limit of the note was not changed."""
 
 
 def notes(ct: Volume, masks: Mapping[str, Volume], noise_hu: float) -> tuple[str, ...]:
-    """What makes the numbers of a scan doubtful, of one slice or many; nothing if all is well.
+    """Reasons to doubt the measures of a scan, of one slice or many; empty if there are none.
 
     Args:
         ct: The scan.
-        masks: By the name of their task.
-        noise_hu: Of the scan.
+        masks: Masks by the name of their task.
+        noise_hu: Noise of the scan.
 
     Returns:
         Sentences without a full stop: no lungs, one lung missing or less than half of the other (a
-        third in a single slice), little lung in several slices, more than anybody has, no voxel
+        third in a single slice), little lung in several slices, an impossible volume, no voxel
         size, much noise.
 
     Example:
@@ -48,7 +48,7 @@ def notes(ct: Volume, masks: Mapping[str, Volume], noise_hu: float) -> tuple[str
 
 
 def _of_organ(mask: Volume, task: Task) -> Iterator[str]:
-    """Of what every chest has whole, with its right and left side."""
+    """Notes about an organ that every chest has, with its right and left side."""
     if task.usual_ml is None:
         return
     voxels = {word: int(np.count_nonzero(mask.array == n)) for n, word in task.sides.items()}
@@ -73,7 +73,7 @@ def _of_organ(mask: Volume, task: Task) -> Iterator[str]:
 
 
 def _of_sides(voxels: Mapping[str, int], noun: str, least: float) -> Iterator[str]:
-    """Where one side is missing, or far smaller than the other."""
+    """Notes about a side that is missing, or far smaller than the other."""
     (small, few), *_, (large, many) = sorted(voxels.items(), key=lambda side: side[1])
     if not few:
         yield f"no {small} {noun} found: look at the picture"

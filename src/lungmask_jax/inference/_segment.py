@@ -27,20 +27,20 @@ def segment(
     progress: Progress | None = None,
     begin: Callable[[str], None] | None = None,
 ) -> Segmentation:
-    """The lungs of a chest CT, and the infection in them, or what else weights are there for.
+    """Segments the lungs of a chest CT and the infection in them, or the tasks of other bundles.
 
     Args:
         scan: A path that `lungmask_jax.io.load` reads, a `Volume`, an array ``(slices, rows,
             columns)``, a nibabel or a SimpleITK image: all that `lungmask_jax.io.as_volume` takes.
-        spacing: Of an array: distance between voxel centers in mm, ``(slices, rows, columns)``.
-        weights: Names, paths or loaded bundles, of any tasks; one that lies inside another needs a
-            model of that, as infection needs one of the lungs. Several for one task, such as the
-            folds of a cross-validation, answer together as an ensemble.
+        spacing: For an array: distance between voxel centers in mm, ``(slices, rows, columns)``.
+        weights: Names, paths or loaded bundles, for any tasks; a task inside another needs a model
+            of that, as infection needs one of the lungs. Several for one task, such as the
+            folds of a cross-validation, form an ensemble.
         window: For images and windowed scans: HU of black and white.
-        uncertainty: Whether to map how unsure the last model is that looks inside another mask.
+        uncertainty: Whether to map the uncertainty of the last model inside another mask.
         progress: Called as ``progress(task, slices_done, slices)``.
         begin: Called with the name of each stage as it begins: ``"read"``, and for each task as in
-            ``"lung network"`` and ``"lung masks"``; tells where time goes.
+            ``"lung network"`` and ``"lung masks"``, to measure the time of each.
 
     Returns:
         The masks on the grid of the scan.
@@ -49,8 +49,8 @@ def segment(
         ScanError: The scan cannot be read, is not a CT in HU, or a given volume does not lie as
             `lungmask_jax.volume.Volume` says.
         ShapeError: An array is not 3-D, or has its slices last.
-        SpecError: An array has no spacing, a model of a task is missing, uncertainty is wanted of
-            no such model, or models of one task cannot answer together.
+        SpecError: An array has no spacing, a model of a task is missing, uncertainty is requested
+            without such a model, or models of one task cannot form an ensemble.
         UnknownNameError: No bundle has such a name.
         WeightsError: A bundle is damaged.
 
@@ -89,13 +89,13 @@ def _models(chosen: Sequence[str | os.PathLike[str] | Bundle]) -> dict[str, Bund
 
 
 def ordered(models: Mapping[str, Bundle]) -> dict[str, Bundle]:
-    """Models by task, each after the one whose mask it needs.
+    """Models by task, sorted so that each follows the one whose mask it needs.
 
     Args:
         models: As `lungmask_jax.weights.by_target` gives them.
 
     Returns:
-        The same in the order in which they segment.
+        The same in the order of segmentation.
 
     Raises:
         SpecError: There is none, or one that another needs is missing.
@@ -117,7 +117,7 @@ def ordered(models: Mapping[str, Bundle]) -> dict[str, Bundle]:
 
 
 def _missing(left: Mapping[str, Bundle]) -> SpecError:
-    """What a model needs that is not there."""
+    """The error for a missing model that another needs."""
     name, bundle = next(iter(left.items()))
     need, task = tasks.registry[bundle.spec.needs], tasks.registry[name]
     return SpecError(
@@ -138,7 +138,7 @@ def _unsure(bundles: Mapping[str, Bundle]) -> str:
 
 
 def _signs(bundles: Mapping[str, Bundle], masks: Mapping[str, Volume]) -> quantify.Signs | None:
-    """Signs of pneumonia, by the first bundle that tells them."""
+    """Signs of pneumonia, from the first bundle with their calibration."""
     for name, bundle in bundles.items():
         if bundle.spec.signs is not None:
             return quantify.signs(masks[bundle.spec.needs], masks[name], bundle.spec.signs)
@@ -152,7 +152,7 @@ def _unseen(_stage: str) -> None:
 def _cleaned(
     labels: Volume, ct: Volume, bundle: Bundle, masks: Mapping[str, Volume]
 ) -> dict[str, Volume]:
-    """The mask of a bundle after its steps; and if it has types, that of them."""
+    """The mask of a bundle after its steps, and that of its types, if any."""
     task = tasks.registry[bundle.spec.target]
     body = preprocess.body_box(ct)
     scan = Scan(

@@ -1,4 +1,4 @@
-"""What is known of a scan when its masks are made."""
+"""The result of a segmentation."""
 
 import math
 import os
@@ -30,14 +30,14 @@ class Segmentation:
         masks: uint8 labels by the name of the task: ``"lungs"`` with 1 right and 2 left,
             ``"infection"`` inside them with 0 and 1, ``"lesions"`` with 1 ground glass and 2
             consolidation, by density if the model does not tell them apart; and those of plugins.
-        models: Which weights made it: task to ``"name checksum"``, 12 digits of the checksum.
+        models: The bundles used: task to ``"name checksum"``, 12 digits of the checksum.
         uncertainty: Entropy of the probability of the last task that lies inside another, uint8 in
-            percent of a bit: 0 is sure, 100 is one half; ``None`` unless asked for.
-        noise_hu: Standard deviation of the noise, as `lungmask_jax.preprocess.noise_hu` tells it.
-        notes: What makes masks and numbers doubtful, in sentences: no lungs, a lung missing or far
+            percent of a bit: 0 is certain, 100 is one half; ``None`` unless requested.
+        noise_hu: Standard deviation of the noise, see `lungmask_jax.preprocess.noise_hu`.
+        notes: Reasons to doubt masks and measures, in sentences: no lungs, a lung missing or far
             smaller than the other, little lung, no voxel size, much noise.
         signs: The probability of signs of pneumonia in the scan and in each slice; ``None`` if no
-            model tells it.
+            model gives it.
 
     Example:
         >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -64,15 +64,15 @@ class Segmentation:
 
     @property
     def infection(self) -> Volume | None:
-        """The infection, 0 or 1; ``None`` if no model of it was asked for."""
+        """The infection, 0 or 1; ``None`` without an infection model."""
         return self.masks.get(tasks.INFECTION.name)
 
     def measure(self) -> dict[str, float | str]:
-        """Volumes, shares and severity, as `lungmask_jax.quantify.measures` gives them.
+        """Volumes, shares and severity, from `lungmask_jax.quantify.measures`.
 
         Returns:
-            A flat dict, fit for JSON and CSV, with ``signs_of_pneumonia``, a probability, where a
-            model tells it, and with ``noise_hu``.
+            A flat dict for JSON and CSV, also with ``noise_hu`` and, if a model gives it,
+            ``signs_of_pneumonia``, a probability.
         """
         signs = {} if self.signs is None else {_SIGNS: self.signs.scan}
         return {**quantify.measures(self.masks), **signs, "noise_hu": self.noise_hu}
@@ -81,8 +81,8 @@ class Segmentation:
         """A montage of slices with the masks drawn on them.
 
         Args:
-            title: Printed on top.
-            count: How many tiles, the coronal view included.
+            title: Text on top.
+            count: Number of tiles, including the coronal view.
 
         Returns:
             ``(H, W, 3)`` uint8 RGB.
@@ -98,18 +98,18 @@ class Segmentation:
         )
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """The picture for notebooks."""
         return viz.png(self.overlay())
 
     def row(self, name: str) -> dict[str, str | float | None]:
-        """The measures with what made them, fit for JSON and CSV.
+        """The measures with the models that made them, for JSON and CSV.
 
         Args:
             name: Of the scan.
 
         Returns:
             A flat mapping; numbers have three decimals, and what is undefined is ``None``.
-            ``notes`` are divided by semicolons.
+            ``notes`` are separated by semicolons.
 
         Example:
             >>> lungs = Volume(np.array([[[1, 2]]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -124,19 +124,19 @@ class Segmentation:
     def save(
         self, directory: str | os.PathLike[str], *, name: str = "scan", source: str = ""
     ) -> list[Path]:
-        """Writes the masks, the montage and the numbers, each under a temporary name first.
+        """Writes the masks, the montage and the measures, each under a temporary name first.
 
-        The numbers come last, with a checksum of each file beside them: where they are, all is.
-        Other files are left alone.
+        The measures are written last, with a checksum of each file: if they exist, all files do.
+        Other files are not changed.
 
         Args:
-            directory: Made if it is not there.
-            name: What the file names begin with.
-            source: What tells the scan from another of the same name, kept with the numbers.
+            directory: Created if it does not exist.
+            name: Prefix of the file names.
+            source: Identifies the scan among others of the same name; stored with the measures.
 
         Returns:
-            The paths: ``<name>_<task>.nii.gz`` of each mask, likewise of the uncertainty, if there
-            is one, ``<name>_overlay.png`` and ``<name>.json``.
+            The paths: ``<name>_<task>.nii.gz`` for each mask and the uncertainty, if there is
+            one, ``<name>_overlay.png`` and ``<name>.json``.
 
         Raises:
             ScanError: A file cannot be written.
@@ -160,15 +160,15 @@ class Segmentation:
 
 
 def file_names(name: str, masks: Iterable[str], *, uncertainty: bool = False) -> list[str]:
-    """What `Segmentation.save` writes.
+    """The file names of `Segmentation.save`.
 
     Args:
-        name: Of the scan.
+        name: Name of the scan.
         masks: Names of the tasks.
-        uncertainty: Whether there is an uncertainty, too.
+        uncertainty: Whether there is an uncertainty map.
 
     Returns:
-        Names of files, that of the numbers last.
+        Names of files, that of the measures last.
 
     Example:
         >>> file_names("a", ["lungs"])
