@@ -1,8 +1,7 @@
 """From prepared images, volumes and scans to probabilities: one `Predictor` for all networks.
 
-Networks of slices see whole slices, alone or with their neighbors; networks of volumes see slabs of
-whole slices, or overlapping patches. Scans stay in host memory; the device is given a few slices at
-a time.
+2-D networks take whole slices, alone or with their neighbors; 3-D networks take slabs of whole
+slices, or overlapping patches. Scans stay in host memory; the device gets a few slices at a time.
 """
 
 from lungmask_jax.prediction._predictor import Predictor

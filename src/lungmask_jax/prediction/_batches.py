@@ -13,17 +13,17 @@ T = TypeVar("T")
 def in_batches(
     work: Callable[[int, int], T], total: int, count: int, *, least: int = 1
 ) -> Iterator[T]:
-    """Batch after batch; where the device's memory is too small, with halves.
+    """Yields batch after batch; if the device's memory is too small, halved ones.
 
     Args:
         work: ``work(start, count)`` of one batch, the last of which may reach past the end. It
-            waits until the device is done, and changes nothing: a batch may be tried again.
-        total: How many there are to work on.
+            waits until the device is done, and has no side effects: a batch may be repeated.
+        total: Number of items.
         count: The size of a batch.
         least: The smallest size.
 
     Yields:
-        What `work` returns.
+        The results of `work`.
 
     Raises:
         JaxRuntimeError: The memory is too small for the smallest batch, or something else failed.

@@ -23,15 +23,15 @@ Read: TypeAlias = Callable[[int, int], np.ndarray]
 
 
 def starts(length: int, size: int, step: float) -> list[int]:
-    """Where patches begin along an axis, as evenly as whole numbers allow.
+    """Start positions of patches along an axis, as even as integers allow.
 
     Args:
-        length: Of the axis.
-        size: Of a patch.
-        step: How far the next patch lies, at most, as a share of the patch.
+        length: Length of the axis.
+        size: Size of a patch.
+        step: Largest distance to the next patch, as a share of the patch.
 
     Returns:
-        The places, 0 alone where the patch is no shorter than the axis.
+        The positions; only 0 if the patch is not shorter than the axis.
 
     Example:
         >>> starts(10, 4, 0.5), starts(11, 4, 1.0), starts(2, 4, 0.5)
@@ -43,10 +43,10 @@ def starts(length: int, size: int, step: float) -> list[int]:
 
 
 def importance(size: int) -> np.ndarray:
-    """How much each place of a patch counts along an axis: a Gaussian of an eighth of its size.
+    """Weights of the positions in a patch along an axis: a Gaussian of an eighth of its size.
 
     Args:
-        size: Of the patch.
+        size: Size of the patch.
 
     Returns:
         ``(size,)`` float32, 1 in the middle.
@@ -79,7 +79,7 @@ def in_patches(
 
     Returns:
         ``probabilities(start, stop) -> (stop - start, rows, columns, L)``. A call begins where the
-        last one did, or later; patches that lie between are passed over.
+        last one did, or later; patches in between are skipped.
     """
     depth = spec.patch[0]
     weights = importance(depth)

@@ -1,4 +1,4 @@
-"""Plans of a scan: whole slices, one by one or as slabs, and patches of its volume."""
+"""Ways to predict a scan: whole slices, one by one or as slabs, and patches of its volume."""
 
 import functools
 from collections.abc import Callable
@@ -20,13 +20,13 @@ __all__ = ["Plan", "in_patches", "in_slices"]
 
 
 class Plan(NamedTuple):
-    """The way of a network through a scan, from the feet up.
+    """A way to predict a scan, from the feet up.
 
     Attributes:
         probabilities: ``probabilities(start, count) -> (L, count, H', W')`` of so many thick
             slices on the grid of the scan. No start is below the one before.
         batch_size: Thick slices at a time.
-        least: The fewest that need less memory.
+        least: The smallest number that saves memory.
     """
 
     probabilities: Callable[[int, int], jax.Array]
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 def in_slices(
     predictor: Predictor, slices: ThickSlices, box: jax.Array, images: PreprocessSpec
 ) -> Plan:
-    """Some whole slices at a time, or a slab of which the inner ones count."""
+    """Some whole slices at a time, or a slab of which the inner slices are used."""
     model, spec = predictor.model, predictor.spec
     inner, around = Slab.of(model)
     numbers = jax.device_put((predictor.params, predictor.state))

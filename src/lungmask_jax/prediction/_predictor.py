@@ -1,4 +1,4 @@
-"""`Predictor`: a network with its numbers, asked for probabilities."""
+"""`Predictor`: a network with its weights, which predicts probabilities."""
 
 import functools
 from collections.abc import Callable
@@ -20,19 +20,19 @@ __all__ = ["Predictor"]
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network with its numbers, and the way it is led over images, volumes and scans.
+    """A network with its weights, for images, volumes and scans.
 
-    One shape is compiled for a network: what is smaller is padded. Where the memory of the device
-    is short, batches are halved.
+    One shape is compiled for a network; smaller inputs are padded. If the memory of the device is
+    short, batches are halved.
 
     Attributes:
         model: The network.
         params: Its parameters, as in a bundle.
         state: Its state.
-        spec: Mirror images, and patches of volumes.
+        spec: Mirror axes, and patches of volumes.
 
     Raises:
-        SpecError: The patch does not suit the network.
+        SpecError: The patch does not fit the network.
 
     Example:
         >>> from lungmask_jax.models import unet
@@ -59,11 +59,11 @@ class Predictor:
 
     @property
     def labels(self) -> int:
-        """How many labels there are above the background."""
+        """The number of labels above the background."""
         return max(self.model.num_classes - 1, 1)
 
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
-        """The compiled forward pass, with the numbers on the device.
+        """The compiled forward pass, with the weights on the device.
 
         Returns:
             ``forward(images) -> (N, ..., L)``, see `make_predict`.
@@ -75,7 +75,7 @@ class Predictor:
         """Probabilities for prepared images.
 
         Args:
-            images: ``(M, H, W, C)``, or ``(M, D, H, W, C)`` for a network of volumes, as in
+            images: ``(M, H, W, C)``, or ``(M, D, H, W, C)`` for a 3-D network, as in
                 `lungmask_jax.training.Samples`.
             batch_size: Images at a time.
 
@@ -110,16 +110,16 @@ class Predictor:
         return results
 
     def patches(self, read: Read, length: int) -> Callable[[int, int], np.ndarray]:
-        """Probabilities for a volume that is read on the way, in patches.
+        """Probabilities for a volume that is read during prediction, in patches.
 
         Args:
-            read: ``read(start, stop) -> (stop - start, rows, columns, C)``, some slices of it; at
+            read: ``read(start, stop) -> (stop - start, rows, columns, C)``, some of its slices; at
                 most as many as a patch has.
             length: Slices of the volume.
 
         Returns:
             ``mean(start, stop) -> (stop - start, rows, columns, L)``, the mean over the patches. A
-            call begins where the last one did, or later; what lies between is passed over.
+            call begins where the last one did, or later; slices in between are skipped.
 
         Raises:
             SpecError: The spec has no patch.

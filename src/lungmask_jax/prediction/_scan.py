@@ -1,4 +1,4 @@
-"""The loop over a scan: HU in, what is asked for of every slice out, a few slices at a time."""
+"""The loop over a scan: from HU to the requested arrays, a few slices at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
@@ -21,12 +21,12 @@ Finish: TypeAlias = Callable[[jax.Array], tuple[jax.Array, ...]]
 
 
 class Batch(NamedTuple):
-    """What came out for some slices of a scan.
+    """The results for some slices of a scan.
 
     Attributes:
-        stop: How many slices of the scan are done.
-        parts: Slices, and the arrays ``(n, rows, columns)`` for them. Some may be there once more
-            in a later batch, and then count; slices far from the lungs are in none.
+        stop: Number of finished slices of the scan.
+        parts: Slices, and the arrays ``(n, rows, columns)`` for them. A later batch may contain
+            some of them again, which then count; slices far from the lungs are in none.
 
     Example:
         >>> Batch(4, [(slice(0, 4), (np.zeros((4, 32, 32)),))]).stop
@@ -45,22 +45,22 @@ def predict_scan(
     finish: Finish,
     lungs: Volume | None = None,
 ) -> Iterator[Batch]:
-    """A network's probabilities for a scan, and what is made of them, from the feet up.
+    """A network's probabilities for a scan, passed through `finish`, from the feet up.
 
     Thin slices are averaged for the network, and its probabilities interpolated between them.
 
     Args:
         predictor: The network.
         ct: A checked CT in HU.
-        spec: What the network sees of it.
-        finish: Makes arrays ``(n, H', W')`` of probabilities ``(L, n, H', W')``, on the device.
-        lungs: Lungs of the same scan; batches without any are passed over.
+        spec: Its preprocessing.
+        finish: Makes arrays ``(n, H', W')`` from probabilities ``(L, n, H', W')``, on the device.
+        lungs: Lungs of the same scan; batches without any are skipped.
 
     Yields:
-        Batches; all of them together are the scan.
+        Batches that cover the scan.
 
     Raises:
-        SpecError: The spec asks for the lungs and none are given, or the network is not for scans.
+        SpecError: The spec needs the lungs and none are given, or the network is not for scans.
 
     Example:
         >>> from lungmask_jax.phantoms import phantom

@@ -1,4 +1,4 @@
-"""Neighboring slices: those that go into a network at once, and those it is asked for."""
+"""Slabs: neighboring slices as input of a network, and the inner ones that it predicts."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ _SLICES = 4
 
 
 class Slab(NamedTuple):
-    """Neighboring slices of a scan, which go into a network at once.
+    """Neighboring slices of a scan, the input of a network.
 
     Attributes:
-        inner: The slices in the middle, which the network is asked for.
-        around: Further ones on either side, for it to look at.
+        inner: Number of slices in the middle, which the network predicts.
+        around: Number of further slices on either side, as context.
 
     Example:
         >>> Slab(inner=8, around=4).inner
@@ -29,8 +29,8 @@ class Slab(NamedTuple):
     def of(cls, model: Model) -> "Slab":
         """The slab that fits a network.
 
-        A network of slices sees each with as many neighbors as it has further channels, and is
-        asked for four at a time. One of volumes is asked for the inner half of its slices.
+        A 2-D network takes each slice with as many neighbors as it has further channels, and
+        predicts four at a time. A 3-D network predicts the inner half of its slices.
 
         Args:
             model: The network.
@@ -39,7 +39,7 @@ class Slab(NamedTuple):
             The slab.
 
         Raises:
-            SpecError: The network has an even number of channels, or is of volumes and has several.
+            SpecError: The network has an even number of channels, or is 3-D and has several.
 
         Example:
             >>> from lungmask_jax.models import unet, unet_3d

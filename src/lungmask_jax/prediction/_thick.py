@@ -1,4 +1,4 @@
-"""Thin slices averaged for a network, and its probabilities brought back to each of them."""
+"""Thin slices averaged for a network, and its probabilities interpolated back to each of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ _MULTIPLE: Final = 128
 
 @dataclass(frozen=True, eq=False)
 class ThickSlices:
-    """The slices of a scan as a network sees them.
+    """The slices of a scan, averaged for a network.
 
     Attributes:
         thin: ``(N, H, W)`` HU, the slices of the scan.
-        thickness: How many of them are averaged into a thick one.
+        thickness: Number of thin slices per thick one.
     """
 
     thin: np.ndarray
@@ -58,7 +58,7 @@ class ThickSlices:
 
 
 class Part(NamedTuple):
-    """Thin slices that lie alike between thick ones.
+    """Thin slices at the same position between thick ones.
 
     Attributes:
         share: Of the thick slice in their mean; the rest is that of the thick slice before it.

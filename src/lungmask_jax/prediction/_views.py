@@ -25,17 +25,16 @@ _AXES: Final = (-4, -3, -2)
 def make_predict(
     model: Model, *, mirror: tuple[bool, bool, bool] = (False, False, False), shift: int = 0
 ) -> Callable[[Any, Any, jax.Array], jax.Array]:
-    """The jitted forward pass up to probabilities, the mean over some views of each image.
+    """The jitted forward pass to probabilities, the mean over some views of each image.
 
-    A view is the image moved or mirrored; its probabilities are moved or mirrored back. Labels that
-    mean a side do not survive a mirror; the networks here know none.
+    A view is the image moved or mirrored; its probabilities are moved or mirrored back. This does
+    not work for labels that mean a side; no network here has such labels.
 
     Args:
         model: The network.
-        mirror: Along which of ``(slices, rows, columns)`` each image is also mirrored, in every
-            combination.
-        shift: If above 0, each image is also moved by so many pixels along each diagonal, so it is
-            seen five times in all.
+        mirror: Which of ``(slices, rows, columns)`` are mirrored, in every combination.
+        shift: If above 0, each image is also moved by so many pixels along each diagonal, which
+            gives five views in all.
 
     Returns:
         ``predict(params, state, images) -> (N, ..., L)`` float32: the probability of each label
@@ -43,7 +42,7 @@ def make_predict(
         others (a softmax). Their sum is the probability of any.
 
     Raises:
-        SpecError: A network of slices cannot be mirrored along them.
+        SpecError: A 2-D network cannot be mirrored along slices.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""Settings as frozen dataclasses of JSON types: what is stored beside weights, and nothing else.
+"""Settings as frozen dataclasses of JSON types, stored with the weights.
 
-A spec is checked when it is made, compares by value, can be a static argument of ``jax.jit`` and
-goes through JSON unchanged.
+A spec is checked when it is created, compares by value, can be a static argument of ``jax.jit``
+and survives JSON unchanged.
 """
 
 from lungmask_jax.spec._json import VERSION, json_value, to_json

@@ -1,4 +1,4 @@
-"""What all specs have in common: types and ranges are checked when they are made."""
+"""The base of all specs: types and ranges are checked at creation."""
 
 from typing import Final, get_type_hints
 
@@ -8,14 +8,14 @@ from lungmask_jax.spec._json import coerced
 __all__ = ["MILLIMETRES", "MOST", "Checked", "within"]
 
 MOST: Final = 1e9
-"""Where nothing else ends a number: beyond, no setting means anything."""
+"""The limit of numbers without another one: no setting makes sense beyond it."""
 
 MILLIMETRES: Final = 10_000.0
 """No scanner's table is longer."""
 
 
 class Checked:
-    """Types are checked and lists become tuples, so that values from JSON compare equal."""
+    """A base that checks types and turns lists into tuples, so values from JSON compare equal."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():

@@ -1,4 +1,4 @@
-"""Specs as JSON, and values from JSON as what a spec's fields ask for."""
+"""Specs as JSON, and JSON values as the types of a spec's fields."""
 
 import dataclasses
 import json
@@ -43,17 +43,17 @@ def to_json(spec: object) -> str:
 
 
 def json_value(text: str, what: str) -> Any:
-    """A value from JSON text, which may be of anybody's making.
+    """A value from untrusted JSON text.
 
     Args:
         text: At most `CHARACTERS` of JSON, without NaN and Infinity, each key once.
-        what: What it should be, for the error: ``"a TrainSpec"``.
+        what: The expected type, for the error: ``"a TrainSpec"``.
 
     Returns:
         The value.
 
     Raises:
-        SpecError: The text is something else; if it is no JSON at all, its cause is a
+        SpecError: The text is something else; if it is not JSON at all, its cause is a
             ``json.JSONDecodeError``.
 
     Example:
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def coerced(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`, where JSON's types stand for ours; anything else is an error."""
+    """`value` as `kind`, converted from JSON's types; anything else is an error."""
     origin, parameters = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _built(value, kind, where)

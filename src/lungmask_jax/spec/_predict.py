@@ -1,4 +1,4 @@
-"""The way a network is led over a scan."""
+"""How a network is applied to a scan."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,17 +14,17 @@ SIDE: Final = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSpec(Checked):
-    """The way a network is led over a scan.
+    """How a network is applied to a scan.
 
     Attributes:
-        mirror: Along which of ``(slices, rows, columns)`` it also sees mirror images. The mean is
-            over every combination: over eight for all three. Slices are for networks of volumes.
+        mirror: Which of ``(slices, rows, columns)`` are also mirrored. The mean is over every
+            combination: over eight for all three. Mirroring of slices is for 3-D networks.
         shift: If above 0, the mean is also over the image moved by so many pixels along the
             diagonals.
-        patch: ``(slices, rows, columns)`` of the patches that a network of volumes sees; three
-            zeros show it whole slices, as does every network of slices.
-        step: How far the next patch lies, at most, as a share of the patch. Where patches overlap,
-            voxels near the middle of one count more.
+        patch: ``(slices, rows, columns)`` of the patches of a 3-D network; three zeros mean whole
+            slices, as for every 2-D network.
+        step: Largest distance to the next patch, as a share of the patch. Where patches overlap,
+            voxels near the middle of a patch have larger weights.
 
     Example:
         >>> PredictSpec(patch=(32, 96, 96)).step

@@ -15,15 +15,15 @@ def from_json(text: str, kind: type[T]) -> T:
     """A spec from JSON text.
 
     Args:
-        text: What `to_json` wrote, or the same by hand; missing keys have their defaults.
+        text: JSON from `to_json` or written by hand; missing keys get their defaults.
         kind: The spec's class.
 
     Returns:
         The spec.
 
     Raises:
-        SpecError: The text is not JSON, too long or too deep; a key is unknown or there twice, or
-            a value does not fit.
+        SpecError: The text is not JSON, too long or too deep; a key is unknown or duplicate, or a
+            value does not fit.
 
     Example:
         >>> from lungmask_jax.spec import PreprocessSpec

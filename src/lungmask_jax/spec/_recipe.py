@@ -9,18 +9,18 @@ from lungmask_jax.tasks import LUNGS
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Checked):
-    """All that says how a bundle is made, but for the scans.
+    """All settings that make a bundle, without the scans.
 
     `lungmask_jax.fitting.recipe` makes one from a few settings and the defaults of their target.
 
     Attributes:
-        segmenter: Target, network, and what comes before and after it; its card is the beginning of
-            that of the bundle.
-        training: How the network is trained.
-        validation: Share of the scans that is held out, whole patients.
-        window: HU of black and white, for images and windowed scans; scans in HU stay as they are.
-        lungs: Name or path of the lung model that finds the region, where one is needed.
-        start: Name or path of the bundle whose weights to go on from; empty for none.
+        segmenter: Target, network, preprocessing and post-processing; the card of the bundle
+            begins with its card.
+        training: Settings of the training.
+        validation: Held-out share of the scans, whole patients.
+        window: HU of black and white, for images and windowed scans; scans in HU do not change.
+        lungs: Name or path of the lung model that finds the region, if one is needed.
+        start: Name or path of the bundle to fine-tune; empty for none.
 
     Example:
         >>> Recipe(segmenter=SegmenterSpec(target="lungs")).training.steps

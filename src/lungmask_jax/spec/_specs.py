@@ -22,13 +22,13 @@ _HU: Final = 1e6
 """CT numbers are below, also of metal on an extended scale."""
 
 _TILES: Final = 256
-"""Of CLAHE: more are smaller than 8 pixels in the largest image."""
+"""Most tiles of CLAHE: more are smaller than 8 pixels in the largest image."""
 
 _MEMBERS: Final = 100
-"""Networks of an ensemble: beyond ten another one changes next to nothing."""
+"""Most networks of an ensemble: beyond ten, another one changes almost nothing."""
 
 _BATCH: Final = 65_536
-"""Slices of a step: more than any that taught a network in print."""
+"""Most slices per step: more than in any published training."""
 
 _CYCLES: Final = 1_000
 """Each is a schedule of its own."""
@@ -36,23 +36,23 @@ _CYCLES: Final = 1_000
 _REGIONS: Final = ("full", "body")
 
 _SEED: Final = 2**63 - 1
-"""What JAX takes."""
+"""The largest seed of JAX."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessSpec(Checked):
-    """From HU to what a network sees; the same in training and inference.
+    """From HU to the input of a network; the same in training and inference.
 
     Attributes:
         window: HU ``(low, high)`` that become 0 and 1; the rest is clipped.
         normalize: ``"window"`` maps `window` to [0, 1]; ``"minmax"`` then stretches every slice to
             its own smallest and largest value.
-        region: What is cut out before resizing: the ``"full"`` slice, the ``"body"`` without the
-            table, or the mask of another task, such as the ``"lungs"`` of a lung model. One box a
-            scan, never the truth.
-        margin_mm: Added on all sides of the box.
-        thickness_mm: Thinner slices are averaged with their neighbors until they are as thick, at
-            most; 0 takes each as it is. See `lungmask_jax.preprocess.thickness`.
+        region: The crop before resizing: the ``"full"`` slice, the ``"body"`` without the
+            table, or the mask of another task, such as the predicted ``"lungs"``. One box per
+            scan, never from the true mask.
+        margin_mm: Margin on all sides of the box.
+        thickness_mm: Thinner slices are averaged with their neighbors, up to this thickness; 0
+            turns this off. See `lungmask_jax.preprocess.thickness`.
         size: ``(rows, columns)`` of the network's input.
         denoise: ``"none"``, a 3x3 ``"median"``, or a ``"bilateral"`` filter.
         clahe_clip_limit: Clip limit of CLAHE on 8-bit slices; 0 turns it off.
@@ -79,7 +79,7 @@ class PreprocessSpec(Checked):
 
     @property
     def around(self) -> str:
-        """The task around whose mask the region lies; none for a whole slice or body."""
+        """The task whose mask gives the region; none for a whole slice or body."""
         return "" if self.region in _REGIONS else self.region
 
     def _check(self) -> None:
@@ -98,12 +98,12 @@ class PreprocessSpec(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Checked):
-    """Which architecture, with which options.
+    """A network and its options.
 
     Attributes:
         name: A name in `lungmask_jax.models`.
-        options: Keyword arguments of the architecture; what is missing has its default.
-        members: Networks whose probabilities are averaged; above 1, an ensemble.
+        options: Keyword arguments of the network; missing ones have their defaults.
+        members: Number of networks whose probabilities are averaged; above 1, an ensemble.
 
     Example:
         >>> ModelSpec(options={"channels": (8, 16)}) == ModelSpec(options={"channels": [8, 16]})
@@ -120,19 +120,19 @@ class ModelSpec(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterSpec(Checked):
-    """All that turns a CT into one mask, apart from the numbers in the network.
+    """All settings that turn a CT into one mask, without the weights.
 
     Attributes:
         target: The task: a name in `lungmask_jax.tasks`.
         model: The network.
-        preprocess: What comes before it.
-        predict: How it is led over the scan.
-        postprocess: Steps that come after it, names of `lungmask_jax.postprocess` with their
-            numbers; without any, those of the task.
+        preprocess: The preprocessing.
+        predict: How the network is applied to the scan.
+        postprocess: Post-processing steps, names of `lungmask_jax.postprocess` with their
+            parameters; by default, those of the task.
         signs: ``(slope, offset)`` of the probability of signs of pneumonia, as
-            `lungmask_jax.quantify.signs` takes them; without them nothing is said of signs.
-        card: Where the weights come from: data, licence, recipe, scores, known failures.
-        version: Of this layout.
+            `lungmask_jax.quantify.signs` takes them; without them there is no such probability.
+        card: Origin of the weights: data, licence, recipe, scores, known failures.
+        version: Version of this layout.
 
     Example:
         >>> SegmenterSpec(target="lungs", preprocess=PRESETS["lungs"]).preprocess.region
@@ -150,7 +150,7 @@ class SegmenterSpec(Checked):
 
     @property
     def needs(self) -> str:
-        """The task whose mask it needs: which bounds its own, or in whose box it looks."""
+        """The task whose mask it needs, as its bound or for its box."""
         return tasks.registry[self.target].inside or self.preprocess.around
 
     def _check(self) -> None:
@@ -178,31 +178,31 @@ class SegmenterSpec(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec(Checked):
-    """How a network is trained.
+    """Settings of a training.
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Slices a step.
-        accumulate: Parts in which the device works through a batch, to need less memory; they
-            share one update.
+        batch_size: Slices per step.
+        accumulate: Number of parts into which a batch is divided, to save memory; they share
+            one update.
         learning_rate: Peak of the schedule.
         schedule: After the warm-up: ``"cosine"`` to zero, ``"poly"`` (power 0.9) to zero, or
             ``"constant"``.
-        cycles: How often the schedule starts at its peak; more than 1 are warm restarts.
-        warmup: Share of the steps spent warming up, linearly.
-        weight_decay: Of AdamW.
+        cycles: Number of times the schedule starts at its peak; more than 1 are warm restarts.
+        warmup: Share of the steps with linear warm-up.
+        weight_decay: Weight decay of AdamW.
         clip_norm: Largest global norm of a gradient.
-        ema_decay: Of the running mean of the weights, which is what is kept.
+        ema_decay: Decay of the running mean of the weights, which is saved.
         loss: A name in `lungmask_jax.losses`.
         loss_options: Its keyword arguments, class weights for instance.
         augment: Strength of flips, warps and changes of intensity; 0 turns them off.
-        gas: Share of images that get synthetic gas outside the lungs, and half as many a bone
-            window; for lung models alone.
-        opacities: Share of images that get synthetic dense disease inside the lungs, and half as
-            many emphysema; for lung models only, which must keep such lung inside their mask.
-        coarse: Share of images that are seen as on a coarse and noisy matrix.
+        gas: Share of images with synthetic gas outside the lungs; half as many get a bone
+            window. For lung models only.
+        opacities: Share of images with synthetic dense disease inside the lungs; half as many get
+            emphysema. For lung models only, which must keep such lung inside their mask.
+        coarse: Share of images with coarse and noisy pixels.
         steps_per_epoch: Steps between two records of the log, with a validation each.
-        seed: Of weights, order and augmentation; the same seed gives the same model.
+        seed: Seed of weights, order and augmentation; the same seed gives the same model.
 
     Example:
         >>> TrainSpec(steps=100, loss="dice").batch_size
@@ -250,7 +250,7 @@ class TrainSpec(Checked):
 
 
 class _Presets(Mapping[str, PreprocessSpec]):
-    """Those of the tasks, and that of the forerunner of this library."""
+    """The presets of the tasks, and that of the forerunner of this library."""
 
     def __getitem__(self, name: str) -> PreprocessSpec:
         if name == "forerunner":

@@ -1,15 +1,15 @@
-"""Changes to the steps of post-processing."""
+"""Changes to post-processing steps."""
 
 from lungmask_jax.tasks import Steps
 
 
 def changed_steps(steps: Steps, name: str, **numbers: float) -> Steps:
-    """The same steps, one of them with other numbers.
+    """The same steps, one of them with other parameters.
 
     Args:
-        steps: Of a spec.
-        name: Of the step; the first of this name is changed. Where there is none it comes first.
-        numbers: Those that are to change.
+        steps: Steps of a spec.
+        name: Name of the step; the first of this name is changed, or a new one put first.
+        numbers: The changed parameters.
 
     Returns:
         The steps.

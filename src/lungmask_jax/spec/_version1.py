@@ -1,6 +1,6 @@
-"""Specs of version 1, whose steps of post-processing and most of their numbers were code.
+"""Specs of version 1, whose post-processing steps and most of their parameters were code.
 
-They are written down here as they were: a bundle of version 1 answers as it did, whatever comes.
+They are kept here unchanged, so a bundle of version 1 always gives the same masks.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of a spec of version 1 as those of version 2; others as they are.
 
     Raises:
-        SpecError: Its target or its settings of post-processing are none of version 1.
+        SpecError: Its target or its post-processing settings are not those of version 1.
     """
     version, target = values["version"], values.get("target")
     if type(version) is not int or version != 1:
