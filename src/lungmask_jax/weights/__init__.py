@@ -1,8 +1,8 @@
-"""Weights bundles: one ``.npz`` with a network's arrays and the spec that says how to use them.
+"""Weights bundles: one ``.npz`` with a network's arrays and the spec of their use.
 
 Readable without this library: ``numpy.load`` gives arrays under ``/``-joined names (``params/...``,
-``state/...``) and ``__spec__``, a JSON text. Nothing is executed, neither of a bundle
-nor of a file of PyTorch.
+``state/...``) and ``__spec__``, a JSON text. Nothing in a bundle or a PyTorch file is
+executed.
 """
 
 from lungmask_jax.weights._bundle import Bundle, create_model, load, names, registry, save

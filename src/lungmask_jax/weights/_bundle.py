@@ -26,12 +26,12 @@ from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec, SegmenterSpec, from_json, to_json
 
 _PARAMETERS: Final = 10**9
-"""Of the largest network that is made, 4 GB: the largest nnU-Nets have a tenth."""
+"""Most parameters of a network, 4 GB: the largest nnU-Nets have a tenth."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A trained segmenter: a spec, and the numbers for its network.
+    """A trained segmenter: a spec, and the weights of its network.
 
     Attributes:
         name: The stem of its file.
@@ -54,19 +54,19 @@ class Bundle:
 
     @classmethod
     def of(cls, name: str, spec: SegmenterSpec, params: Any, state: Any) -> "Bundle":
-        """The bundle that `save` and `load` would make of these, without a file.
+        """A bundle in memory, as `save` and `load` would make it.
 
         Args:
-            name: What it is called.
+            name: Name of the bundle.
             spec: How to use the network.
             params: Its parameters, a nested mapping of arrays.
             state: Its state, likewise.
 
         Returns:
-            The bundle, its numbers rounded to float16.
+            The bundle, its weights rounded to float16.
 
         Raises:
-            WeightsError: A value is no number, or does not fit into float16.
+            WeightsError: A value is not a number, or does not fit into float16.
         """
         arrays = _arrays(params, state, np.float16)
         spec = replace(spec, postprocess=postprocess.complete(spec.postprocess))
@@ -120,7 +120,7 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     """A bundle by name or from a file.
 
     Args:
-        name: One of `names`, or the path of a file, told by its ``.npz`` or a separator.
+        name: One of `names`, or the path of a file, recognized by ``.npz`` or a separator.
 
     Returns:
         The bundle, checked against its network.
@@ -128,8 +128,8 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     Raises:
         UnknownNameError: There is neither such a name nor such a file.
         WeightsError: The file is damaged, its spec cannot be used, its network is not installed,
-            or its arrays are no finite numbers that fit the network.
-        PluginError: A package brings the name, and gives no path.
+            or its arrays are not finite or do not fit the network.
+        PluginError: The package of the name returns no path.
 
     Example:
         >>> load("lungs").spec.target
@@ -168,7 +168,7 @@ def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
 
 
 def _model(spec: SegmenterSpec, texts: Mapping[str, str], path: Path) -> Model:
-    """The network; where it is missing, the error names the package that had brought it."""
+    """The network; if it is missing, the error names its package."""
     name = spec.model.name
     try:
         return create_model(spec.model)
@@ -201,18 +201,18 @@ def save(
 
     Args:
         path: Ends in ``.npz``.
-        spec: How to use the network. Numbers of its steps that are not given are written with their
-            defaults, so that the bundle answers alike for ever.
+        spec: How to use the network. Missing parameters of its steps are written with their
+            defaults, so that the masks of the bundle never change.
         params: Its parameters, a nested mapping of arrays.
         state: Its state, likewise.
         half: Whether to store float16, half the size; loading gives float32 either way. Integers
-            and booleans stay as they are.
+            and booleans do not change.
 
     Raises:
-        WeightsError: The path does not end in ``.npz``, or a value is no number or does not fit
-            into float16.
-        UnknownNameError: There is no network or step of a name in the spec.
-        SpecError: A step has no such number, or it is out of range.
+        WeightsError: The path does not end in ``.npz``, or a value is not a number or does not
+            fit into float16.
+        UnknownNameError: The spec names an unknown network or step.
+        SpecError: A step has no such parameter, or it is out of range.
 
     Example:
         >>> import tempfile
@@ -230,7 +230,7 @@ def save(
 
 
 def _arrays(params: Any, state: Any, kind: type[np.floating[Any]]) -> dict[str, np.ndarray]:
-    """What a file holds of them, by name."""
+    """The arrays of a file, by name."""
     leaves = trees.leaves({"params": params, "state": state})
     return {name: _stored(name, leaf, kind) for name, leaf in leaves.items()}
 
@@ -238,7 +238,7 @@ def _arrays(params: Any, state: Any, kind: type[np.floating[Any]]) -> dict[str, 
 def _stored(name: str, leaf: Any, kind: type[np.floating[Any]]) -> np.ndarray:
     array = np.asarray(leaf)
     if jnp.issubdtype(array.dtype, np.floating):
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite
+        with np.errstate(over="ignore"):  # numbers that do not fit become infinite
             array = array.astype(kind)
     if array.dtype.kind not in "fiub":
         raise WeightsError(f"expected numbers for a weights bundle, {name} has {array.dtype}")
@@ -248,7 +248,7 @@ def _stored(name: str, leaf: Any, kind: type[np.floating[Any]]) -> np.ndarray:
 
 
 def _plugin(spec: SegmenterSpec) -> dict[str, str]:
-    """The packages that bring the parts of a spec, and their versions: what a reader installs."""
+    """The packages of the parts of a spec, and their versions, for a reader to install."""
     owners = [models.registry.owner(spec.model.name), tasks.registry.owner(spec.target)]
     owners += [postprocess.registry.owner(name) for name, _ in spec.postprocess]
     others = sorted({*owners} - {"lungmask-jax", "this process"})
@@ -258,7 +258,7 @@ def _plugin(spec: SegmenterSpec) -> dict[str, str]:
 def _versioned(package: str) -> str:
     try:
         return f"{package} {version(package)}"
-    except PackageNotFoundError:  # it does not say its name
+    except PackageNotFoundError:  # its name is not known
         return package
 
 
@@ -272,10 +272,10 @@ def create_model(spec: ModelSpec) -> Model:
         The model.
 
     Raises:
-        UnknownNameError: No architecture has that name.
+        UnknownNameError: No network has that name.
         SpecError: An option is unknown or out of range, or the network has more than 10^9
-            parameters; it is counted before any memory is taken.
-        PluginError: A package brings the architecture, and it fails.
+            parameters, counted before any memory is allocated.
+        PluginError: The network is from a package, and fails.
 
     Example:
         >>> create_model(ModelSpec(name="unet")) is create_model(ModelSpec(name="unet"))

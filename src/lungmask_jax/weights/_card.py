@@ -1,4 +1,4 @@
-"""What the card of a bundle says of the cases that its networks know."""
+"""The cases that the networks of a bundle have seen, from its card."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -12,14 +12,14 @@ _SEEN: Final[Mapping[str, Literal["learned from", "held out"]]] = {
 def exposure(
     card: Mapping[str, Any], case: str, fingerprint: str
 ) -> Literal["", "held out", "learned from"]:
-    """Whether the networks of a bundle know a case already.
+    """Whether the networks of a bundle have seen a case.
 
     Args:
-        card: Of a bundle, an ensemble too. ``lungmask-jax train`` puts fingerprints of all scans
-            into it, ``trained_on_images`` and ``held_out_images``; where there are none, the names
-            count, ``trained_on`` and ``held_out``.
+        card: Card of a bundle, also of an ensemble. ``lungmask-jax train`` stores fingerprints of
+            all scans in it, ``trained_on_images`` and ``held_out_images``; without these, the
+            names are compared, ``trained_on`` and ``held_out``.
         case: Name of the case.
-        fingerprint: What `lungmask_jax.data.fingerprint` says of its scan.
+        fingerprint: `lungmask_jax.data.fingerprint` of its scan.
 
     Returns:
         ``"learned from"``; ``"held out"``, if epoch and threshold were chosen on it; or ``""``, if

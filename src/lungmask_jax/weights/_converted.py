@@ -1,4 +1,4 @@
-"""The numbers of networks that were trained in PyTorch."""
+"""Weights of networks that were trained in PyTorch."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _UNUSED: Final[Mapping[str, str]] = {
     "plain_conv_unet": r".*\.all_modules\..*|decoder\.encoder\..*|decoder\.seg_layers\..*",
     "residual_encoder_unet": r".*\.all_modules\..*|decoder\.encoder\..*|decoder\.seg_layers\..*",
 }
-"""By network: tensors that the original has twice, or does not use."""
+"""Tensors that the original has twice, or does not use, by network."""
 
 _LEAVES: Final = {
     "kernel": "weight",
@@ -28,13 +28,13 @@ _LEAVES: Final = {
 
 
 def converted(tensors: Mapping[str, np.ndarray], model: ModelSpec) -> tuple[Any, Any]:
-    """The numbers of a network of PyTorch, for the same network here.
+    """The weights of a PyTorch network, for the same network here.
 
-    Every tensor must have its place, and every place its tensor of the right shape; those that the
-    original has twice or does not use are left out.
+    Every tensor must belong to a parameter, and every parameter must get a tensor of the right
+    shape; tensors that the original has twice or does not use are ignored.
 
     Args:
-        tensors: Its state_dict, as `read_pth` gives it.
+        tensors: Its state_dict, from `read_pth`.
         model: Name and options: ``"lungmask_unet"``, ``"plain_conv_unet"`` or
             ``"residual_encoder_unet"``.
 
@@ -77,7 +77,7 @@ def converted(tensors: Mapping[str, np.ndarray], model: ModelSpec) -> tuple[Any,
 def _array(
     path: str, shape: tuple[int, ...], left: dict[str, np.ndarray], model: str
 ) -> np.ndarray:
-    """The numbers of a leaf, taken out of the tensors that are left."""
+    """The values of a leaf, taken from the remaining tensors."""
     *parts, leaf = path.split("/")[1:]
     name = ".".join([*parts, _LEAVES.get(leaf, leaf)])
     if name not in left:
@@ -98,7 +98,7 @@ def _array(
 
 
 def _arranged(tensor: np.ndarray, shape: tuple[int, ...], transposed: bool) -> np.ndarray:
-    """A kernel with its channels last: outputs come first there, inputs if it is transposed."""
+    """A kernel with channels last; in PyTorch, outputs come first, or inputs if transposed."""
     if tensor.ndim < 2:
         return tensor
     if transposed:

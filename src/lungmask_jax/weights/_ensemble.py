@@ -16,7 +16,7 @@ from lungmask_jax.weights._bundle import Bundle, load
 
 
 def by_target(chosen: Sequence[str | os.PathLike[str] | Bundle], *needed: str) -> dict[str, Bundle]:
-    """Bundles by their target; several of one target become an `ensemble`.
+    """Bundles by their target; several for one target become an `ensemble`.
 
     Args:
         chosen: Names, paths or bundles.
@@ -26,8 +26,8 @@ def by_target(chosen: Sequence[str | os.PathLike[str] | Bundle], *needed: str) -
         Target to bundle.
 
     Raises:
-        SpecError: There is none for a target that is needed, or two of one target differ in more
-            than their numbers and cards.
+        SpecError: There is none for a needed target, or two for one target differ in more than
+            their weights and cards.
 
     Example:
         >>> {target: bundle.name for target, bundle in by_target(["lungs", "lungs"]).items()}
@@ -48,20 +48,21 @@ def by_target(chosen: Sequence[str | os.PathLike[str] | Bundle], *needed: str) -
 
 
 def ensemble(bundles: Sequence[Bundle]) -> Bundle:
-    """Several bundles as one that answers with the mean of their probabilities.
+    """Several bundles as one, which predicts the mean of their probabilities.
 
-    Made of the networks of a cross-validation it is better than each, and where they differ it is
-    less sure. They run as one program.
+    An ensemble of the networks of a cross-validation is better than each of them, and less certain
+    where they differ. They run as one program.
 
     Args:
-        bundles: Of one network, preprocessing, views, target and post-processing. Calibrations and
-            thresholds may differ: the mean of each counts. One bundle is returned as it is.
+        bundles: Bundles with the same network, preprocessing, views, target and post-processing.
+            Calibrations and thresholds may differ: the mean of each is used. A single bundle is
+            returned unchanged.
 
     Returns:
         The bundle; `save` writes it like any other.
 
     Raises:
-        SpecError: There is none, or two differ in more than their numbers and cards.
+        SpecError: There is none, or two differ in more than their weights and cards.
 
     Example:
         >>> from lungmask_jax.weights import load
@@ -100,7 +101,7 @@ def _members(bundle: Bundle) -> tuple[Any, Any]:
 
 
 def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
-    """That of all, with the mean of their calibrations and thresholds, each member counted once."""
+    """The common steps, with the mean calibration and threshold, each member counted once."""
     members = [bundle.spec.model.members for bundle in bundles]
     decisions = [postprocess.decision(bundle.spec.postprocess) for bundle in bundles]
     mean = postprocess.Decision(*np.average(decisions, axis=0, weights=members).tolist())
@@ -108,7 +109,7 @@ def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
 
 
 def _mean_signs(bundles: Sequence[Bundle]) -> tuple[float, float] | None:
-    """The mean of those that tell signs, each member counted once; none if one does not."""
+    """The mean of their signs, each member counted once; none if a member has none."""
     numbers = [bundle.spec.signs for bundle in bundles if bundle.spec.signs is not None]
     if len(numbers) < len(bundles):
         return None
@@ -136,7 +137,7 @@ def _check_alike(first: Bundle, other: Bundle) -> None:
 
 
 def _comparable(spec: SegmenterSpec) -> SegmenterSpec:
-    """Without what members of an ensemble may differ in."""
+    """The spec without the parts in which members of an ensemble may differ."""
     post = _decided(spec.postprocess, postprocess.Decision())
     return replace(
         spec, model=replace(spec.model, members=1), postprocess=postprocess.complete(post)

@@ -1,4 +1,4 @@
-"""A network as a program that needs nothing but JAX."""
+"""A network as a program that needs only JAX."""
 
 import os
 
@@ -12,10 +12,10 @@ from lungmask_jax.weights._bundle import Bundle
 
 
 def export(bundle: Bundle, path: str | os.PathLike[str]) -> None:
-    """Writes the network with its numbers as one program that needs only JAX to run.
+    """Writes the network with its weights as one program that needs only JAX.
 
     The program is StableHLO, compiled where it is called: on CPU, CUDA or TPU, for any number of
-    images. It is the network alone; the spec in the bundle says what comes before and after.
+    images. It is only the network; preprocessing and post-processing are in the bundle's spec.
 
         >>> program = jax.export.deserialize(Path("mine.jaxexport").read_bytes())  # doctest: +SKIP
         >>> logits = program.call(images)  # doctest: +SKIP
@@ -23,10 +23,10 @@ def export(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     Args:
         bundle: The model. Its images are ``(N, *size, in_channels)`` float32 in [0, 1], volumes
             ``(N, D, *size, in_channels)`` with `Model.slices` as D.
-        path: The file; its folder must be there.
+        path: The file; its folder must exist.
 
     Raises:
-        WeightsError: The package flatbuffers, which the extra ``export`` brings, is missing.
+        WeightsError: The package flatbuffers, from the extra ``export``, is missing.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""What the value of a pickle may be, and what it may cost."""
+"""The allowed values of a pickle, and their memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 _CONTAINER: Final = 200
-"""Bytes that the check of a container pays for."""
+"""Bytes charged for the check of a container."""
 
 _DEPTH: Final = 64
 _VALUES: Final = 2**24
@@ -22,15 +22,15 @@ class Budget:
     """Bytes that may still be taken.
 
     Attributes:
-        left: How many.
-        what: What takes them, for the error.
+        left: Number of bytes.
+        what: Their use, for the error.
     """
 
     left: int
     what: str
 
     def spend(self, size: int) -> None:
-        """Takes some."""
+        """Takes some bytes."""
         self.left -= size
         if self.left < 0:
             raise ValueError(f"{self.what} more memory than a file of its size may")
@@ -38,7 +38,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Function:
-    """What a pickle may call by its name."""
+    """A function that a pickle may call by name."""
 
     call: Callable[..., Any]
 

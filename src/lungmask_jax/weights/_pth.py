@@ -1,4 +1,4 @@
-"""Files of PyTorch, read without it."""
+"""PyTorch files, read without PyTorch."""
 
 import io
 import os
@@ -25,23 +25,23 @@ _TAR: Final = slice(257, 262)
 
 
 def read_pth(path: str | os.PathLike[str]) -> dict[Any, Any]:
-    """What ``torch.save`` wrote: a state_dict, or a checkpoint that holds one.
+    """Reads a file of ``torch.save``: a state_dict, or a checkpoint with one.
 
-    Nothing in the file is executed: an interpreter goes through its pickle, and whatever is neither
-    tensor nor plain value is an error that names it. Memory stays below twice the size of the file
-    and 256 MB. The zips of today are read and the older form, both byte orders.
+    Nothing in the file is executed: an interpreter reads its pickle, and anything but tensors and
+    plain values is an error that names it. Memory stays below twice the size of the file plus
+    256 MB. Zip files and the older format are read, in both byte orders.
 
     Args:
         path: The file.
 
     Returns:
-        Its dict. Tensors and parameters are arrays that cannot be written, of their dtype and
-        strides; those that shared numbers share them. bfloat16 is that of ``jax.numpy``. Ordered
-        dicts are dicts, numbers of numpy are those of Python, devices are text.
+        Its dict. Tensors and parameters are read-only arrays with their dtype and strides; those
+        that share memory still do. bfloat16 is that of ``jax.numpy``. Ordered dicts become dicts,
+        numpy numbers Python numbers, devices text.
 
     Raises:
-        WeightsError: There is no such file, it is damaged or something else, or it holds what is
-            not read: a program, complex, quantized or sparse numbers, compressed members.
+        WeightsError: There is no such file, it is damaged or something else, or it has unsupported
+            content: a program, complex, quantized or sparse numbers, compressed members.
 
     Example:
         >>> read_pth("unet_r231.pth")
@@ -62,7 +62,7 @@ def read_pth(path: str | os.PathLike[str]) -> dict[Any, Any]:
 
 
 def _is_zip(file: BinaryIO) -> bool:
-    """Whether it is; what is no pickle either is refused."""
+    """Whether the file is a zip; a file that is not a pickle either is refused."""
     head = file.read(512)
     file.seek(0)
     if head[_TAR] == b"ustar":
@@ -77,7 +77,7 @@ def _is_zip(file: BinaryIO) -> bool:
 def _read(
     file: BinaryIO, size: int, room: Budget, memory: Budget
 ) -> tuple[Any, dict[str, Storage]]:
-    """The value of a pickle, and the storages that are to be filled for it."""
+    """The value of a pickle, and its storages to be filled."""
     kept: dict[str, Storage] = {}
     persistent = storages(room, memory, kept)
     value = unpickled(file, size, names=NAMES, persistent=persistent, budget=memory)
@@ -85,7 +85,7 @@ def _read(
 
 
 def _budgets(size: int) -> tuple[Budget, Budget]:
-    """For the numbers in a file of this size, and for the values beside them."""
+    """Budgets for the numbers in a file of this size, and for its other values."""
     return Budget(size, "its storages take"), Budget(_VALUES + size, "its values take")
 
 
@@ -150,7 +150,7 @@ def _byte_order(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None) -> str:
 def _fill(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, key: str, storage: Storage
 ) -> None:
-    """Puts the bytes of a member into a storage that has room for just as many."""
+    """Copies the bytes of a member into a storage of the same size."""
     if info is None or info.file_size != storage.raw.size:
         found = "is missing" if info is None else f"has {info.file_size}"
         raise ValueError(
@@ -185,7 +185,7 @@ def _legacy(file: io.BufferedReader, size: int) -> Any:
 
 
 def _fill_next(file: io.BufferedReader, key: str, storage: Storage) -> None:
-    """Puts what comes next into a storage: how many numbers there are, and their bytes."""
+    """Fills a storage from the next bytes: the number of elements, and their bytes."""
     count = int.from_bytes(file.read(8), "little", signed=True)
     if count * storage.dtype.itemsize != storage.raw.size:
         raise ValueError(

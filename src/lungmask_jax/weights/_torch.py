@@ -1,4 +1,4 @@
-"""What the pickles of PyTorch name: tensors, their storages, and a few plain values."""
+"""The objects in PyTorch pickles: tensors, their storages, and a few plain values."""
 
 import math
 import re
@@ -14,10 +14,10 @@ from lungmask_jax.weights._inert import Budget, Function
 
 _DIMENSIONS: Final = 32
 _EMPTY: Final = 2**31
-"""Of an empty tensor, the largest product of the sides that are not 0."""
+"""The largest product of the non-zero sides of an empty tensor."""
 
 _STORAGE: Final = 600
-"""Bytes that a storage pays for beside its numbers."""
+"""Bytes charged for a storage in addition to its numbers."""
 
 _LATIN: Final = ("latin1", "latin-1")
 _NUMBER: Final = re.compile(r"[biuf][1248]")
@@ -38,18 +38,18 @@ _DTYPES: Final[Mapping[str, np.dtype]] = {
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """Numbers in a row.
+    """A one-dimensional array of numbers.
 
     Attributes:
-        raw: Their bytes, to be filled when the pickle has been read.
-        dtype: What they are.
+        raw: Their bytes, filled after the pickle is read.
+        dtype: Their dtype.
     """
 
     raw: np.ndarray
     dtype: np.dtype
 
     def check(self) -> None:
-        """Raises if the bytes are none of their dtype; of all dtypes only bool leaves some out."""
+        """Raises if bytes are invalid for the dtype; only bool has invalid bytes."""
         if self.dtype == np.bool_ and self.raw.max(initial=0) > 1:
             raise ValueError("a bool in it is neither true nor false")
 
@@ -59,7 +59,7 @@ class Storage:
 
 
 def storages(room: Budget, memory: Budget, kept: dict[str, Storage]) -> Callable[[Any], Storage]:
-    """What a persistent id stands for: the storage of its key, made when it is first met.
+    """Maps a persistent id to the storage of its key, created on first use.
 
     Args:
         room: Bytes of their numbers.
@@ -98,14 +98,14 @@ def _described(identity: Any) -> tuple[np.dtype, str, int]:
 
 
 def _wholes(values: Any) -> bool:
-    """Whether these are whole numbers from 0 on, in a tuple."""
+    """Whether this is a tuple of integers from 0."""
     return type(values) is tuple and all(type(each) is int and each >= 0 for each in values)
 
 
 def _tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, _gradient: Any = None, _hooks: Any = None
 ) -> np.ndarray:
-    """A view of a storage that cannot be written, as others may share it."""
+    """A read-only view of a storage, because others may share it."""
     if type(storage) is not Storage or not _wholes((offset,)):
         raise ValueError("a tensor in it has no storage or no offset")
     if not (_wholes(shape) and _wholes(strides) and len(shape) == len(strides) <= _DIMENSIONS):
@@ -205,4 +205,4 @@ NAMES: Final[Mapping[str, Any]] = {
     "torch.Size": Function(_size),
     "torch.device": Function(_device),
 }
-"""What stands for the names in a pickle."""
+"""The objects for the names in a pickle."""

@@ -1,9 +1,9 @@
 """Pickles as plain values; nothing in them is executed.
 
-An interpreter of the opcodes that Python's own pickler writes in protocols 2 to 5. Its values can
-do nothing: numbers, text, bytes, lists, tuples, dicts, and what a table of names makes of them; a
-name that the table lacks is an error. What a pickle claims is compared with the bytes that are
-there, and each value is paid for from a budget.
+An interpreter of the opcodes that Python's own pickler writes in protocols 2 to 5. Its values are
+inert: numbers, text, bytes, lists, tuples, dicts, and objects from a table of names; a name that is
+not in the table is an error. Declared sizes are compared with the bytes of the file, and each value
+is charged to a budget.
 """
 
 import pickle
@@ -19,10 +19,10 @@ import numpy as np
 from lungmask_jax.weights._inert import Budget, Function, check_key, check_plain
 
 _STEP: Final = 16
-"""Bytes that any step pays for: a place on the stack, and one in a list or in the memo."""
+"""Bytes charged for each step: a place on the stack, and one in a list or in the memo."""
 
 _PAIR: Final = 128
-"""Bytes that a key of a dict pays for."""
+"""Bytes charged for a key of a dict."""
 
 _NAME: Final = 200
 _INTEGER: Final = 16
@@ -53,11 +53,11 @@ def unpickled(
     """The value of a pickle.
 
     Args:
-        file: It begins where the file stands, which then stands behind it.
+        file: The pickle begins at the current position, which is then after it.
         size: Bytes of the file.
         names: By ``"module.name"``: a plain value, or a `Function`.
-        persistent: What stands for a persistent id.
-        budget: Of memory.
+        persistent: Returns the object of a persistent id.
+        budget: Budget of memory.
 
     Returns:
         Plain values and arrays, in lists, tuples and dicts that can be walked through.
@@ -106,7 +106,7 @@ def _pop(run: _Run) -> Any:
 
 
 def _top(run: _Run, kind: type) -> Any:
-    """What lies on top of the stack and must be of a kind, so that it can be added to."""
+    """The value on top of the stack, which must be of a type to add to it."""
     if not run.stack or type(run.stack[-1]) is not kind:
         raise ValueError(f"its pickle adds to a value that is not a {kind.__name__}")
     return run.stack[-1]
@@ -191,7 +191,7 @@ def _call(run: _Run) -> None:
 
 
 def _build(run: _Run) -> None:
-    """Attributes of a dict are left out; a dtype is asked for its byte order alone."""
+    """Sets a state: attributes of a dict are ignored; of a dtype, only the byte order is used."""
     state, value = _pop(run), run.stack[-1] if run.stack else None
     if type(value) is dict and type(state) is dict:
         return
@@ -208,7 +208,7 @@ def _text(data: bytes) -> str:
 
 
 def _sized(width: int, make: Callable[[bytes], Any]) -> Callable[[_Run], None]:
-    """A step that pushes what follows its own length."""
+    """A step that pushes the bytes after their length."""
     return lambda run: _push(run, make(_take(run, _number(run, width))))
 
 
