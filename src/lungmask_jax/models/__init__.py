@@ -57,24 +57,24 @@ registry: Registry[Callable[..., Model]] = Registry(
         "unet_plus_plus": "lungmask_jax.models:unet_plus_plus",
     },
 )
-"""Architecture names to functions that make a `Model` from keyword-only options."""
+"""Names of networks to functions that make a `Model` from keyword-only options."""
 
 
 def create(name: str, **options: Any) -> Model:
-    """A model by the name of its architecture.
+    """A model by the name of its network.
 
     Args:
         name: A name from `names`.
-        **options: What the architecture takes; the rest has defaults.
+        **options: Options of the network; the others have defaults.
 
     Returns:
         The model.
 
     Raises:
-        UnknownNameError: No architecture has that name.
-        SpecError: The architecture does not take one of the options.
-        PluginError: A package brings the architecture, and it cannot be imported, fails, or makes
-            something else.
+        UnknownNameError: No network has that name.
+        SpecError: The network does not take one of the options.
+        PluginError: The network is from a package, and cannot be imported, fails, or is not a
+            `Model`.
 
     Example:
         >>> create("unet", channels=(8, 16), stem=1).stride
@@ -101,7 +101,7 @@ def create(name: str, **options: Any) -> Model:
 
 
 def names() -> list[str]:
-    """All architecture names, built in or from plugins; nothing is imported.
+    """All names of networks, built in or from plugins; nothing is imported.
 
     Returns:
         Sorted names.
@@ -114,7 +114,7 @@ def names() -> list[str]:
 
 
 def register(name: str, build: Callable[..., Model]) -> None:
-    """Makes an architecture known by name in this process.
+    """Registers a network by name in this process.
 
     Packages use an entry point in the group ``lungmask_jax.models`` instead.
 

@@ -27,7 +27,7 @@ def attention_unet(
     deep_supervision: bool = False,
     dtype: Dtype = "float32",
 ) -> Model:
-    r"""A U-Net whose skips are dimmed where the coarser level sees nothing of interest.
+    r"""A U-Net whose skips are suppressed where the coarser level finds nothing relevant.
 
     With x of a skip and g from the decoder one level coarser, the skip becomes :math:`\alpha x`,
 

@@ -1,7 +1,7 @@
-"""What the built-in networks are made of.
+"""Blocks of the built-in networks.
 
-1x1 convolutions are matrix products, which a CPU does several times faster. What is coarse is
-convolved on its own grid, with less than half of the products. Parameters are float32; a block
+1x1 convolutions are matrix products, which are several times faster on a CPU. Coarse features are
+convolved on their own grid, with less than half of the products. Parameters are float32; a block
 computes in the dtype of its style, its norms in float32.
 """
 
@@ -24,7 +24,7 @@ _CUT_SPREAD = 0.87962566103423978
 
 
 class Style(NamedTuple):
-    """How the layers of a block are made."""
+    """Options of the layers in a block."""
 
     norm: Norm
     dtype: Any
@@ -36,7 +36,7 @@ MakeBlock: TypeAlias = Callable[[int, int, Style, nnx.Rngs], nnx.Module]
 
 
 class ConvBlock(nnx.Module):
-    """One or more times: a convolution, a norm, a ReLU."""
+    """A convolution, a norm and a ReLU, one or more times."""
 
     def __init__(
         self, channels: Sequence[int], style: Style, rngs: nnx.Rngs, *, last_relu: bool = True
@@ -50,7 +50,7 @@ class ConvBlock(nnx.Module):
         return self.steps(features)[-1]
 
     def steps(self, features: jax.Array | Joined) -> list[jax.Array]:
-        """What comes out of each convolution."""
+        """The output of each convolution."""
         found: list[jax.Array] = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             features = _normed(_convolved(features, convolution), norm)
@@ -88,8 +88,8 @@ class Residual(nnx.Module):
 class GroupNorm(nnx.Module):
     """A group norm (Wu and He, 2018, arXiv:1803.08494), from the sums of each channel.
 
-    The numbers are those of `nnx.GroupNorm`. It takes a quarter of the time on a CPU: sums run over
-    whole pixels, and what is left is one product and one sum for each number.
+    The result is that of `nnx.GroupNorm` in a quarter of the time on a CPU: sums run over whole
+    pixels, and only one product and one sum per element remain.
     """
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -108,7 +108,7 @@ class GroupNorm(nnx.Module):
         return values * slope + (bias - mean * slope)
 
     def _means(self, values: jax.Array) -> jax.Array:
-        """Of each group, for each of its channels: ``(N, 1, ..., C)``."""
+        """The mean of each group, for each of its channels: ``(N, 1, ..., C)``."""
         n, *sides, channels = values.shape
         sums = values.mean(axis=tuple(range(1, values.ndim - 1)))
         grouped = sums.reshape(n, self.groups, -1).mean(axis=-1)
@@ -144,17 +144,17 @@ def _convolution(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx
 
 
 def linear(inputs: int, outputs: int, rngs: nnx.Rngs, **options: Any) -> nnx.Linear:
-    """A matrix product with a bias, if the options do not say otherwise."""
+    """A matrix product, by default with a bias."""
     return nnx.Linear(inputs, outputs, kernel_init=lecun_normal, rngs=rngs, **options)
 
 
 def lecun_normal(
     key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32, **_sharding: Any
 ) -> jax.Array:
-    """The numbers of `jax.nn.initializers.lecun_normal`, drawn in a row.
+    """The numbers of `jax.nn.initializers.lecun_normal`, drawn as a vector.
 
-    Drawn in the shape of a kernel, each shape takes seconds to compile; rows of few lengths serve
-    all. The first numbers of a longer row are those of a shorter one.
+    Drawn in the shape of a kernel, each shape takes seconds to compile; vectors of a few lengths
+    serve all. The first numbers of a longer vector are those of a shorter one.
     """
     size, fan_in = math.prod(shape), math.prod(shape[:-1])
     row = jax.random.truncated_normal(key, -2, 2, (-(-size // _ROW) * _ROW,), dtype)
@@ -163,7 +163,7 @@ def lecun_normal(
 
 
 def _convolved(features: jax.Array | Joined, convolution: Any) -> jax.Array:
-    """What a convolution of joined features gives; in slices, the coarse ones stay coarse."""
+    """A convolution of joined features; in 2-D, the coarse ones stay on their grid."""
     if not isinstance(features, Joined):
         found: jax.Array = convolution(features)
         return found
@@ -182,7 +182,7 @@ def convolved_enlarged(features: jax.Array, kernel: jax.Array) -> jax.Array:
     """The 3x3 convolution of features with every pixel doubled in height and width.
 
     Of three doubled rows (or columns) two are equal, so each of four phases is a 2x2 convolution of
-    the features as they are: 16 products instead of 36.
+    the original features: 16 products instead of 36.
 
     Args:
         features: ``(N, H, W, C)``.
@@ -202,7 +202,7 @@ def convolved_enlarged(features: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _halved(kernel: jax.Array, axis: int, phase: int) -> jax.Array:
-    """Three weights of an axis as two: those that meet equal pixels are added."""
+    """Three weights along an axis as two: those for equal pixels are added."""
     first, middle, last = jnp.split(kernel, 3, axis=axis)
     pair = [first, middle + last] if phase == 0 else [first + middle, last]
     return jnp.concatenate(pair, axis=axis)

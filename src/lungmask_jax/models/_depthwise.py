@@ -1,4 +1,4 @@
-"""Depthwise convolutions as sums of shifted images: on a CPU many times as fast as XLA's own."""
+"""Depthwise convolutions as sums of shifted images: on a CPU many times as fast as those of XLA."""
 
 import functools
 import itertools
@@ -56,7 +56,7 @@ def _slid(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _shifted(padded: jax.Array, size: int, stride: int) -> list[jax.Array]:
-    """What meets each weight of the kernel, row by row."""
+    """The shifted features for each weight of the kernel, row by row."""
     rows, columns = (side - size + 1 for side in padded.shape[1:3])
     return [
         padded[:, down : down + rows : stride, across : across + columns : stride]

@@ -25,7 +25,7 @@ _FACTOR = 16
 
 
 class Stage(NamedTuple):
-    """Equal blocks in a row, the first of which may halve the sides."""
+    """A sequence of equal blocks, the first of which may halve the sides."""
 
     level: int
     blocks: int
@@ -63,22 +63,22 @@ def efficient_unet(
     deep_supervision: bool = False,
     dtype: Dtype = "float32",
 ) -> Model:
-    """A U-Net whose encoder is EfficientNet-Lite, made to go on from weights that know pictures.
+    """A U-Net with the encoder of EfficientNet-Lite, meant for pretrained weights.
 
     The encoder has five levels of inverted bottlenecks, ReLU6, and neither squeeze-and-excitation
-    nor norms: those of pretraining are folded into its weights. Its depthwise kernels do not learn;
-    with their gradient a training step takes half as long again on a CPU, and what looks for edges
-    and spots need not learn it again. The finest skip holds the pixels, too. Fresh weights are
-    random: start from the lung model that ships (Lite0), or from the infection model (Lite2).
+    nor norms: those of pretraining are folded into its weights. Its depthwise kernels are not
+    trained: their gradient would make a training step half as long again on a CPU, and filters for
+    edges and spots need no further training. The finest skip also holds the pixels. Initial weights
+    are random: start from the lung model that ships (Lite0), or from the infection model (Lite2).
 
     Args:
         in_channels: As in `unet`.
         num_classes: As in `unet`.
         channels: Features of the four levels of the decoder, the finest first.
-        width: Factor of all the encoder's channels, rounded to multiples of 8.
-        depth: Factor of the blocks of each of its stages but the first and last, rounded up. With
-            the width, 1 and 1 are Lite0, 1 and 1.1 are Lite1, 1.1 and 1.2 are Lite2.
-        norm: As in `unet`; of the decoder.
+        width: Factor for the channels of the encoder, rounded to multiples of 8.
+        depth: Factor for the number of blocks in its stages except the first and last, rounded
+            up. Width and depth of 1 and 1 are Lite0, 1 and 1.1 Lite1, 1.1 and 1.2 Lite2.
+        norm: As in `unet`; for the decoder.
         dropout: As in `unet`.
         deep_supervision: As in `unet`.
         dtype: As in `unet`.
@@ -150,7 +150,7 @@ def _efficient_unet(plan: Plan, stages: Sequence[Stage], rngs: nnx.Rngs) -> Netw
 def strided_path(
     blocks: Sequence[Any], pixels: jax.Array, _poolings: tuple[Factors, ...]
 ) -> list[jax.Array]:
-    """Features of each level, whose blocks halve the sides themselves; the finest with pixels."""
+    """Features of each level, whose blocks downsample by strides; the finest with pixels."""
     found = [blocks[0](pixels)]
     for block in blocks[1:]:
         found.append(block(found[-1]))
@@ -172,7 +172,7 @@ class Stem(nnx.Module):
         )
 
     def __call__(self, pixels: jax.Array) -> jax.Array:
-        return jax.nn.relu6(self.convolution(2 * pixels - 1))  # pictures were in [-1, 1]
+        return jax.nn.relu6(self.convolution(2 * pixels - 1))  # ImageNet images were in [-1, 1]
 
 
 class Inverted(nnx.Module):
@@ -199,11 +199,11 @@ class Inverted(nnx.Module):
 
 
 class Kept(nnx.Variable[Any]):
-    """Weights that do not learn: part of a model's state."""
+    """Weights that are not trained: part of a model's state."""
 
 
 class Depthwise(nnx.Module):
-    """A convolution of each channel by itself, whose kernels are kept, and a bias."""
+    """A depthwise convolution with fixed kernels, and a bias."""
 
     def __init__(self, channels: int, size: int, stride: int, rngs: nnx.Rngs) -> None:
         values = _normal(2.0)(rngs.params(), (size, size, channels))

@@ -1,4 +1,4 @@
-"""Several networks of one architecture as one."""
+"""Several networks of the same kind as one."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,14 +14,14 @@ __all__ = ["ensemble"]
 
 
 def ensemble(model: Model, count: int) -> Model:
-    """A network whose answer is the mean of the probabilities of `count` networks.
+    """A network that predicts the mean of the probabilities of `count` networks.
 
     They run as one program. Each leaf of its parameters and state has a first axis for the members;
     train them one by one and stack them, as `lungmask_jax.weights.ensemble` does.
 
     Args:
-        model: What each member is.
-        count: How many.
+        model: Each member.
+        count: Number of members.
 
     Returns:
         A model that predicts; asked to train it raises `SpecError`.
@@ -68,7 +68,7 @@ def ensemble(model: Model, count: int) -> Model:
 
 
 def _each(one: Callable[[Any], jax.Array], members: Any) -> jax.Array:
-    """`one` of each member: at once, but on a CPU, which is not faster so, in turn."""
+    """`one` of each member: in parallel, or in sequence on a CPU, where that is not slower."""
     found: jax.Array = jax.lax.platform_dependent(
         members, cpu=lambda all_: jax.lax.map(one, all_), default=jax.vmap(one)
     )

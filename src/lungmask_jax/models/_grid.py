@@ -10,7 +10,7 @@ Factors = tuple[int, ...]
 
 
 class Joined(NamedTuple):
-    """Coarse features beside finer ones: what a block of a decoder is given.
+    """Coarse and finer features, the input of a decoder block.
 
     Attributes:
         coarse: ``(N, H/f, W/f, C)``, or of volumes.
@@ -24,7 +24,7 @@ class Joined(NamedTuple):
 
     @property
     def whole(self) -> jax.Array:
-        """All as features of the fine grid, ``(N, H, W, C + K)``."""
+        """All features on the fine grid, ``(N, H, W, C + K)``."""
         return jnp.concatenate([enlarged(self.coarse, self.factors), self.fine], axis=-1)
 
 

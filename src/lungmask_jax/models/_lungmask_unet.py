@@ -21,9 +21,9 @@ def lungmask_unet(
     num_classes: int = 3,
     channels: Sequence[int] = (64, 128, 256, 512, 1024),
 ) -> Model:
-    """The U-Net of lungmask, layer by layer, for the weights that it was published with.
+    """The U-Net of lungmask, layer by layer, for its published weights.
 
-    Its parts bear the names of the original, so `lungmask_jax.weights.converted` finds their
+    Its parts have the names of the original, so `lungmask_jax.weights.converted` finds their
     tensors. Logits are those before its softmax.
 
     Args:

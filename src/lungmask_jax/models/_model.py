@@ -45,7 +45,7 @@ class Apply(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """A network as a pair of pure functions; everything above this module sees only these.
+    """A network as a pair of pure functions; all code above this module uses only these.
 
     Attributes:
         init: ``init(key) -> params, state``, two pytrees of arrays. ``state`` holds what training
@@ -59,13 +59,13 @@ class Model:
         stride: H and W must be multiples of this.
         ndim: 2 for slices, 3 for volumes.
         depth_stride: D must be a multiple of this.
-        heads: How many answers there are in training, for deep supervision. With 2 or more,
-            logits with ``train=True`` have one axis more, ``(heads, N, H, W, num_classes)``, each
-            of full size: first the answer that ``train=False`` gives, then those of ever coarser
-            levels. With ``train=False`` there is never such an axis.
+        heads: Number of outputs in training, for deep supervision. With 2 or more, logits with
+            ``train=True`` have one more axis, ``(heads, N, H, W, num_classes)``, each at full
+            size: first the output of ``train=False``, then those of coarser and coarser levels.
+            With ``train=False`` there is never such an axis.
 
-    The adapters check the images against these; a plain pair must do so itself. A network that
-    knows nothing of volumes or deep supervision leaves the last three as they are.
+    The adapters check the images against these; your own pair must do so itself. A 2-D network
+    without deep supervision keeps the defaults of the last three.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -89,9 +89,9 @@ class Model:
 
     @property
     def slices(self) -> int:
-        """The number of slices of a scan that it sees at once, C, or D for a network of volumes.
+        """The number of slices in its input: C, or D for a 3-D network.
 
-        Such a network sees 16 slices, or the next multiple of its `depth_stride`.
+        A 3-D network takes 16 slices, or the next multiple of its `depth_stride`.
         """
         if self.ndim == 2:
             return self.in_channels
@@ -112,8 +112,8 @@ def from_nnx(
 
     The module is called as ``module(images)``. Dropout and batch statistics follow
     ``module.train()`` and ``module.eval()``; its dropout streams are seeded from ``key``. A module
-    with several heads has an attribute ``deterministic``, which these set too, and gives its
-    further answers only if that is false.
+    with several heads has an attribute ``deterministic``, which these set, too, and returns its
+    further outputs only if it is false.
 
     Args:
         build: Makes the module from ``nnx.Rngs``.

@@ -26,10 +26,10 @@ def multires_unet(
     deep_supervision: bool = False,
     dtype: Dtype = "float32",
 ) -> Model:
-    """A U-Net that looks at several scales in each block, and has convolutions on its skips.
+    """A U-Net with several scales in each block, and convolutions in its skips.
 
-    A MultiRes block has three 3x3 convolutions one after the other, of a sixth, a third and half
-    of its channels: together they see 3x3, 5x5 and 7x7 pixels. They stand side by side and are
+    A MultiRes block has three 3x3 convolutions in sequence, with a sixth, a third and half
+    of its channels: their receptive fields are 3x3, 5x5 and 7x7 pixels. They are concatenated and
     added to a 1x1 convolution of the input. A skip is a path of residual 3x3 convolutions, the
     longer the finer its level.
 
@@ -89,14 +89,14 @@ def multires_unet(
 
 
 def _multires(inputs: int, outputs: int, style: Style, rngs: nnx.Rngs) -> nnx.Module:
-    """A MultiRes block; what division leaves over goes to the widest view."""
+    """A MultiRes block; remaining channels go to the widest scale."""
     sixth, third = outputs // 6, outputs // 3
     views = SideBySide((inputs, sixth, third, outputs - sixth - third), style, rngs)
     return Residual(views, Pointwise(inputs, outputs, style, rngs))
 
 
 class SideBySide(nnx.Module):
-    """Convolutions one after the other, and what comes out of each joined."""
+    """Convolutions in sequence, with their outputs concatenated."""
 
     def __init__(self, channels: Sequence[int], style: Style, rngs: nnx.Rngs) -> None:
         self.block = ConvBlock(channels, style, rngs)
@@ -106,7 +106,7 @@ class SideBySide(nnx.Module):
 
 
 class ResPath(nnx.Module):
-    """A skip of some residual convolutions; it does not look at the coarser level."""
+    """A skip of some residual convolutions; it does not use the coarser level."""
 
     def __init__(self, channels: int, length: int, style: Style, rngs: nnx.Rngs) -> None:
         self.steps = nnx.List(
