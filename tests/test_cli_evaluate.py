@@ -229,7 +229,7 @@ def test_a_case_that_cannot_be_scored_does_not_stop_the_others(masks, tmp_path, 
     made = phantom((2, 64, 64))
     io.save(made.infection, tmp_path / "true" / "case1.nii.gz")
     assert cli.main([*masks, "-o", str(tmp_path / "scores")]) == 1
-    assert "case1: expected masks of one shape" in capsys.readouterr().err
+    assert "case1: expected masks of the same shape" in capsys.readouterr().err
     assert len((tmp_path / "scores" / "cases.csv").read_text().splitlines()) == 3
 
 

@@ -128,9 +128,9 @@ def test_scans_of_another_kind_beside_nifti_are_said_to_be_left_out(scan, tmp_pa
     for name in ("a.dcm", "b.NRRD", "notes.txt", ".hidden.dcm"):
         (scan.parent / name).touch()
     assert segment(scan.parent, "-o", tmp_path / "out") == 0
-    assert "left out a.dcm and 1 more: give" in capsys.readouterr().out
+    assert "skipped a.dcm and 1 more: give" in capsys.readouterr().out
     assert segment(scan, "-o", tmp_path / "out") == 0
-    assert "left out" not in capsys.readouterr().out
+    assert "skipped" not in capsys.readouterr().out
 
 
 def test_folders_without_scans_are_an_error(scan, tmp_path, quick, capsys):

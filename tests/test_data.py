@@ -111,7 +111,7 @@ def test_scans_of_one_name_became_one_case_of_one_patient(tmp_path: Path) -> Non
     cases = read_metadata(table)
     assert [case.name for case in cases] == [case.patient for case in cases] == ["p0_ct", "p1_ct"]
     table.write_text("ct_scan,lung_mask\n" + 2 * rows[0])
-    with pytest.raises(ScanError, match=r"each scan once, .*ct\.nii is there twice"):
+    with pytest.raises(ScanError, match=r"each scan once, found .*ct\.nii twice"):
         read_metadata(table)
 
 

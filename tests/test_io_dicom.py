@@ -100,7 +100,7 @@ def test_heights_do_not_depend_on_the_jitter_of_directions(tmp_path, write_dicom
 def test_the_largest_of_several_series_is_taken_with_a_warning(tmp_path, write_dicom):
     series(write_dicom, tmp_path)
     write_dicom(tmp_path / "z", SeriesInstanceUID="1.2.4", SeriesDescription="thick")
-    with pytest.warns(ScanWarning, match=r"'0\.dcm' \(3 slices of 24 x 32\), left out 'thick' \(1"):
+    with pytest.warns(ScanWarning, match=r"'0\.dcm' \(3 slices of 24 x 32\), skipped 'thick' \(1"):
         assert len(load(tmp_path)) == 3
 
 
@@ -113,7 +113,7 @@ def test_a_coronal_reformat_is_not_taken_for_the_scan(tmp_path, write_dicom):
             ImagePositionPatient=[0, number, 0],
             SeriesInstanceUID="1.2.4",
         )
-    with pytest.warns(ScanWarning, match=r"left out 'coronal_0' \(5 slices"):
+    with pytest.warns(ScanWarning, match=r"skipped 'coronal_0' \(5 slices"):
         assert load(tmp_path).spacing == (2, 0.5, 0.75)
 
 
@@ -127,7 +127,7 @@ def test_series_alike_are_refused_by_name(tmp_path, write_dicom):
 def test_slices_of_another_size_in_a_series_are_left_out_by_name(tmp_path, write_dicom):
     series(write_dicom, tmp_path)
     write_dicom(tmp_path / "small", 6, pixels(0, (12, 32)))
-    with pytest.warns(ScanWarning, match=r"left out 'small' \(1 slices of 12 x 32\)"):
+    with pytest.warns(ScanWarning, match=r"skipped 'small' \(1 slices of 12 x 32\)"):
         assert load(tmp_path).shape == (3, 24, 32)
 
 
@@ -148,7 +148,7 @@ def test_uneven_and_missing_slices(tmp_path, write_dicom):
         assert load(tmp_path).spacing[0] == pytest.approx(2.1)
     write_dicom(tmp_path / "d", 10)
     (tmp_path / "e").write_bytes(b"")
-    with pytest.raises(ScanError, match=r"5\.8 mm between .*c and d: add .*left out.*e \(empty\)"):
+    with pytest.raises(ScanError, match=r"5\.8 mm between .*c and d: add .*skipped.*e \(empty\)"):
         load(tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_copies_of_a_file_are_left_out(tmp_path, write_dicom):
     series(write_dicom, tmp_path)
     shutil.copy(tmp_path / "1.dcm", tmp_path / "1 (1).dcm")
     assert filecmp.cmp(tmp_path / "1.dcm", tmp_path / "1 (1).dcm")
-    with pytest.warns(ScanWarning, match=r"left out .*1.*\.dcm \(a copy of another file\)"):
+    with pytest.warns(ScanWarning, match=r"skipped .*1.*\.dcm \(a copy of another file\)"):
         assert load(tmp_path).array[:, 0, 0].tolist() == [-1024, -1023, -1022]
 
 

@@ -406,7 +406,7 @@ def test_a_slope_that_turns_values_round_is_said(tmp_path, write_dicom):
         np.testing.assert_array_equal(load(file).array[0], (1000 - RAMP).clip(-1024))
     notes = [str(note.message) for note in caught]
     assert any("negative RescaleSlope -1 in" in note for note in notes)
-    assert any("RescaleType 'OD' for HU in" in note for note in notes)
+    assert any("RescaleType 'OD' as HU in" in note for note in notes)
 
 
 def test_an_empty_rescale_tag_counts_as_none(tmp_path, write_dicom):

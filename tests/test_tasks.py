@@ -107,7 +107,9 @@ def test_a_third_task_is_segmented_measured_drawn_and_saved(tmp_path):
 
 
 def test_a_task_without_what_it_lies_inside_is_refused():
-    with pytest.raises(SpecError, match=r"expected a lung model for .* fluid .* \['fluid'\]"):
+    with pytest.raises(
+        SpecError, match=r"expected a lung model, inside whose mask fluid .* \['fluid'\]"
+    ):
         inference.segment(chest(), weights=[bundle(*FLUID)])
     with pytest.raises(SpecError, match="found none"):
         inference.segment(chest(), weights=[])

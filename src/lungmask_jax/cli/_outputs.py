@@ -61,8 +61,8 @@ class Outputs:
                 stat.S_ISREG(found.st_mode) and self._is_own(path, record, ours.get(name, set()))
             ):
                 raise ScanError(
-                    f"{path} exists and is not as this program wrote it: move it, give "
-                    "another --out, or replace it with --overwrite"
+                    f"{path} exists, and this program did not make it, or it was changed since: "
+                    "move it, give another --out, or replace it with --overwrite"
                 )
 
     @contextlib.contextmanager

@@ -62,15 +62,15 @@ class Network(nnx.Module):
     """An encoder, a decoder, and skips between levels of equal resolution.
 
     Args:
-        plan: Its measures.
-        rngs: Where its initial weights come from.
+        plan: Its sizes and options.
+        rngs: Source of its initial weights.
         encoder: A block for each level, the finest first.
-        decoder: Blocks in the order in which `decode` wants them.
+        decoder: Blocks in the order for `decode`.
         skips: For each level but the deepest, ``skip(features, coarser) -> features``; the
             features themselves, if there are none.
-        encode: How the encoder's blocks make features.
-        decode: What becomes of them.
-        supervised: Channels of what the further heads see.
+        encode: Computes features with the encoder's blocks.
+        decode: Computes the input of the heads from these features.
+        supervised: Input channels of the further heads.
     """
 
     def __init__(

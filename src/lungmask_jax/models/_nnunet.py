@@ -33,17 +33,17 @@ def plain_conv_unet(
 ) -> Model:
     """nnU-Net's ``PlainConvUNet``: convolutions with instance norms, strided ones between stages.
 
-    Its parts bear the names of the original, so `lungmask_jax.weights.converted` finds their
-    tensors. The options are those of a ``plans.json``; there is one answer, of the finest stage.
+    Its parts have the names of the original, so `lungmask_jax.weights.converted` finds their
+    tensors. The options are those of a ``plans.json``; there is one output, at the finest stage.
 
     Args:
         in_channels: Channels of the images.
-        num_classes: Channels of the logits, with the background.
-        features: Of each stage, ``features_per_stage``; their number is that of the stages.
-        kernels: Of each stage, ``kernel_sizes``: odd, two sides for slices, three for volumes.
-        strides: Of each stage, in the order of the axes: its first convolution has them.
-        blocks: Convolutions of each stage, ``n_conv_per_stage``.
-        decoder_blocks: The same of the decoder, the coarsest first, one fewer.
+        num_classes: Channels of the logits, including the background.
+        features: Features of each stage, ``features_per_stage``; one for each stage.
+        kernels: Kernel sizes of each stage, ``kernel_sizes``: odd, two sides in 2-D, three in 3-D.
+        strides: Strides of each stage along the axes, in its first convolution.
+        blocks: Number of convolutions of each stage, ``n_conv_per_stage``.
+        decoder_blocks: The same for the decoder, the coarsest first, one fewer.
 
     Returns:
         A model of slices or volumes, whose sides must be multiples of the products of the strides.

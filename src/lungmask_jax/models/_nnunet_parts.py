@@ -1,4 +1,4 @@
-"""What the networks of nnU-Net are made of, under the names of the original."""
+"""Parts of the nnU-Net networks, with the names of the original."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Stages:
 
     @property
     def total(self) -> Factors:
-        """What the sides of the images must be multiples of."""
+        """The numbers of which the sides of the images must be multiples."""
         return tuple(math.prod(sides) for sides in zip(*self.strides, strict=True))
 
 
@@ -37,7 +37,7 @@ Encoder: TypeAlias = Callable[[Stages, nnx.Rngs], nnx.Module]
 
 
 class _InstanceNorm(nnx.Module):
-    """Of each channel of each image by itself (Ulyanov et al., 2016, arXiv:1607.08022)."""
+    """A norm of each channel of each image (Ulyanov et al., 2016, arXiv:1607.08022)."""
 
     def __init__(self, channels: int) -> None:
         self.scale = nnx.Param(jnp.ones(channels))
@@ -78,7 +78,7 @@ class _Conv(nnx.Module):
 
 
 class _Stack(nnx.Module):
-    """Convolutions in a row, each with a leaky ReLU; the first one may have strides."""
+    """Convolutions in sequence, each with a leaky ReLU; the first one may have strides."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class PlainEncoder(nnx.Module):
 
 
 class _Blocks(nnx.Module):
-    """Residual blocks in a row; the first one may have strides."""
+    """Residual blocks in sequence; the first one may have strides."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class ResidualEncoder(nnx.Module):
 
 
 class _Transposed(nnx.Module):
-    """A transposed convolution whose kernel is as large as its strides: every voxel a block."""
+    """A transposed convolution with a kernel as large as its strides: every voxel a block."""
 
     def __init__(self, inputs: int, outputs: int, strides: Factors, rngs: nnx.Rngs) -> None:
         shape = (inputs, *strides, outputs)
@@ -226,7 +226,7 @@ class _Decoder(nnx.Module):
 
 
 class UNet(nnx.Module):
-    """An encoder, and a decoder that answers once."""
+    """An encoder, and a decoder with one output."""
 
     def __init__(self, plan: Stages, encoder: Encoder, rngs: nnx.Rngs) -> None:
         self.encoder = encoder(plan, rngs)

@@ -1,4 +1,4 @@
-"""The options that all built-in networks share, checked, and the measures that follow from them."""
+"""The common options of the built-in networks, checked, and the sizes derived from them."""
 
 import math
 import numbers
@@ -17,10 +17,10 @@ from lungmask_jax.models._model import Model, from_nnx
 Dtype = Literal["float32", "bfloat16"]
 
 _CHANNELS: Final = 65_536
-"""Of a level or an image: the widest networks in print have a quarter."""
+"""Most channels of a level or an image: the widest published networks have a quarter."""
 
 _LEVELS: Final = 12
-"""Each halves the image; after twelve a side of 2,048 pixels is gone."""
+"""Most levels: each halves the image, and after twelve a side of 2,048 pixels is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +32,12 @@ class Plan:
         num_classes: Channels of the logits.
         channels: Features of each level.
         stem: Height and width of the blocks that are folded into channels.
-        norm: After each convolution.
+        norm: Norm after each convolution.
         dropout: Rate after the deepest level.
-        deep_supervision: Whether coarser levels answer too, in training.
-        dtype: What the network computes in.
-        flat_levels: Of a network of volumes: how many levels look at each slice alone. ``None``
-            is a network of slices.
+        deep_supervision: Whether coarser levels also have an output in training.
+        dtype: The dtype of its computation.
+        flat_levels: For a 3-D network: number of levels that process each slice separately.
+            ``None`` for a 2-D network.
 
     Raises:
         SpecError: An option is out of range.
@@ -65,12 +65,12 @@ class Plan:
 
     @property
     def heads(self) -> int:
-        """How many levels answer in training."""
+        """The number of outputs in training."""
         return len(self.channels) - 1 if self.deep_supervision else 1
 
     @property
     def folds(self) -> Factors:
-        """The blocks that are folded into channels; slices of a volume stay apart."""
+        """The blocks folded into channels; slices of a volume are not folded."""
         return (1, self.stem, self.stem)[-self.ndim :]
 
     @property
@@ -82,18 +82,18 @@ class Plan:
 
     @property
     def strides(self) -> Factors:
-        """What the sides of the images must be multiples of."""
+        """The numbers of which the sides of the images must be multiples."""
         return tuple(map(math.prod, zip(self.folds, *self.poolings, strict=True)))
 
     @property
     def styles(self) -> tuple[Style, ...]:
-        """How the blocks of each level are made."""
+        """The options of the blocks of each level."""
         flat, dtype = self.flat_levels or 0, jnp.dtype(self.dtype)
         kernels = [(1 if level < flat else 3, 3, 3) for level in range(len(self.channels))]
         return tuple(Style(self.norm, dtype, kernel[-self.ndim :]) for kernel in kernels)
 
     def model(self, build: Callable[[nnx.Rngs], Any]) -> Model:
-        """The `Model` of a module that keeps to the plan."""
+        """The `Model` of a module with this plan."""
         return from_nnx(
             build,
             in_channels=self.in_channels,
@@ -118,7 +118,7 @@ def levels(channels: Any) -> tuple[int, ...]:
 
 
 def whole(name: str, value: Any, least: int, most: int) -> None:
-    """Raises if an option is no whole number, or too small or large."""
+    """Raises if an option is not an integer, or too small or large."""
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_whole or not least <= value <= most:
         raise SpecError(
@@ -127,7 +127,7 @@ def whole(name: str, value: Any, least: int, most: int) -> None:
 
 
 def number(name: str, value: Any, least: float, below: float) -> None:
-    """Raises if an option is no number, or too small or large."""
+    """Raises if an option is not a number, or too small or large."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not least <= value < below:
         raise SpecError(f"expected {name} in [{least:g}, {below:g}), found {shown(value)}")

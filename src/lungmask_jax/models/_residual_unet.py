@@ -13,7 +13,7 @@ from lungmask_jax.models._plan import Dtype, Plan, levels, whole
 __all__ = ["residual_unet"]
 
 _BLOCKS: Final = 100
-"""Of a level: the deepest ResNets have 36."""
+"""Most blocks of a level: the deepest ResNets have 36."""
 
 
 def residual_unet(
@@ -28,16 +28,16 @@ def residual_unet(
     deep_supervision: bool = False,
     dtype: Dtype = "float32",
 ) -> Model:
-    """A U-Net whose blocks add to what they are given, so that it can be deeper.
+    """A U-Net of residual blocks, which can be deeper.
 
     A block is ``relu(f(x) + x)`` with two convolutions in f, each with its norm, and a 1x1
-    convolution of x where the number of channels changes. The decoder has one block a level.
+    convolution of x if the number of channels changes. The decoder has one block per level.
 
     Args:
         in_channels: As in `unet`.
         num_classes: As in `unet`.
         channels: As in `unet`.
-        blocks: Of each level of the encoder, at least 1.
+        blocks: Number of blocks of each level of the encoder, at least 1.
         stem: As in `unet`.
         norm: As in `unet`.
         dropout: As in `unet`.

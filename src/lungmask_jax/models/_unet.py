@@ -28,13 +28,13 @@ def unet(
     Args:
         in_channels: Channels of the images: 1, or an odd number of neighbouring slices.
         num_classes: Channels of the logits; 1 means one sigmoid.
-        channels: Feature channels of each level; their number is the depth.
+        channels: Feature channels of each level; the length is the number of levels.
         stem: Side of the pixel blocks folded into channels before the first level: 1, 2 or 4.
         norm: After each convolution: ``"group"`` (batch independent), ``"batch"`` or ``"none"``.
         dropout: Rate after the deepest level.
-        deep_supervision: Whether each level of the decoder answers in training, see `Model`; takes
-            three levels or more.
-        dtype: What it computes in: ``"float32"`` or ``"bfloat16"``. Parameters, norms and logits
+        deep_supervision: Whether each level of the decoder has an output in training, see `Model`;
+            needs three levels or more.
+        dtype: Of the computation: ``"float32"`` or ``"bfloat16"``. Parameters, norms and logits
             are float32 in both.
 
     Returns:
@@ -80,18 +80,18 @@ def unet_3d(
     deep_supervision: bool = False,
     dtype: Dtype = "float32",
 ) -> Model:
-    """A U-Net of volumes, ``(N, D, H, W, C)``, whose slices may be thicker than pixels are wide.
+    """A 3-D U-Net, ``(N, D, H, W, C)``, for slices that may be thicker than pixels are wide.
 
     The stem folds pixels of a slice, never slices. The first `flat_levels` levels have 1x3x3
-    kernels and are followed by a pooling of 1x2x2; the others have 3x3x3 and 2x2x2. So take as
+    kernels and are followed by a pooling of 1x2x2; the others have 3x3x3 and 2x2x2. Choose as
     many as make voxels about cubes: none for 1 mm slices, 1 or 2 for 5 mm.
 
     Args:
         in_channels: As in `unet`.
         num_classes: As in `unet`.
         channels: As in `unet`.
-        flat_levels: How many levels, of the finest on, look at each slice alone.
-        stem: As in `unet`; of height and width.
+        flat_levels: Number of finest levels that process each slice separately.
+        stem: As in `unet`; for height and width.
         norm: As in `unet`; a group norm is over a whole volume.
         dropout: As in `unet`.
         deep_supervision: As in `unet`.

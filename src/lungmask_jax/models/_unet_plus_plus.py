@@ -33,7 +33,7 @@ def unet_plus_plus(
 
     .. math:: X^{i,j} = H([U(X^{i+1,j-1}), X^{i,0}, \dots, X^{i,j-1}])
 
-    for j > 0; :math:`X^{i,0}` is the encoder. The last node of the finest level answers.
+    for j > 0; :math:`X^{i,0}` is the encoder. The last node of the finest level is the output.
 
     Args:
         in_channels: As in `unet`.
@@ -42,7 +42,7 @@ def unet_plus_plus(
         stem: As in `unet`.
         norm: As in `unet`.
         dropout: As in `unet`.
-        deep_supervision: As in `unet`, but it is the nodes of the finest level that answer, the
+        deep_supervision: As in `unet`, but the nodes of the finest level are the outputs, the
             last one first.
         dtype: As in `unet`.
 

@@ -1,7 +1,7 @@
 """Training: samples in, a stream of `Epoch` records out.
 
-One pure, jitted step; the caller prints, stops and saves. Everything random comes from the seed and
-the number of the step, so a resumed run goes on as if it had not stopped.
+One pure, jitted step; the caller prints, stops and saves. All random numbers derive from the seed
+and the number of the step, so a resumed run equals an uninterrupted one.
 """
 
 from lungmask_jax.training._augmented import Augment

@@ -1,4 +1,4 @@
-"""Batches as they are learned from: augmented, with a channel for each class."""
+"""Training batches: augmented, with a channel for each class."""
 
 import functools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def augmented(
 ) -> tuple[jax.Array, jax.Array]:
     """Augmented images, and targets with a channel for each class.
 
-    Slices of a volume are changed alike: they pass through `change` as channels.
+    Slices of a volume change in the same way: they pass through `change` as channels.
     """
     targets = _foreground(masks, images.ndim, num_classes)
     n, *depth, h, w, c = images.shape
@@ -39,7 +39,7 @@ def augmented(
 
 
 def _foreground(masks: jax.Array, ndim: int, num_classes: int) -> jax.Array:
-    """One channel for each label above 0; one class is all of them. Shares are such already."""
+    """One channel for each label above 0, or one for all. Shares are such channels already."""
     if masks.ndim == ndim:
         return masks.astype(jnp.float32)
     if num_classes == 1:
@@ -60,7 +60,7 @@ def built_in(spec: TrainSpec) -> Augment:
 
 
 def checked(augment: Augment) -> Augment:
-    """A user's function, whose mistakes are told before anything is learned from them."""
+    """A user's function, checked before training."""
 
     def change(key: jax.Array, images: jax.Array, masks: jax.Array) -> tuple[jax.Array, jax.Array]:
         try:
@@ -83,7 +83,7 @@ def checked(augment: Augment) -> Augment:
 
 
 def _described(arrays: Any) -> str:
-    """Shapes and types, as a message names them."""
+    """Shapes and types, for a message."""
     if isinstance(arrays, jax.Array | np.ndarray):
         return f"a single {arrays.dtype} {arrays.shape}"
     if not isinstance(arrays, tuple | list):

@@ -1,4 +1,4 @@
-"""A run on disk, so that it can go on after it was stopped, bit for bit."""
+"""A run on disk, so that it can be resumed bit for bit."""
 
 import json
 import os
@@ -25,21 +25,21 @@ def save_checkpoint(
     data: str = "",
     start: str = "",
 ) -> None:
-    """Writes all that a run needs to go on, under a temporary name first.
+    """Writes the complete state of a run, under a temporary name first.
 
-    With several processes every one holds the whole state: let the first one write.
+    With several processes, each holds the whole state: let the first one write.
 
     Args:
         path: Ends in ``.npz``.
-        train_state: Of an `Epoch`, on the device or the host.
-        spec: How the run is trained.
-        data: What it learns from, as `Samples.checksum`.
-        start: The weights it started from, if any, as their checksum.
+        train_state: State of an `Epoch`, on the device or the host.
+        spec: Settings of the run.
+        data: `Samples.checksum` of its training data.
+        start: Checksum of its initial weights, if any.
 
     Raises:
         WeightsError: The path does not end in ``.npz``.
-        OSError: The file cannot be written, for example on a full disk; an older one stays as it
-            was.
+        OSError: The file cannot be written, for example on a full disk; an older one does not
+            change.
 
     Example:
         >>> import tempfile
@@ -62,21 +62,21 @@ def load_checkpoint(
     data: str = "",
     start: str = "",
 ) -> TrainState:
-    """The state that `save_checkpoint` wrote, to start `train` from.
+    """The state from `save_checkpoint`, to continue `train` from.
 
     Args:
         path: The file.
         model: The network of the run.
-        spec: How the run was and is trained; with another spec it would not be the same run.
-        data: What it learned from, as given to `save_checkpoint`.
-        start: What it started from, as given there.
+        spec: Settings of the run; with another spec it would be a different run.
+        data: Checksum of its training data, as given to `save_checkpoint`.
+        start: Checksum of its initial weights, as given there.
 
     Returns:
         The state.
 
     Raises:
         WeightsError: The file is missing, damaged, or of another network.
-        SpecError: The run was trained otherwise; the message names what differs.
+        SpecError: The settings of the run differ; the message names the differences.
 
     Example:
         >>> from lungmask_jax.models import unet

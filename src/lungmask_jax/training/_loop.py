@@ -1,7 +1,7 @@
 """The loop: samples in, a stream of `Epoch` records out.
 
-The caller prints, stops and saves. Everything random comes from the seed and the number of the
-step, so a resumed run goes on as if it had not stopped.
+The caller prints, stops and saves. All random numbers derive from the seed and the number of the
+step, so a resumed run equals an uninterrupted one.
 """
 
 import math
@@ -31,20 +31,20 @@ _LAG = 1  # steps the device is given beyond the one it works on
 
 
 class Epoch(NamedTuple):
-    """One line of the log.
+    """A record of a run, one line of the log.
 
     Attributes:
-        step: Steps done.
+        step: Number of finished steps.
         loss: Mean training loss since the last record.
         dice: Mean Dice of the running mean over the validation slices, at threshold 0.5; NaN
             without any.
-        dice_at_best: Dice of all these slices taken as one, at its best threshold, as
-            `lungmask_jax.calibration.dice_at_best`; NaN without any truth in them. Choose by it:
-            calibration and threshold come after.
-        seconds: Time since the last record, compilation and validation included.
-        waited: Seconds of these in which the device had to wait for a batch.
-        train_state: Where training stands, on the device; it is donated to the next step, so copy
-            what you keep (`jax.device_get`).
+        dice_at_best: Dice of all these slices pooled, at its best threshold, as
+            `lungmask_jax.calibration.dice_at_best`; NaN if all truths are empty. Choose epochs
+            by it: calibration and threshold follow later.
+        seconds: Time since the last record, including compilation and validation.
+        waited: Seconds of these in which the device waited for a batch.
+        train_state: The state of the training, on the device; it is donated to the next step, so
+            copy what you keep (`jax.device_get`).
 
     Example:
         >>> from lungmask_jax.models import unet
@@ -73,25 +73,25 @@ def train(
     augment: Augment | None = None,
     progress: Callable[[int], bool | None] | None = None,
 ) -> Iterator[Epoch]:
-    """Trains a model, a record at a time.
+    """Trains a model, and yields a record for each epoch.
 
     Args:
         model: The network.
-        samples: What it learns from.
-        spec: How it is trained.
+        samples: Training samples.
+        spec: Settings of the training.
         validation: Slices of other patients, for the Dice in the log; never for training. Their
             masks are labels.
-        start: Where to go on from; the state of an `Epoch` of the same run.
+        start: State to continue from, of an `Epoch` of the same run.
         mesh: Devices that share the work, as in `make_train_step`. With several processes
             (``jax.distributed``), each of them runs this with the same arguments.
-        augment: A function of yours in place of `lungmask_jax.augment.augment`, which is called
+        augment: Your own function instead of `lungmask_jax.augment.augment`, called
             as ``augment(key, images, masks)`` and returns images and masks of the same shapes:
             ``(N, H, W, C)`` float32 in [0, 1] and ``(N, H, W, K)`` float32, a channel for each
-            label above 0; slices of volumes come as channels. It is compiled with the step: pure,
-            written with jax.numpy, all chance from the key.
-        progress: Called after every step with the number of steps done; the device works on the
-            next meanwhile. Once it returns True the run ends, with a record of the steps done so
-            far, without scores if it is between two epochs.
+            label above 0; slices of volumes are passed as channels. It is compiled with the step:
+            pure, written with jax.numpy, with all randomness from the key.
+        progress: Called after every step with the number of finished steps, while the device
+            works on the next. If it returns True, the run ends with a record of the steps so far,
+            without scores if it is between two epochs.
 
     Yields:
         A record every ``spec.steps_per_epoch`` steps and at the end.
@@ -99,8 +99,8 @@ def train(
     Raises:
         ShapeError: There is no sample, none with a weight above 0, or the masks have more labels
             than the model; or `augment` returns other shapes or types than it takes.
-        SpecError: The batch cannot be divided among the devices, or the loss is not finite any
-            more.
+        SpecError: The batch cannot be divided among the devices, or the loss is no longer
+            finite.
 
     Example:
         >>> from lungmask_jax.models import unet
@@ -136,13 +136,13 @@ def train(
 
 
 def best(epochs: Iterable[Epoch]) -> Epoch:
-    """The epoch whose weights to keep, of a whole run.
+    """The best epoch of a whole run.
 
-    The one with the largest ``dice_at_best``, of equal ones the later; the last one where there
-    is no such Dice. So ``lungmask-jax train`` chooses, too.
+    The one with the largest ``dice_at_best``, the later of equal ones; the last one without such a
+    Dice. ``lungmask-jax train`` chooses in the same way.
 
     Args:
-        epochs: Of `train`, at least one; a generator that prints them on the way will do.
+        epochs: Epochs of `train`, at least one; a generator that prints them works, too.
 
     Returns:
         The epoch, with its state on the host.
@@ -171,7 +171,7 @@ def _merit(epoch: Epoch) -> float:
 
 
 def _wait(running: deque[jax.Array], count: int) -> None:
-    """Until no more than so many steps are still to be done, so that progress is what is done."""
+    """Waits until at most so many steps are pending, so that progress counts finished steps."""
     while len(running) > count:
         running.popleft().block_until_ready()
 
@@ -187,7 +187,7 @@ def _finite(loss: float, number: int, spec: TrainSpec) -> float:
 
 
 def _everywhere(now: TrainState, mesh: Mesh | None) -> TrainState:
-    """A copy of the state on every device of the mesh; a step takes its own, not the caller's."""
+    """A copy of the state on every device of the mesh, so that no step takes the caller's."""
     copied: TrainState = jax.tree.map(jnp.copy, now)
     return copied if mesh is None else jax.device_put(copied, replicated(mesh))
 
@@ -219,7 +219,7 @@ def _batch(
 
 
 def _placed(array: np.ndarray, chosen: np.ndarray, mesh: Mesh) -> jax.Array:
-    """Rows of an array, each read only where its device is."""
+    """Rows of an array, each read only by the process of its device."""
 
     def rows(index: Any) -> np.ndarray:
         part: np.ndarray = array[chosen[index[0]]]
@@ -240,7 +240,7 @@ def _chosen(samples: Samples, spec: TrainSpec, step: int) -> np.ndarray:
 def _scores(
     model: Model, now: TrainState, validation: Samples | None, batch_size: int
 ) -> tuple[float, float]:
-    """Mean Dice of the slices at threshold 0.5, and their common Dice at its best threshold."""
+    """Mean Dice of the slices at threshold 0.5, and their pooled Dice at its best threshold."""
     if validation is None or not len(validation.images):
         return math.nan, math.nan
     params, state = jax.device_get((now.ema, now.state))  # of this process alone

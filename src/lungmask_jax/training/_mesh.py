@@ -1,4 +1,4 @@
-"""How a state and its batches lie on several devices."""
+"""The layout of a state and its batches on several devices."""
 
 import jax
 import numpy as np
@@ -8,10 +8,10 @@ from lungmask_jax.errors import SpecError
 
 
 def make_mesh(*, count: int | None = None) -> Mesh:
-    """Devices in a row that share each batch, for `make_train_step` and `train`.
+    """A one-dimensional mesh of devices that share each batch, for `make_train_step` and `train`.
 
     Args:
-        count: How many; all that this process and its peers have, without a number.
+        count: Number of devices; by default all of this process and its peers.
 
     Returns:
         A mesh with the one axis ``"batch"``.
@@ -31,10 +31,10 @@ def make_mesh(*, count: int | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device."""
+    """A sharding with the same data on every device."""
     return NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
 
 
 def divided(mesh: Mesh) -> NamedSharding:
-    """The first axis divided among the devices."""
+    """A sharding with the first axis divided among the devices."""
     return NamedSharding(mesh, PartitionSpec("batch"))  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ def schedule(spec: TrainSpec) -> optax.Schedule:
     arXiv:1608.03983).
 
     Args:
-        spec: How to train.
+        spec: Settings of the training.
 
     Returns:
         A function of the step; 0 at the end, unless the schedule is constant.
@@ -36,7 +36,7 @@ def schedule(spec: TrainSpec) -> optax.Schedule:
 
 
 def _decay(spec: TrainSpec, steps: int) -> optax.Schedule:
-    """From the peak downwards, in that many steps."""
+    """The decay from the peak, in that many steps."""
     if spec.schedule == "poly":
         return optax.polynomial_schedule(spec.learning_rate, 0.0, _POWER, max(steps, 1))
     if spec.schedule == "constant":
@@ -48,7 +48,7 @@ def optimizer(spec: TrainSpec) -> optax.GradientTransformation:
     """AdamW under the `schedule`, with clipped gradients.
 
     Args:
-        spec: How to train.
+        spec: Settings of the training.
 
     Returns:
         The optax transformation.

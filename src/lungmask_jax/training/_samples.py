@@ -1,4 +1,4 @@
-"""Slices to learn from, as the network sees them."""
+"""Training samples: prepared slices with their masks."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ _LABELS = 9
 
 
 class Samples(NamedTuple):
-    """Slices to learn from, as the network sees them.
+    """Training samples: prepared slices with their masks.
 
     Attributes:
-        images: ``(M, H, W, C)`` float32 in [0, 1], or ``(M, D, H, W, C)`` for a network of volumes.
+        images: ``(M, H, W, C)`` float32 in [0, 1], or ``(M, D, H, W, C)`` for a 3-D network.
         masks: The shape of the images without channels, uint8 labels from 0, which is background;
-            or float16 in [0, 1] with a channel for each label above 0, shares of belief, as a
-            teacher gives them.
-        weights: ``(M,)`` how often each is drawn, relative to the others.
+            or float16 in [0, 1] with a channel for each label above 0: probabilities, as from a
+            teacher.
+        weights: ``(M,)``, the frequency of each, relative to the others.
 
     Example:
         >>> images, masks = np.zeros((4, 16, 16, 1)), np.zeros((4, 16, 16))
@@ -48,7 +48,7 @@ class Samples(NamedTuple):
             images: ``(M, H, W, C)`` or ``(M, D, H, W, C)`` float32 in [0, 1].
             masks: The same shape without channels, labels from 0 to 9; or with a channel for each
                 label, shares from 0 to 1.
-            weight: How often each is drawn.
+            weight: Frequency of each sample.
 
         Returns:
             The samples.
@@ -79,25 +79,25 @@ class Samples(NamedTuple):
         model: Model | None = None,
         weight: float = 1.0,
     ) -> "Samples":
-        """The slices of a scan, prepared as inference would prepare them.
+        """The slices of a scan, prepared as for inference.
 
         Args:
             ct: A CT in HU, or what else `lungmask_jax.io.as_volume` takes.
-            mask: The truth for it: labels from 0, or, for a model of one class, what is not 0.
-            spec: What the network will see.
-            lungs: Predicted lungs; needed for the region ``"lungs"``. Slices without lung are left
-                out, so a scan without any gives no samples.
-            model: The network, which may want neighboring slices as channels, volumes or several
-                labels. Without one it takes single slices and knows one label.
-            weight: How often each sample is drawn.
+            mask: The true mask: labels from 0; for a model of one class, any label above 0 counts.
+            spec: The preprocessing.
+            lungs: Predicted lungs; needed for the region ``"lungs"``. Slices without lung are
+                skipped, so a scan without any gives no samples.
+            model: The network, which may need neighboring slices as channels, volumes or several
+                labels. By default, single slices and one label.
+            weight: Frequency of each sample.
 
         Returns:
             The samples.
 
         Raises:
             ScanError: The scan is not a CT in HU, or lies otherwise.
-            SpecError: The spec asks for the lungs and none are given, or the model takes no scans.
-            ShapeError: The masks are not of this scan, or have more labels than the model.
+            SpecError: The spec needs the lungs and none are given, or the model is not for scans.
+            ShapeError: The masks do not belong to this scan, or have more labels than the model.
         """
         ct = io.as_volume(ct)
         for other in (mask, lungs):
@@ -124,15 +124,15 @@ class Samples(NamedTuple):
 
     @classmethod
     def cached(cls, path: Path, make: "Callable[[], Samples]") -> "Samples":
-        """Samples from a file; made and written to it if it is not there or damaged.
+        """Samples from a file; computed and written to it if it is missing or damaged.
 
         Args:
-            path: Ends in ``.npz``. Its name must tell all that the samples depend on apart: the
+            path: Ends in ``.npz``. Its name must identify all that the samples depend on: the
                 scan, the spec, the lung model.
-            make: Makes the samples.
+            make: Computes the samples.
 
         Returns:
-            The samples, equal whether they were made or read.
+            The samples, equal whether they were computed or read.
 
         Example:
             >>> import tempfile
@@ -152,14 +152,14 @@ class Samples(NamedTuple):
 
     @property
     def soft(self) -> bool:
-        """Whether the masks are shares of belief, not labels."""
+        """Whether the masks are probabilities, not labels."""
         return self.masks.ndim == self.images.ndim
 
     def shares(self, count: int) -> np.ndarray:
-        """The masks as shares.
+        """The masks as shares of each label.
 
         Args:
-            count: How many labels above 0; with one it is what is not 0.
+            count: Number of labels above 0; with one, every label above 0 counts.
 
         Returns:
             ``(M, ..., count)`` float16, 0 or 1.
@@ -177,7 +177,7 @@ class Samples(NamedTuple):
         """Raises for labels that would be lost.
 
         Args:
-            count: How many labels above 0 there is room for; with one, any is that one.
+            count: Number of labels above 0; with one, every label above 0 counts as it.
 
         Raises:
             ShapeError: There are more.
@@ -191,7 +191,7 @@ class Samples(NamedTuple):
 
     @property
     def checksum(self) -> str:
-        """The SHA-256 of it all, in hex; equal samples in equal order have the same one."""
+        """The SHA-256 of all samples, in hex; equal samples in equal order have the same one."""
         return trees.checksum(self._asdict())
 
     @classmethod
@@ -202,10 +202,10 @@ class Samples(NamedTuple):
             parts: At least one set; all of one image size.
 
         Returns:
-            The samples one after the other; labels become shares where others are such.
+            The samples in sequence; labels become shares if other parts have shares.
 
         Raises:
-            ShapeError: There is no set, or labels are higher than there are shares.
+            ShapeError: There is no set, or labels are higher than the number of shares.
         """
         if not parts:
             raise ShapeError("expected samples to join, found none")
@@ -229,7 +229,7 @@ def _check_values(masks: np.ndarray, *, soft: bool) -> None:
 
 
 def _places(inside: np.ndarray, model: Model | None) -> np.ndarray:
-    """Which slices each sample is made of, ``(M, S)``; past the ends the last one is repeated."""
+    """The slices of each sample, ``(M, S)``; past the ends the last one is repeated."""
     inner, around = (1, 0) if model is None else Slab.of(model)
     if model is None or model.ndim == 2:
         inner, first = 1, np.flatnonzero(inside)
@@ -250,7 +250,7 @@ def _images(slices: np.ndarray, box: jax.Array, spec: PreprocessSpec) -> np.ndar
 
 
 def _labels(truth: np.ndarray, box: jax.Array, spec: PreprocessSpec, count: int) -> np.ndarray:
-    """Labels as the network should see them: what most of a pixel is."""
+    """Labels on the grid of the network: the majority in each pixel."""
     found = [np.zeros((0, *spec.size), np.uint8)]
     for where, batch in preprocess.batches(truth, _BATCH):
         shares = np.stack(

@@ -19,16 +19,16 @@ from lungmask_jax.training._optimizer import optimizer
 
 
 class TrainState(NamedTuple):
-    """All that changes while training; nothing is optional.
+    """The complete state of a training; nothing is optional.
 
     Attributes:
-        step: Steps done, int32.
+        step: Number of finished steps, int32.
         params: The network's parameters.
         state: The network's state, as in `Model`.
         opt_state: The optimizer's state.
-        ema: Running mean of the parameters; this is what is kept.
-        loss: Mean loss of the steps since the last record, so that a run which was stopped between
-            two records has the next one as it would have been.
+        ema: Running mean of the parameters, which is saved.
+        loss: Mean loss of the steps since the last record, so that the next record of a resumed
+            run is that of an uninterrupted one.
         key: The run's random key, as numbers (`jax.random.key_data`), so that it can be copied
             and stored like the rest.
 
@@ -54,12 +54,12 @@ TrainStep = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, jax.A
 def create_state(
     model: Model, spec: TrainSpec, *, weights: tuple[Any, Any] | None = None
 ) -> TrainState:
-    """Where training starts.
+    """The initial state of a training.
 
     Args:
         model: The network.
-        spec: How to train; its seed decides the weights.
-        weights: Parameters and state of the network to start from instead, as of a bundle.
+        spec: Settings of the training; its seed determines the weights.
+        weights: Parameters and state of the network to start from instead, as in a bundle.
 
     Returns:
         The state at step 0.
@@ -81,11 +81,11 @@ def make_train_step(
 ) -> TrainStep:
     """The jitted step: augment, loss, gradient, update, running mean.
 
-    Asked for again with an equal model and spec, it is the same function, already compiled.
+    For an equal model and spec, it is the same function, already compiled.
 
     Args:
         model: The network.
-        spec: How to train.
+        spec: Settings of the training.
         mesh: Devices that share each batch, with one axis, ``"batch"``; every device keeps the
             whole state. The result is that of one device, up to the order of sums.
         augment: Changes images and masks in place of `lungmask_jax.augment.augment`, as in `train`.
@@ -123,7 +123,7 @@ def _compiled(
         updates, opt_state = tx.update(gradients, now.opt_state, now.params)
         params = optax.apply_updates(now.params, updates)
         done = now.step + 1
-        # early on the mean is over the steps there were, not over the initial weights
+        # early on, the mean is over the steps so far, not over the initial weights
         decay = jnp.minimum(spec.ema_decay, done / (done + 10))
         ema = optax.incremental_update(params, now.ema, 1 - decay)
         mean = _mean_so_far(now, loss, spec)
@@ -203,9 +203,9 @@ def _part_gradients(
 def _mean_loss(
     loss_of: losses.Loss, logits: jax.Array, targets: jax.Array, heads: int
 ) -> jax.Array:
-    """The mean over the batch; of several heads each counts half as much as the one before.
+    """The mean over the batch; each of several heads counts half as much as the one before.
 
-    As in nnU-Net (Isensee et al., Nature Methods 2021), but that the coarsest counts too.
+    As in nnU-Net (Isensee et al., Nature Methods 2021), except that the coarsest counts, too.
     """
     if heads == 1:
         return loss_of(logits, targets).mean()

@@ -1,4 +1,4 @@
-"""Labels from a teacher, for slices that nobody has labelled."""
+"""Labels from a teacher, for unlabeled slices."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from lungmask_jax.training._samples import Samples
 def taught(
     images: np.ndarray, model: Model, params: Any, state: Any, *, weight: float = 1.0
 ) -> Samples:
-    """Samples whose masks are what a trained network believes, the mean over four mirror images.
+    """Samples with the probabilities of a trained network as masks, the mean over four mirrorings.
 
-    A student that learns from them under augmentation agrees with its teacher where that was sure
-    and is free where it was not (Xie et al., Noisy Student, CVPR 2020, arXiv:1911.04252).
+    A student that learns from them under augmentation agrees with its teacher where that was
+    certain and is free elsewhere (Xie et al., Noisy Student, CVPR 2020, arXiv:1911.04252).
 
     Args:
         images: ``(M, H, W, C)`` float32 in [0, 1], prepared as for training.
         model: The teacher's network.
         params: The teacher's parameters, as in a bundle.
         state: The teacher's state.
-        weight: How often each slice is drawn.
+        weight: Frequency of each slice.
 
     Returns:
         Samples with masks of float16, a channel for each label.
