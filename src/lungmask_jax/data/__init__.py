@@ -1,7 +1,7 @@
-"""Labelled scans: lists of files, paired, checked and split by patient.
+"""Labeled scans: lists of files, paired, checked and split by patient.
 
 A `Case` names files and reads none, so lists are cheap; `load_case` reads one. Slices of a patient
-look alike: a split that separates them tests on what it has trained on, so splits here never do.
+look alike: separating them would test on training data, so splits here never do this.
 """
 
 from lungmask_jax.data._case import Case, fingerprint, load_case

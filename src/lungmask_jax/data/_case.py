@@ -1,4 +1,4 @@
-"""A labelled scan, by its files and as volumes."""
+"""A labeled scan, as files and as volumes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ _DIGITS = 16
 
 @dataclass(frozen=True)
 class Case:
-    """One scan and what is known about it.
+    """One labeled scan.
 
     Attributes:
-        name: What results are filed under.
+        name: Name for its results.
         image: The CT: a file, or a folder of slices.
         masks: Its masks by the name of their task, such as ``"lungs"``.
         patient: Cases of one patient stay together in a split; the name if empty.
@@ -38,22 +38,22 @@ class Case:
 def load_case(
     case: Case, *, window: tuple[float, float] | None = None, by_type: bool = False
 ) -> tuple[Volume, dict[str, Volume]]:
-    """A scan and its masks, checked to lie on each other.
+    """A scan and its masks, checked to have the same grid.
 
     Args:
-        case: What to read.
-        window: As in `lungmask_jax.io.load`; scans that are in HU already are left as they are, so
-            one window serves a mixed set.
-        by_type: Whether masks tell types apart: those of infection ground glass (1) from
+        case: The case.
+        window: As in `lungmask_jax.io.load`; scans in HU do not change, so one window serves a
+            mixed data set.
+        by_type: Whether masks have labels for types: for infection, ground glass (1) and
             consolidation (2).
 
     Returns:
         ``(ct, masks)``: the scan in HU; ``masks["lungs"]`` with 1 for the patient's right lung and
-        2 for the left, told by where they lie whatever the file's convention (one label for both
-        stays 1); ``masks["infection"]`` with 0 and 1, or 2 `by_type`; and what else the case has.
+        2 for the left, recognized by position whatever the file's convention (one label for both
+        stays 1); ``masks["infection"]`` with 0 and 1, or 2 `by_type`; and the other masks.
 
     Raises:
-        ScanError: A file cannot be used, scan and mask differ in shape or place, or a mask has
+        ScanError: A file cannot be used, scan and mask differ in shape or position, or a mask has
             other labels.
 
     Example:
@@ -73,10 +73,10 @@ def load_case(
 
 
 def fingerprint(ct: Volume) -> str:
-    """What tells a scan from all others, whatever its file is called and how it is packed.
+    """An identifier of a scan, independent of file name and compression.
 
-    Nothing of the scan can be learned from it. The position is left out, so that a scan with a
-    corrected header is the same scan; with another window it is another one.
+    The scan cannot be reconstructed from it. It does not depend on the position, so a scan with a
+    corrected header is the same scan; with another window it is a different one.
 
     Args:
         ct: A scan in HU.
@@ -111,7 +111,7 @@ def _check_same_place(ct: Volume, image: Path, mask: Volume, path: Path) -> None
 
 
 def _by_side(mask: Volume) -> Volume:
-    """Lungs with 1 for the patient's right and 2 for the left, whatever they were."""
+    """Lungs with 1 for the patient's right and 2 for the left, from any convention."""
     columns = np.arange(mask.shape[2])
     first, second = (_mean(columns, (mask.array == label).sum(axis=(0, 1))) for label in (1, 2))
     if first > second:
@@ -120,5 +120,5 @@ def _by_side(mask: Volume) -> Volume:
 
 
 def _mean(columns: np.ndarray, counts: np.ndarray) -> float:
-    """Where a label lies between the patient's right and left; nowhere (NaN) if it is absent."""
+    """The mean position of a label between the patient's right and left; NaN if it is absent."""
     return float((columns * counts).sum() / counts.sum()) if counts.any() else float("nan")

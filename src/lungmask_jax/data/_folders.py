@@ -1,4 +1,4 @@
-"""Scans and masks that have folders of their own."""
+"""Scans and masks in separate folders."""
 
 import os
 import re
@@ -15,7 +15,7 @@ TAIL: Final = re.compile(
     r"([-_. ](ct|scans?|img|images?|0000|lungs?|infections?|lesions?|masks?|seg|labels?|gt))+$",
     re.IGNORECASE,
 )
-"""Endings that say what a file is, not whose."""
+"""Endings for the kind of file, not for the case."""
 
 
 def pair_folders(
@@ -32,7 +32,7 @@ def pair_folders(
     Args:
         images: Folder of scans; one that is itself a folder of slices counts as one.
         masks: Folder of masks, likewise.
-        target: The task whose masks they are.
+        target: The task of the masks.
 
     Returns:
         The cases in the order of their names.
@@ -58,13 +58,13 @@ def pair_masks(
 ) -> list[tuple[str, Path, Path]]:
     """Predicted and true masks of two folders, paired by name as in `pair_folders`.
 
-    In a folder with files such as ``case1_ct_infection.nii.gz``, as ``lungmask-jax segment`` leaves
-    it, only those of the target count.
+    In a folder with files such as ``case1_ct_infection.nii.gz``, from ``lungmask-jax segment``,
+    only those of the target count.
 
     Args:
         predictions: Folder of masks.
         truths: Folder of masks.
-        target: The task that they show.
+        target: The task of the masks.
 
     Returns:
         ``(name, prediction, truth)`` in the order of their names.
@@ -83,7 +83,7 @@ def pair_masks(
 
 
 def _of_target(folder: Path, target: str) -> dict[str, Path]:
-    """The masks of a folder, unless their names say that they show something else."""
+    """The masks of a folder, except those named after other tasks."""
     masks = by_name(folder, target=target)
     kinds = {stem(path.name).lower().rpartition("_")[2] for path in masks.values()}
     task = tasks.registry[target]
@@ -107,11 +107,11 @@ def _paired(scans: dict[str, Path], truths: dict[str, Path]) -> list[tuple[str, 
 
 
 def by_name(folder: Path, *, target: str = "") -> dict[str, Path]:
-    """The files of a folder by their case, without types and endings that say what a file is.
+    """The files of a folder by case, without suffixes and endings for the kind of file.
 
     Args:
-        folder: Of scans or masks; a folder in it counts as one scan.
-        target: If there are files that end in its name, they alone count.
+        folder: Folder of scans or masks; a folder in it counts as one scan.
+        target: If files end in its name, only those count.
 
     Returns:
         Name to path.

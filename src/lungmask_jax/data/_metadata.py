@@ -19,7 +19,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "infection_mask": "infection_mask",
     "lung_and_infection_mask": "lung_and_infection_mask",
 }
-"""Columns of a ``metadata.csv``, and the folder that each one's files are in."""
+"""Columns of a ``metadata.csv``, and the folder with the files of each."""
 
 _USUAL: Final = (tasks.LUNGS.name, tasks.INFECTION.name)
 MASK_NAME: Final = re.compile(r"(^|[-_. ])masks?([-_. ]|$)", re.IGNORECASE)
@@ -29,22 +29,22 @@ def read_metadata(path: str | os.PathLike[str], *, masks: Collection[str] = ()) 
     """The cases of a ``metadata.csv`` as in the Kaggle set "covid19-ct-scans".
 
     Its columns are ``ct_scan``, ``lung_mask``, ``infection_mask`` and ``lung_and_infection_mask``
-    (not used), or that of another task, such as ``effusion_mask``; each path is looked for beside
-    the file, without the leading folders that are not there. Copies of this list are around with
-    fields missing, so that a mask stands where the CT should: every row is checked before any is
-    returned. Cases are named as by `names`, so scans of one file name in several folders stay
-    apart. A column ``patient``, if there is one, says whose scan it is.
+    (not used), or that of another task, such as ``effusion_mask``; each path is relative to the
+    file, without leading folders that do not exist. In some copies of this list fields are
+    missing, so that a mask takes the place of the CT: every row is checked before any is
+    returned. Cases are named as by `names`, so scans with the same file name in several folders
+    are different cases. An optional column ``patient`` gives the patient.
 
     Args:
         path: The file.
-        masks: Tasks of which every case must have a mask; without any, a mask of lungs or
-            infection will do.
+        masks: Tasks for which every case must have a mask; by default, a mask of lungs or
+            infection is enough.
 
     Returns:
-        One case a row.
+        One case per row.
 
     Raises:
-        ScanError: The file or a column is missing, a scan is there twice, or rows are wrong; the
+        ScanError: The file or a column is missing, a scan occurs twice, or rows are wrong; the
             message names them all.
 
     Example:
@@ -83,7 +83,7 @@ def read_metadata(path: str | os.PathLike[str], *, masks: Collection[str] = ()) 
 
 
 class Row(NamedTuple):
-    """One line of the file: its number there, as editors count, and its fields."""
+    """One line of the file: its line number, from 1, and its fields."""
 
     number: int
     fields: list[str]
@@ -118,7 +118,7 @@ def _check_header(header: Row, needed: set[str], columns: set[str], path: Path) 
 
 
 def _files(header: Row, row: Row, folder: Path, needed: Collection[str]) -> dict[str, Path | None]:
-    """What each column that is used names, None where there is no such file."""
+    """The file of each used column, None if it does not exist."""
     named = zip(header.fields, row.fields, strict=False)
     return {column: _found(text, folder) for column, text in named if column in needed}
 
@@ -155,7 +155,7 @@ def _field_problem(column: str, text: str) -> str:
 
 
 def _found(text: str, folder: Path) -> Path | None:
-    """The file whose path ends as `text` does; a name alone counts only if that is all there is."""
+    """The file whose path ends like `text`; a name alone matches only if it is the whole path."""
     parts = PurePosixPath(text.replace("\\", "/")).parts
     candidates = [folder.joinpath(*parts[start:]) for start in range(max(1, len(parts) - 1))]
     return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)

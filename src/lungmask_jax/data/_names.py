@@ -1,4 +1,4 @@
-"""What file names say: which files belong together, and which scans are one patient's."""
+"""File names: which files belong together, and which scans are of one patient."""
 
 import itertools
 import os
@@ -20,13 +20,13 @@ SAME_PATIENT: Final = re.compile(
 
 
 def stem(name: str) -> str:
-    """A file name without what tells its type.
+    """A file name without its suffix.
 
     Args:
         name: A file name.
 
     Returns:
-        The name up to the suffix; dots inside it stay.
+        The name up to the suffix; other dots are kept.
 
     Example:
         >>> stem("a.1.nii.gz"), stem("b.v2")
@@ -39,10 +39,10 @@ def stem(name: str) -> str:
 
 
 def patient(name: str) -> str:
-    """Whose scan it is, where the name tells.
+    """The patient of a scan, if the name shows it.
 
     Args:
-        name: A case's name.
+        name: Name of a case.
 
     Returns:
         The same text for scans of one patient of COVID-19-CT-Seg, else the name.
@@ -56,21 +56,21 @@ def patient(name: str) -> str:
 
 
 def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """What the results of scans are filed under: file names without what tells their type.
+    """Names for the results of scans: file names without suffixes.
 
-    Where several are equal, as in a folder for each patient, the names of their folders stand
-    before, up the path until they differ; files of one folder that differ in their type alone keep
-    it. Names that some file systems take for one (``A`` and ``a``) count as equal. What cannot be
-    read in a name is written as in URLs (`lungmask_jax.files.legible`).
+    Equal names, as in a folder for each patient, get as many of their folders as a prefix as make
+    them differ; files of one folder that differ only in their suffix keep it. Names that some file
+    systems consider equal (``A`` and ``a``) count as equal. Invisible characters in a name are
+    escaped as in URLs (`lungmask_jax.files.legible`).
 
     Args:
-        paths: Files, or folders of slices; a link counts by its own name.
+        paths: Files, or folders of slices; a link has its own name.
 
     Returns:
         A name for each, all different.
 
     Raises:
-        ScanError: One path is there twice.
+        ScanError: A path occurs twice.
 
     Example:
         >>> names(["ann/1/ct.nii.gz", "ben/1/ct.nii.gz", "ben/old.nii"])
@@ -97,7 +97,7 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 def _parts(paths: Sequence[Path]) -> list[list[str]]:
-    """The folders of each path, and what it is called itself."""
+    """The folders of each path, and its own name."""
     stems = [stem(path.name) for path in paths]
     same = _equal((path.parent, _plain(one)) for path, one in zip(paths, stems, strict=True))
     leaves = [
@@ -111,14 +111,14 @@ def _parts(paths: Sequence[Path]) -> list[list[str]]:
 
 
 def _equal(values: Iterable[Hashable]) -> list[bool]:
-    """For each value, whether it is there more than once."""
+    """For each value, whether it occurs more than once."""
     values = list(values)
     counts = Counter(values)
     return [counts[value] > 1 for value in values]
 
 
 def _plain(name: str) -> str:
-    """What file systems that know no case compare."""
+    """The name as compared by case-insensitive file systems."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -21,7 +21,7 @@ def split(
     """Cases to train on, and cases to hold out, without a patient in both.
 
     Args:
-        cases: Of at least two patients.
+        cases: Cases of at least two patients.
         fraction: Share of the cases to hold out, above 0 and below 1; at least one patient is on
             either side.
         seed: The same seed gives the same split, whatever the order of the cases.
@@ -62,12 +62,12 @@ def folds(
     """Splits for cross-validation: every case is held out once, with all of its patient's.
 
     Args:
-        cases: Of at least `count` patients.
-        count: How many splits, 2 or more.
+        cases: Cases of at least `count` patients.
+        count: Number of splits, 2 or more.
         seed: The same seed gives the same splits, whatever the order of the cases.
 
     Returns:
-        `count` pairs ``(train, held_out)``, the parts held out as equal as patients allow.
+        `count` pairs ``(train, held_out)``, with held-out parts as equal as patients allow.
 
     Raises:
         SpecError: `count` is below 2 or above the number of patients.
@@ -91,14 +91,14 @@ def folds(
 
 
 def lookalikes(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[str, str]]:
-    """Cases on the two sides of a split whose names look like one patient's.
+    """Cases on both sides of a split whose names look like one patient.
 
-    As ``ann_1`` and ``ann_2``, ``P07`` and ``P07_followup``; not ``case_1`` and ``case_2`` among
-    many such, which are a numbering. A guess: where a case's patient is known, from a column or as
-    one of COVID-19-CT-Seg, it is not looked at.
+    Examples are ``ann_1`` and ``ann_2``, ``P07`` and ``P07_followup``; but not ``case_1`` and
+    ``case_2`` among many such, which are a numbering. This is a guess, so cases with a known
+    patient, from a column or from COVID-19-CT-Seg, are skipped.
 
     Args:
-        train: One side, as of `split`.
+        train: One side, from `split`.
         held_out: The other.
 
     Returns:
@@ -130,7 +130,7 @@ def _beginning(name: str) -> str:
 
 
 def _unknown(cases: Sequence[Case]) -> list[str]:
-    """Names of cases of whose patient nothing else is known."""
+    """Names of cases with an unknown patient."""
     return [
         case.name
         for case in cases
@@ -139,7 +139,7 @@ def _unknown(cases: Sequence[Case]) -> list[str]:
 
 
 def _shuffled_patients(cases: Sequence[Case], seed: int) -> list[tuple[str, int]]:
-    """``(patient, cases)`` in an order that only the seed and the names decide."""
+    """``(patient, cases)`` in an order that depends only on the seed and the names."""
     patients = [case.patient or case.name for case in cases]
     names = sorted(set(patients))
     order = np.random.default_rng(seed).permutation(len(names))

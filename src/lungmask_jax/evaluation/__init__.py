@@ -1,9 +1,9 @@
-"""Judging models and masks: what ``lungmask-jax evaluate`` does.
+"""Evaluation of models and masks, as by ``lungmask-jax evaluate``.
 
-`evaluate` scores every case and sums up with uncertainty. Scores come in rows, one a case and
-label: flat mappings that go into CSV and JSON as they are. Published benchmarks are here, too:
-what they hold, how they are scored, and what others reached on them. Their data are not part of
-this library; each protocol says where to get them.
+`evaluate` scores every case and summarizes with confidence intervals. Scores are in rows, one per
+case and label: flat mappings for CSV and JSON. Published benchmarks are here, too: their data,
+scores and published results. The data are not part of this library; each protocol says where to
+get them.
 """
 
 from lungmask_jax.evaluation._evaluate import evaluate

@@ -1,4 +1,4 @@
-"""From labelled scans, or masks and their truth, to a report."""
+"""From labeled scans, or predicted and true masks, to a report."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ Progress: TypeAlias = Callable[[int, int, Sequence[Row]], object]
 """``progress(done, total, rows)``, before the first case and after each, with its rows."""
 
 Guard: TypeAlias = Callable[[str], contextlib.AbstractContextManager[object]]
-"""What a case is judged in, by its name; one that swallows an error leaves the case out."""
+"""The context of the scoring of a case, by its name; it may swallow errors to skip the case."""
 
 
 def untold(_done: int, _total: int, _rows: Sequence[Row]) -> None:
-    """Nobody looks."""
+    """Reports nothing."""
 
 
 def evaluate(
@@ -40,22 +40,22 @@ def evaluate(
     guard: Guard = contextlib.nullcontext,
     progress: Progress = untold,
 ) -> Report:
-    """Scores a model, or masks that are there, against the truth.
+    """Scores a model, or existing masks, against the truth.
 
     Args:
-        cases: Labelled scans, which are segmented first; or names with predicted and true masks,
-            as `lungmask_jax.data.pair_masks` gives them.
-        target: The task that is scored, such as ``"lungs"`` or ``"infection"``; or the types of
-            one, as ``"lesions"``: the infection and each type, of masks with 1 for ground glass and
-            2 for consolidation.
+        cases: Labeled scans, which are segmented first; or names with predicted and true masks,
+            from `lungmask_jax.data.pair_masks`.
+        target: The task to score, such as ``"lungs"`` or ``"infection"``; or its types, such as
+            ``"lesions"``: the infection and each type, with labels 1 for ground glass and 2 for
+            consolidation.
         weights: Models for scans, as for `lungmask_jax.inference.segment`.
         window: HU of black and white, for images and windowed scans.
-        scans: Folder of the scans of masks that are there, for pictures of the worst.
-        tolerance_mm: Of the surface Dice; that of the task without one.
+        scans: Folder of the scans of existing masks, for pictures of the worst.
+        tolerance_mm: Tolerance of the surface Dice; by default that of the task.
         against: ``cases.csv`` of another model to compare with.
-        worst_count: How many of the worst cases to draw.
-        guard: Entered with the name of each case; a context that swallows errors leaves out a case
-            that fails, and the others go on.
+        worst_count: Number of worst cases to draw.
+        guard: Context entered with the name of each case; if it swallows errors, failed cases are
+            skipped.
         progress: Called as ``progress(cases_done, cases, rows)`` before the first case and after
             each with its rows.
 
@@ -65,7 +65,7 @@ def evaluate(
     Raises:
         ScanError: A scan, a mask or the table to compare with cannot be used, or no case could be
             scored.
-        SpecError: A model is missing, or there are no types in the truth.
+        SpecError: A model is missing, or the truth has no types.
 
     Example:
         >>> from lungmask_jax import io

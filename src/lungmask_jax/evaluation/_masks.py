@@ -1,4 +1,4 @@
-"""The masks that are judged: pairs in folders, or labelled scans that are segmented first."""
+"""The masks to score: pairs in folders, or labeled scans that are segmented first."""
 
 import contextlib
 import functools
@@ -17,17 +17,16 @@ from lungmask_jax.weights import Bundle
 Window: TypeAlias = tuple[float, float] | None
 Weights: TypeAlias = Sequence[str | os.PathLike[str] | Bundle]
 MaskPair: TypeAlias = tuple[str, Path, Path]
-"""Name, predicted mask and true mask, as `lungmask_jax.data.pair_masks` gives them."""
+"""Name, predicted mask and true mask, from `lungmask_jax.data.pair_masks`."""
 
 SEEN: Final = ("learned from", "held out")
-"""What a model may know of a case, the graver first."""
+"""How a model may have seen a case, the more serious first."""
 
 
 class Masks(NamedTuple):
-    """A predicted mask, its truth, and how to read the scan they are of, if it is at hand.
+    """A predicted mask, the true mask, and a reader of their scan, if available.
 
-    `seen` is what the networks that made it know of the case, as `lungmask_jax.weights.exposure`
-    says; none if it is not known what made it.
+    `seen` is `lungmask_jax.weights.exposure` of its networks to the case; none if they are unknown.
     """
 
     prediction: Volume
@@ -37,7 +36,7 @@ class Masks(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A case to be judged: its name, its true mask, and what reads or makes both masks."""
+    """A case to score: its name, its true mask, and a function that returns both masks."""
 
     name: str
     truth: Path
@@ -52,7 +51,7 @@ def jobs(
     window: Window,
     scans: str | os.PathLike[str] | None,
 ) -> list[Job]:
-    """All cases, refused as far as they can be without reading a scan."""
+    """All cases, checked as far as possible without reading a scan."""
     pairs = [case for case in cases if not isinstance(case, Case)]
     images = _images(scans, [name for name, _, _ in pairs])
     found = [
@@ -70,7 +69,7 @@ def jobs(
 
 
 def exposed(models: Sequence[Bundle], name: str, ct: Volume) -> str:
-    """Whether any of the models has learned from a case, or was chosen by it."""
+    """Whether any of the models was trained on a case, or chosen by it."""
     fingerprint = data.fingerprint(ct)
     said = {weights.exposure(model.spec.card, name, fingerprint) for model in models}
     return next((word for word in SEEN if word in said), "")
@@ -112,14 +111,14 @@ def _segmented(
 def _made(
     case: Case, task: Task, models: Sequence[Bundle], known: Sequence[Bundle], window: Window
 ) -> Masks:
-    """The masks of a scan that is segmented; `known` are the models that the mask depends on."""
+    """The masks of a segmented scan; `known` are the models on which the mask depends."""
     ct, truths = data.load_case(case, window=window, by_type=task.divides)
     prediction = inference.segment(ct, weights=models).masks[task.name]
     return Masks(prediction, truths[task.whole], lambda: ct, exposed(known, case.name, ct))
 
 
 def _has_label(truth: Path, label: int) -> bool:
-    """Whether a mask has it; what cannot be read is named when its turn comes."""
+    """Whether a mask has the label; unreadable masks are reported later."""
     with contextlib.suppress(LungmaskError, OSError):
         return label in io.load_mask(truth).array
     return False

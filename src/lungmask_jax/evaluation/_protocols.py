@@ -1,4 +1,4 @@
-"""Published benchmarks: what they hold, how they are scored, and what others reached on them.
+"""Published benchmarks: their data, scores and published results.
 
 The data are not part of this library; each protocol says where to get them.
 """
@@ -22,13 +22,13 @@ class Protocol:
     """A benchmark.
 
     Attributes:
-        title: What it is called.
-        paper: Where it was published.
-        data: Where its data are, and under which licence.
-        layout: What their folder holds.
-        scores: What the published numbers are, in this order.
-        published: Method to numbers; ``None`` where there is none, or none that was verified.
-        cautions: What to know before comparing.
+        title: Its name.
+        paper: Its publication.
+        data: Source and licence of its data.
+        layout: Content of the data folder.
+        scores: Names of the published numbers, in this order.
+        published: Method to numbers; ``None`` if there is none, or none that was verified.
+        cautions: Notes to read before comparing.
 
     Example:
         >>> PROTOCOLS["covid-semiseg"].published["Inf-Net"][0]
@@ -116,11 +116,11 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = types.MappingProxyType(
 
 
 def covid19_ct_seg_cases(path: str | os.PathLike[str]) -> list[Case]:
-    """The cases of COVID-19-CT-Seg, as Zenodo or Kaggle have them.
+    """The cases of COVID-19-CT-Seg, from Zenodo or Kaggle.
 
     Args:
         path: The folder with the three unpacked archives, or a ``metadata.csv``. Read the cases
-            with the window (-1250, 250): those in HU already stay as they are.
+            with the window (-1250, 250): those in HU do not change.
 
     Returns:
         Cases with lungs and infection; series of one patient share it.
@@ -159,7 +159,7 @@ def covid19_ct_seg_splits(
 
     Args:
         cases: All twenty.
-        kind: ``"train4"`` learns from 4 cases and tests on 16, ``"train16"`` the other way round;
+        kind: ``"train4"`` trains on 4 cases and tests on 16, ``"train16"`` the other way round;
             both are published. ``"patients"`` is `lungmask_jax.data.folds`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Published tables with rows of our own."""
+"""Published tables with rows for our models."""
 
 import contextlib
 import functools
@@ -39,13 +39,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """A published table, and ours beside it.
+    """A published table, with our rows.
 
     Attributes:
-        protocol: What was published.
-        ours: Our rows, with the scores that the protocol names.
-        details: All scores of every case: a report, or of slices mappings by what was judged.
-        failed: How many cases could not be scored.
+        protocol: The published table.
+        ours: Our rows, with the scores of the protocol.
+        details: All scores of every case: a report, or for slices mappings by kind of mask.
+        failed: Number of cases that could not be scored.
 
     Example:
         >>> Published(PROTOCOLS["covid-semiseg"], {}, {}, 0).protocol.scores[0]
@@ -70,15 +70,15 @@ def judge_covid19_ct_seg(
     """Scores models on COVID-19-CT-Seg as its paper does.
 
     Args:
-        folder: What `covid19_ct_seg_cases` takes.
+        folder: As for `covid19_ct_seg_cases`.
         weights: A lung model and, if wanted, an infection model.
-        window: HU of the windowed half; its own without one.
+        window: HU of the windowed half; by default its own.
         against: ``cases.csv`` of another model to compare with.
         guard: As for `evaluate`.
         progress: As for `evaluate`.
 
     Returns:
-        The published table with our row, over the cases that no model knows; details are a
+        The published table with our row, over the cases that no model has seen; details are a
         `Report`.
 
     Raises:
@@ -118,15 +118,15 @@ def judge_covid_semiseg(
     """Scores an infection model on COVID-SemiSeg as the toolbox of its paper does.
 
     Args:
-        folder: What `covid_semiseg_pairs` takes.
-        weights: An infection model; others are not asked.
-        window: HU of black and white of the slices; that of our preprocessing without one.
+        folder: As for `covid_semiseg_pairs`.
+        weights: An infection model; others are ignored.
+        window: HU of black and white of the slices; by default that of our preprocessing.
         guard: As for `evaluate`.
         progress: As for `evaluate`, without rows.
 
     Returns:
-        The published table with two rows of ours, for the map of probabilities and for the mask;
-        details are the scores of every slice by these two words.
+        The published table with two rows for our model, for the probability map and for the mask;
+        details are the scores of every slice for both.
 
     Raises:
         ScanError: The data are not there, or no slice of them could be scored.
@@ -158,7 +158,7 @@ def judge_covid_semiseg(
 def _judged(
     jobs: Mapping[str, Callable[[], T]], what: str, guard: Guard, progress: Progress
 ) -> list[T]:
-    """What became of each case; those whose errors are swallowed are left out."""
+    """The result of each case; those whose errors are swallowed are skipped."""
     judged: list[T] = []
     progress(0, len(jobs), ())
     for done, (name, judge) in enumerate(jobs.items(), 1):
@@ -183,7 +183,7 @@ def _both(case: Case, models: Sequence[Bundle], window: Window) -> list[dict[str
 
 
 def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:
-    """Over the cases that no model knows; none without any."""
+    """The mean over the cases that no model has seen; none without any."""
     rows = unseen(rows)
     if not any(row["label"] == label for row in rows):
         return None
@@ -193,7 +193,7 @@ def _mean(rows: Sequence[Row], label: str, key: str) -> float | None:
 def _slice(
     name: str, image: Path, mask: Path, bundle: Bundle, window: Window
 ) -> dict[str, dict[str, str | float]]:
-    """Scores of the map of probabilities and of the mask."""
+    """Scores of the probability map and of the mask."""
     whole = replace(bundle.spec.preprocess, region="full")  # the slices are cut to the lungs
     bundle = replace(bundle, spec=replace(bundle.spec, preprocess=whole))
     ct, truth = _upright(io.load(image, window=window)), _upright(io.load_mask(mask))
@@ -205,12 +205,12 @@ def _slice(
 
 
 def _upright(volume: Volume) -> Volume:
-    """The public files lie on their side: rows and columns exchanged."""
+    """The slice with rows and columns exchanged, because the public files are transposed."""
     return Volume(np.ascontiguousarray(volume.array.transpose(0, 2, 1))).as_checked()
 
 
 def _toolbox(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Scores of a slice as the Inf-Net toolbox has them."""
+    """Scores of a slice as in the Inf-Net toolbox."""
     stretched = metrics.stretched(prediction.astype(np.float64))
     curves = metrics.threshold_curves(stretched, truth)
     return {

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: cases as CSV, a summary as JSON, box plots, pictures of the worst."""
+"""The files of an evaluation: cases as CSV, a summary as JSON, box plots, pictures of the worst."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class Report:
     """The scores of a model.
 
     Attributes:
-        rows: One a case and label.
+        rows: One per case and label.
         against: The table of another model to compare with, if there is one.
         others: Its rows.
         worst: Pictures of the cases with the lowest Dice, the worst first.
@@ -39,13 +39,13 @@ class Report:
     worst: Sequence[Picture] = ()
 
     def summary(self) -> dict[str, Any]:
-        """All cases summed up.
+        """The summary of all cases.
 
         Returns:
-            ``summary``, by label and score what `summarize` says of the cases that the model does
-            not know; of others apart ``learned_from`` and ``held_out``. Where there is another
-            model ``comparison``, by label and score what `compare` says of the cases that neither
-            knows, and ``not_compared``, those in one table only.
+            ``summary``, by label and score the result of `summarize` for the cases that the model
+            has not seen; separately ``learned_from`` and ``held_out``. With another model,
+            ``comparison``, by label and score the result of `compare` for the cases that neither
+            has seen, and ``not_compared``, those in one table only.
         """
         if self.against is None:
             return summaries(self.rows)
@@ -56,11 +56,11 @@ class Report:
         """Writes cases, box plots, the pictures of the worst cases, and the summary last.
 
         Args:
-            directory: Made if it is not there. Other files are left alone.
-            name: Of the model, beside another; that of the directory if empty.
+            directory: Created if it does not exist. Other files are not changed.
+            name: Name of the model, beside another; that of the directory if empty.
 
         Returns:
-            The paths: ``cases.csv``, ``boxes.png`` or one a label, ``worst1_<case>.png`` and so
+            The paths: ``cases.csv``, ``boxes.png`` or one per label, ``worst1_<case>.png`` and so
             on, and ``summary.json`` with a checksum of each.
 
         Raises:
@@ -77,7 +77,7 @@ class Report:
 
 
 def _boxes(folder: Path, judged: Report, name: str) -> list[Path]:
-    """Draws the scores of each label as boxes, those of another model beside them."""
+    """Draws the scores of each label as box plots, with those of another model beside them."""
     rows = unseen(judged.rows)
     models = {name: rows or judged.rows}
     if judged.against is not None and rows and (others := unseen(judged.others)):
@@ -97,7 +97,7 @@ def _boxes(folder: Path, judged: Report, name: str) -> list[Path]:
 
 
 def _drawn(models: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[float]]]:
-    """Scores between 0 and 1, by model; one alone needs no name."""
+    """Scores between 0 and 1, by model; a single model needs no name."""
     return {
         key: {
             model if len(models) > 1 else "": [float(row[key]) for row in some]

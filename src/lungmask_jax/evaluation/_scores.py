@@ -1,6 +1,6 @@
-"""Judging masks: scores of every case, summaries with their uncertainty, two models side by side.
+"""Evaluation of masks: scores of every case, summaries with intervals, comparison of two models.
 
-Scores come in rows, one a case and label: flat mappings that go into CSV and JSON as they are.
+Scores are in rows, one per case and label: flat mappings for CSV and JSON.
 """
 
 import math
@@ -16,11 +16,11 @@ from lungmask_jax.labels import refuse_above
 from lungmask_jax.volume import Volume
 
 Row = Mapping[str, str | float]
-"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; where it is known, ``seen``,
-too: what `lungmask_jax.weights.exposure` says of the case."""
+"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; if known, also ``seen``, the
+`lungmask_jax.weights.exposure` to the case."""
 
 TEXTS: Final = ("case", "label", "seen")
-"""Keys of a `Row` that are no scores."""
+"""Keys of a `Row` that are not scores."""
 
 _RESAMPLES = 10_000
 
@@ -29,9 +29,9 @@ class Summary(NamedTuple):
     """One score over many cases.
 
     Attributes:
-        cases: Those with a finite score; all but the next two numbers are over these.
-        undefined: Cases without one, as the sensitivity where there is nothing to find.
-        infinite: Cases with an infinite one, as the distance to an empty mask.
+        cases: Number with a finite score; all but the next two numbers are over these.
+        undefined: Number with an undefined score, such as the sensitivity for an empty truth.
+        infinite: Number with an infinite score, such as the distance to an empty mask.
         mean: Their mean; NaN without any.
         sd: Standard deviation (``n - 1``); NaN below two.
         low: Lower end of the 95 % interval of the mean, by bootstrap over cases.
@@ -62,16 +62,16 @@ class Summary(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One score of two models on the same cases, the second less the first.
+    """One score of two models on the same cases, the second minus the first.
 
     Attributes:
-        cases: Those with a finite score in both.
+        cases: Number with a finite score in both.
         mean: Mean difference; NaN without a case.
         low: Lower end of its 95 % interval, by bootstrap over cases.
         high: Its upper end.
-        better: Cases in which the second is higher.
-        worse: Cases in which it is lower.
-        p: Of Wilcoxon's signed-rank test, two-sided; 1 where all are equal.
+        better: Number of cases in which the second is higher.
+        worse: Number of cases in which it is lower.
+        p: p-value of Wilcoxon's signed-rank test, two-sided; 1 if all are equal.
 
     Example:
         >>> rows = [{"case": name, "label": "x", "dice": 0.5} for name in "ab"]
@@ -98,21 +98,21 @@ def case_rows(
 ) -> list[dict[str, str | float]]:
     """The scores of one case.
 
-    A mask of several labels is scored as a whole and, where the truth tells them apart, by label:
-    lungs and each lung. Types, such as lesions, always are.
+    A mask of several labels is scored as a whole and, if the truth has several labels, by label:
+    lungs and each lung. Types are always scored by label.
 
     Args:
-        name: Of the case.
-        prediction: Labels as `lungmask_jax.inference.segment` gives them.
-        truth: The same of a reader.
-        target: The task that they show: a name in `lungmask_jax.tasks`.
-        tolerance_mm: Of the surface Dice; that of the task without one.
+        name: Name of the case.
+        prediction: Labels from `lungmask_jax.inference.segment`.
+        truth: Labels from a reader.
+        target: Their task: a name in `lungmask_jax.tasks`.
+        tolerance_mm: Tolerance of the surface Dice; by default that of the task.
 
     Returns:
         A row for each label.
 
     Raises:
-        ScanError: The masks differ in shape or place, or have labels that the task has not.
+        ScanError: The masks differ in shape or position, or have labels unknown to the task.
         UnknownNameError: There is no such task.
 
     Example:
@@ -140,7 +140,7 @@ def summarize(rows: Sequence[Row], score: str, *, label: str | None = None) -> S
     """One score over all cases.
 
     Args:
-        rows: Of many cases.
+        rows: Rows of many cases.
         score: Name of a score.
         label: Only rows of this label.
 
@@ -148,7 +148,7 @@ def summarize(rows: Sequence[Row], score: str, *, label: str | None = None) -> S
         The summary; the same rows always give the same interval.
 
     Raises:
-        SpecError: No row has such a score, or a case is there twice.
+        SpecError: No row has such a score, or a case occurs twice.
 
     Example:
         >>> rows = [{"case": str(n), "label": "x", "dice": n / 10} for n in range(11)]
@@ -183,7 +183,7 @@ def compare(
         The comparison.
 
     Raises:
-        SpecError: The cases differ, one is there twice, or no row has such a score.
+        SpecError: The cases differ, one occurs twice, or no row has such a score.
 
     Example:
         >>> old = [{"case": str(n), "label": "x", "dice": 0.5} for n in range(8)]
@@ -223,7 +223,7 @@ def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
 
 
 def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[str, str], float]:
-    """The scores by case and label, each there once."""
+    """The scores by case and label, each unique."""
     chosen = [row for row in rows if label in (None, row["label"])]
     if not any(score in row for row in chosen):
         known = sorted({key for row in rows for key in row} - {*TEXTS})
@@ -243,7 +243,7 @@ def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[st
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean: percentiles over cases drawn anew with replacement."""
+    """95 % interval of the mean: percentiles over cases resampled with replacement."""
     generator = np.random.default_rng(0)
     drawn = generator.integers(0, len(values), (_RESAMPLES, len(values)))
     low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])

@@ -1,4 +1,4 @@
-"""Rows of scores: read from the table of another model, summed up, compared."""
+"""Rows of scores: read from the table of another model, summarized, compared."""
 
 import csv
 import os
@@ -23,7 +23,7 @@ SHOWN: Final = (
 
 
 def read_rows(path: str | os.PathLike[str], labels: Sequence[str]) -> list[Row]:
-    """The rows of a ``cases.csv`` that can be compared with: all of `SHOWN`, one of the labels."""
+    """The rows of a ``cases.csv`` for comparison: with all of `SHOWN`, and one of the labels."""
     path = Path(path)
     if not path.is_file():
         raise ScanError(f"expected the cases.csv of another model, found no file {path}")
@@ -63,12 +63,12 @@ def labels_of(rows: Sequence[Row]) -> list[str]:
 
 
 def unseen(rows: Sequence[Row]) -> list[Row]:
-    """The rows of cases that the model does not know."""
+    """The rows of cases that the model has not seen."""
     return [row for row in rows if not row.get("seen")]
 
 
 def summaries(rows: Sequence[Row]) -> dict[str, Any]:
-    """Summaries by label and score: ``summary``, and apart those of cases that the model knows."""
+    """Summaries by label and score: ``summary``, and those of cases the model has seen."""
     known = {seen.replace(" ", "_"): _summaries(rows, seen) for seen in SEEN}
     return {"summary": _summaries(rows, ""), **{key: some for key, some in known.items() if some}}
 
@@ -88,7 +88,7 @@ def _summary(rows: Sequence[Row], label: str) -> dict[str, dict[str, float]]:
 
 
 def comparisons(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, Any]:
-    """The differences of two models on the cases and labels of both that neither knows."""
+    """The differences of two models on their common cases and labels that neither has seen."""
     known = {row["case"] for row in (*rows, *others) if row.get("seen")}
     labels = labels_of([row for row in rows if row["case"] not in known])
     ours, theirs = (

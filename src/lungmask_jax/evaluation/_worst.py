@@ -1,4 +1,4 @@
-"""Pictures of the cases that went worst."""
+"""Pictures of the worst cases."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,8 +16,8 @@ class Picture(NamedTuple):
     """The errors of a case.
 
     Attributes:
-        dice: Of its whole mask.
-        name: Of the case.
+        dice: Dice of its whole mask.
+        name: Name of the case.
         rgb: ``(H, W, 3)`` uint8.
 
     Example:
