@@ -1,8 +1,8 @@
-"""From a raw mask to a clean one: components, holes, which lung is which, what lies inside.
+"""Post-processing of masks: components, holes, right and left lung, limits by other masks.
 
 Masks are ``(slices, rows, columns)`` in canonical order (`Volume`): columns run from the patient's
-right to the left, so the right lung has the lower columns. A bundle names the steps that make its
-mask, with all their numbers; `registry` has those of this library and of packages.
+right to the left, so the right lung has the lower columns. A bundle lists the steps that make its
+mask, with all their parameters; `registry` has those of this library and of packages.
 """
 
 from lungmask_jax.postprocess._air import with_aerated

@@ -1,4 +1,4 @@
-"""What HU tell of a lung mask: aerated tissue beside lung is lung. They only add, never remove."""
+"""Rules by HU for a lung mask: aerated tissue beside lung is lung. They only add, never remove."""
 
 from collections.abc import Iterator
 
@@ -26,31 +26,31 @@ def with_aerated(
     adjoining_share: float = 0.25,
     min_ml: float = 0.1,
 ) -> Volume:
-    """A lung mask with the aerated lung beside it that it leaves out, such as half an apex.
+    """A lung mask extended by aerated lung beside it, such as a missing part of an apex.
 
-    Tissue of -960 to -600 HU over 1.5 mm is lung, or the rim of gas, which is thin. So what is some
-    7 mm wide and three pixels, lung in the mask included, joins it: parts of 0.1 ml or more, where
-    the mask adjoins a quarter of their surface, and the denser edge around them, up to -500 HU.
-    Gas does not join. A scan without bone (nothing above 400 HU) has been through a window, where
-    lung may be as dark as air, and its mask stays as it is; so does one whose lungs are all black.
+    Tissue of -960 to -600 HU over 1.5 mm is lung, or the rim of gas, which is thin. So parts about
+    7 mm and three pixels wide, together with the lung in the mask, are added: parts of 0.1 ml or
+    more whose surface adjoins the mask by a quarter, and the denser edge around them, up to
+    -500 HU. Gas is not added. A scan without bone (nothing above 400 HU) was windowed, so lung may
+    be as dark as air: its mask does not change, nor does one whose lungs are all black.
 
-    The numbers were chosen on real scans of this project and on phantoms: apices that the network
-    halves, emphysema, bowel and trachea, which must not join.
+    The parameters were chosen on real scans of this project and on phantoms: apices cut by the
+    network, emphysema, and bowel and trachea, which must not be added.
 
     Args:
         mask: Boolean or 0/1.
         ct: The scan in HU.
-        gas_hu: Below are gas and air.
-        aerated_hu: Above is no aerated lung.
-        edge_hu: Above is no edge of it.
-        bone_hu: Where nothing is above, the scan is taken for a windowed one.
-        tissue_hu: From `gas_hu` to here lies what a mask of lung consists of.
-        tissue_share: Least share of it in the mask.
-        gas_reach_mm: How far around a pixel its mean is taken to tell gas.
-        coarse_mm: Pixels of the coarse copy that is looked at.
-        thinnest_mm: Narrowest part that joins.
-        adjoining_share: Of the surface of a part, which the mask must adjoin.
-        min_ml: Smallest part that joins.
+        gas_hu: Upper limit of gas and air.
+        aerated_hu: Upper limit of aerated lung.
+        edge_hu: Upper limit of its edge.
+        bone_hu: A scan with no value above this counts as windowed.
+        tissue_hu: Upper limit of lung tissue, which begins at `gas_hu`.
+        tissue_share: Smallest share of lung tissue in the mask.
+        gas_reach_mm: Radius of the mean that detects gas.
+        coarse_mm: Pixel size of the coarse copy in use.
+        thinnest_mm: Narrowest part that is added.
+        adjoining_share: Share of the surface of a part that the mask must adjoin.
+        min_ml: Smallest part that is added.
 
     Returns:
         Boolean.
@@ -114,7 +114,7 @@ def _disc(width_mm: float, size: tuple[int, int], spacing: tuple[float, float]) 
 def _aerated(
     hu: np.ndarray, size: tuple[int, int], limits: tuple[float, float], thin: np.ndarray
 ) -> np.ndarray:
-    """Where a smaller picture of a slice shows aerated tissue that is not thin."""
+    """Aerated tissue that is not thin, in a smaller copy of a slice."""
     mean = _shrunk(hu, size)
     air = (mean > limits[0]) & (mean < limits[1])
     return np.asarray(cv2.morphologyEx(air.view(np.uint8), cv2.MORPH_OPEN, thin)) > 0

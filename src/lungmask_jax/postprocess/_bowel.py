@@ -1,4 +1,4 @@
-"""What a lung mask holds of the abdomen, told by shape, place and connection, never by HU."""
+"""Bowel in a lung mask, recognized by shape, position and connection, never by HU."""
 
 from collections.abc import Sequence
 
@@ -19,21 +19,21 @@ def without_bowel(
 ) -> Volume:
     """A lung mask without the gas of stomach and bowel below the lungs.
 
-    Lung reaches lowest at the back. So where a mask reaches lower in front, and only there, it is
-    thinned by 4 mm all around: what falls off, lies in front and ends less than 10 mm above the
-    base of the largest part goes, with what is nearest to it. What hangs on by more than a neck of
-    8 mm stays, such as the front of a lung above an effusion. A single slice stays as it is, and so
-    does a stack with voxels of 1 x 1 x 1 mm: images have that spacing, because theirs is unknown.
+    Lung reaches lowest at the back. So if a mask reaches lower in front, and only then, it is
+    eroded by 4 mm: parts that separate, lie in front and end less than 10 mm above the base of the
+    largest part are removed, with the voxels nearest to them. Parts connected by more than 8 mm
+    stay, such as the front of a lung above an effusion. A single slice does not change, nor does a
+    stack with voxels of 1 x 1 x 1 mm: images have that spacing, because theirs is unknown.
 
-    The numbers were chosen on the real scans of this project with gas below the lungs, so that no
-    lung of theirs is lost.
+    The parameters were chosen on the real scans of this project with gas below the lungs, so that
+    no lung is lost in them.
 
     Args:
         mask: Boolean or 0/1.
-        middle_row: Halfway from the body's front to its back; the middle of the slice without one.
-        neck_mm: How far the mask is thinned all around.
-        above_base_mm: How far above the base of the lungs bowel may end.
-        coarse_mm: Voxels of the coarse copy that is looked at.
+        middle_row: Halfway from the body's front to its back; by default the middle of the slice.
+        neck_mm: Distance of the erosion.
+        above_base_mm: Largest distance of the end of bowel above the base of the lungs.
+        coarse_mm: Voxel size of the coarse copy in use.
 
     Returns:
         Boolean.

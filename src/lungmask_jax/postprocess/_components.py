@@ -1,7 +1,7 @@
 """Connected components and cavities.
 
-Whole scans are worked through slice by slice where they can be: the memory that it takes is that of
-the mask and of the numbers of its components.
+Whole scans are processed slice by slice if possible, with memory only for the mask and for the
+numbers of its components.
 """
 
 import math
@@ -25,12 +25,12 @@ def largest_components(
 
     Args:
         mask: Labels.
-        min_ml: Components below this volume go. In a scan of one slice nothing goes by volume.
-        min_share: Components below this share of the largest one go.
-        by_label: Whether each label has components of its own.
+        min_ml: Components below this volume are removed, except in a scan of one slice.
+        min_share: Components below this share of the largest one are removed.
+        by_label: Whether components are found for each label separately.
 
     Returns:
-        The labels that are left.
+        The remaining labels.
 
     Example:
         >>> mask = np.zeros((2, 4, 8), bool)
@@ -53,8 +53,8 @@ def fill_holes(mask: Volume, *, max_hole_mm2: float = 200.0, by_label: bool = Fa
     """A mask with its cavities filled.
 
     A cavity is closed in three dimensions; the first and last slice count as open, so a liver dome
-    cut by the edge of the scan is none. Small holes of a single slice are filled, too: 200 mm2 is
-    the area of a hilar vessel.
+    cut by the edge of the scan is not one. Small holes of a single slice are filled, too: 200 mm2
+    is the area of a hilar vessel.
 
     Args:
         mask: Labels.
@@ -62,7 +62,7 @@ def fill_holes(mask: Volume, *, max_hole_mm2: float = 200.0, by_label: bool = Fa
         by_label: Whether the holes of each label are filled with it; else all with label 1.
 
     Returns:
-        The labels; none has become another.
+        The labels; existing ones do not change.
 
     Example:
         >>> ring = np.ones((3, 5, 5), bool)

@@ -1,4 +1,4 @@
-"""From probabilities to a mask: the first steps of a bundle, taken on the device."""
+"""From probabilities to a mask: the first steps of a bundle, on the device."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ class Decision(NamedTuple):
     """How probabilities become a mask, on the device, before any other step.
 
     Attributes:
-        slope: Of the log-odds, as in `lungmask_jax.calibration`.
+        slope: Factor of the log-odds, as in `lungmask_jax.calibration`.
         offset: Added to them.
         at: Calibrated probability above which a voxel counts.
 
@@ -24,11 +24,11 @@ class Decision(NamedTuple):
 
 
 def calibration(before: Decision, *, slope: float = 1.0, offset: float = 0.0) -> Decision:
-    """Probabilities that mean what they say: slope and offset of their log-odds.
+    """Calibration of probabilities: slope and offset of their log-odds.
 
     Args:
         before: The decision so far.
-        slope: Above 0; what `lungmask_jax.calibration.fit` returned.
+        slope: Above 0; from `lungmask_jax.calibration.fit`.
         offset: Likewise.
 
     Returns:

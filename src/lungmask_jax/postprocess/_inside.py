@@ -1,4 +1,4 @@
-"""What lies inside another mask, and the types of infection."""
+"""Limits by another mask, and the types of infection."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from lungmask_jax.volume import Volume
 
 
 def within(mask: Volume, inside: Volume, *, rim_mm: float = 0.0, most_share: float = 0.1) -> Volume:
-    """What lies inside another mask, and not at its upper and lower ends.
+    """The part of a mask inside another, without its upper and lower ends.
 
-    At the ends of the scan the outer mask is taken to go on. No more than a share of its slices, or
-    one, are left out at each end: the spacing of images is not known. What would vanish altogether
-    stays.
+    At the ends of the scan, the outer mask is assumed to continue. At most a share of its slices,
+    or one, is removed at each end, because the spacing of images is not known. A mask that would
+    vanish does not change.
 
     Args:
         mask: Labels.
-        inside: Of the same scan; what is not 0 is inside.
-        rim_mm: Of the ends. The 5 mm of the infection are those in which slices hold lung and
-            diaphragm at once, which networks take for disease.
-        most_share: Of the slices of the outer mask.
+        inside: Outer mask of the same scan; values other than 0 are inside.
+        rim_mm: Height of the ends. In the 5 mm for infection, slices contain both lung and
+            diaphragm, which networks confuse with disease.
+        most_share: Largest share of the slices of the outer mask.
 
     Returns:
         The labels.
@@ -63,19 +63,19 @@ def lesion_types(
     consolidation_hu: float = -400.0,
     blur_mm: float = 1.5,
 ) -> Volume:
-    """Infection by its type: what is denser than -400 HU over some millimetres is consolidation.
+    """Infection by type: consolidation is denser than -400 HU over some millimetres.
 
-    What lies beside the infection, such as the chest wall, does not count. Small vessels in ground
+    Tissue beside the infection, such as the chest wall, does not count. Small vessels in ground
     glass stay ground glass, those of some millimetres do not. The limit agrees best with the
-    radiologist who labelled the slices of COVID-SemiSeg; the same one is best in every fold of a
-    cross-validation, give or take 25 HU.
+    radiologist who labeled the slices of COVID-SemiSeg; the same limit is best in every fold of a
+    cross-validation, within 25 HU.
 
     Args:
-        mask: Infection; what is not 0 counts.
-        ct: The scan in HU; a wrong window of images moves the limit.
-        typed: Whether the network has told the types already; then they stay.
-        consolidation_hu: Above is consolidation.
-        blur_mm: Standard deviation of the Gaussian over which the mean is taken.
+        mask: Infection; values other than 0 count.
+        ct: The scan in HU; a wrong image window shifts the limit.
+        typed: Whether the network has predicted the types; then they do not change.
+        consolidation_hu: Lower limit of consolidation.
+        blur_mm: Standard deviation of the Gaussian mean.
 
     Returns:
         uint8: 1 ground glass, 2 consolidation, 0 elsewhere.

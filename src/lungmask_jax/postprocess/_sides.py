@@ -1,4 +1,4 @@
-"""Which lung is which."""
+"""Right and left lung."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from lungmask_jax.volume import Volume
 
 
 class _Limits(NamedTuple):
-    """The numbers of `sides`."""
+    """The parameters of `sides`."""
 
     coarse_mm: float
     depths_mm: Sequence[float]
@@ -33,26 +33,27 @@ def sides(
     both_sides_share: float = 0.3,
     mixed_share: float = 0.03,
 ) -> Volume:
-    """Which lung every voxel of a lung mask belongs to.
+    """Labels each voxel of a lung mask as right or left lung.
 
-    On a coarse copy the mask is thinned, step by step, until it falls into parts on both sides of
-    the midline; these are the seeds. A component of the full mask takes the side of the nearest
-    seeds, and one that reaches both (lungs that touch) is divided between them. What never falls
-    apart is divided at the midline if 30 % or more lies on either side of it; else it is a single
-    lung, of the side on which it lies.
+    On a coarse copy the mask is eroded, step by step, until it separates into parts on both sides
+    of the midline; these are the seeds. A component of the full mask gets the side of the nearest
+    seeds, and one that reaches both (lungs that touch) is divided between them. A mask that never
+    separates is divided at the midline if 30 % or more lies on either side of it; else it is a
+    single lung on its side.
 
-    The numbers were chosen on the real scans of this project, prone and rotated patients among
-    them, and on phantoms whose lungs touch.
+    The parameters were chosen on the real scans of this project, including prone and rotated
+    patients, and on phantoms whose lungs touch.
 
     Args:
         mask: Boolean or 0/1.
-        midline: The body's middle column; the middle of the slice without one.
-        coarse_mm: Voxels of the coarse copy.
-        depths_mm: How far it is thinned, step by step.
-        seed_share: Of the largest part: smaller ones are no seeds.
-        crossing_share: Of a seed: the most that may lie beyond the midline at first.
-        both_sides_share: Of a mask that never falls apart: the least on either side for two lungs.
-        mixed_share: Of a component: the least of either side for it to be divided.
+        midline: The body's middle column; by default the middle of the slice.
+        coarse_mm: Voxel size of the coarse copy.
+        depths_mm: Distances of the erosion, step by step.
+        seed_share: Smallest seed, as a share of the largest part.
+        crossing_share: Largest share of a seed beyond the midline, at first.
+        both_sides_share: Smallest share on either side for two lungs in a mask that never
+            separates.
+        mixed_share: Smallest share of either side for a component to be divided.
 
     Returns:
         uint8: 0 background, 1 right, 2 left.

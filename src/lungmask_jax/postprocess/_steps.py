@@ -1,4 +1,4 @@
-"""The steps of a bundle: which there are, whether they can be taken, and taking them."""
+"""The steps of a bundle: their registry, checks and application."""
 
 import functools
 import inspect
@@ -27,19 +27,18 @@ _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "_mm2": (0.0, 1e9),
     "share": (0.0, 1.0),
 }
-"""Ranges of numbers by the ending of their name; others end at a milliard."""
+"""Ranges of parameters by the ending of their name; others end at 10^9."""
 
 
 class Scan(NamedTuple):
-    """What steps may ask for, by the names of their arguments.
+    """The properties of a scan that steps may use, by the names of their arguments.
 
     Attributes:
         ct: The scan in HU.
-        inside: The mask of the task that this one lies inside; none for a task that may lie
-            anywhere.
+        inside: The mask of the outer task; none for a task that may lie anywhere.
         midline: The body's middle column.
         middle_row: The row halfway from its front to its back.
-        typed: Whether the network tells several labels apart.
+        typed: Whether the network predicts several labels.
 
     Example:
         >>> Scan(Volume(np.zeros((1, 4, 6), np.int16)), midline=2.5).typed
@@ -54,10 +53,10 @@ class Scan(NamedTuple):
 
 
 def crop(mask: Volume) -> Volume:
-    """The rows and columns around a mask, in all slices: later steps need less memory.
+    """The rows and columns around a mask, in all slices, so that later steps need less memory.
 
-    They count from its corner, so their coarse copies begin there; at the end the mask has its
-    rows and columns again.
+    Later steps count from its corner, so their coarse copies begin there; at the end the mask has
+    its original rows and columns again.
 
     Args:
         mask: Labels.
@@ -87,26 +86,26 @@ registry: Registry[Step] = Registry(
         "without_bowel": f"{_HERE}._bowel:without_bowel",
     },
 )
-"""Steps by name: functions of a mask and, by keyword, their numbers, each with its default. An
-argument named as a field of `Scan` gets that."""
+"""Steps by name: functions of a mask and of keyword parameters with defaults. An argument with the
+name of a field of `Scan` receives that field."""
 
 _DECIDING: Final = ("calibration", "threshold")
 
 
 def complete(steps: Steps) -> Steps:
-    """The same steps with all their numbers: those that are not given have their defaults.
+    """The same steps with all their parameters, with defaults for missing ones.
 
     Args:
-        steps: Names and numbers.
+        steps: Names and parameters.
 
     Returns:
-        Steps that answer alike whatever becomes of the defaults.
+        Steps that do not depend on later changes of the defaults.
 
     Raises:
-        SpecError: A number has no such name, is of another kind or out of range; or a step that
-            decides about probabilities follows one that takes a mask.
+        SpecError: A parameter is unknown, of the wrong type or out of range; or a step for
+            probabilities follows one for a mask.
         UnknownNameError: There is no step of that name.
-        PluginError: A package brings the step, and it cannot be loaded.
+        PluginError: The step is from a package, and cannot be loaded.
 
     Example:
         >>> complete((("threshold", {}), ("largest_components", {"min_ml": 5})))[1]
@@ -125,7 +124,7 @@ def complete(steps: Steps) -> Steps:
 
 
 def decision(steps: Steps) -> Decision:
-    """How the steps of a bundle make probabilities a mask.
+    """The first steps of a bundle, which turn probabilities into a mask.
 
     Args:
         steps: Of a spec.
@@ -152,13 +151,13 @@ def applied(steps: Steps, mask: Volume, scan: Scan) -> Volume:
     Args:
         steps: Of a spec.
         mask: Labels of a network, ``(slices, rows, columns)``.
-        scan: The scan that it is of.
+        scan: The scan of the mask.
 
     Returns:
         uint8 labels of the same shape.
 
     Raises:
-        SpecError: A step asks for what the scan has not, such as a mask to lie inside.
+        SpecError: A step needs a property that the scan lacks, such as an outer mask.
         PluginError: The step of a package fails.
 
     Example:
@@ -176,7 +175,7 @@ def applied(steps: Steps, mask: Volume, scan: Scan) -> Volume:
 
 
 def _deciding(steps: Steps) -> int:
-    """How many steps at the beginning are about probabilities."""
+    """The number of first steps that are for probabilities."""
     return next((n for n, (name, _) in enumerate(steps) if name not in _DECIDING), len(steps))
 
 
@@ -201,7 +200,7 @@ def _part(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
 
 
 def _applied_in_box(steps: Steps, mask: Volume, scan: Scan) -> Volume:
-    """The mask after steps that see the box around it only."""
+    """The mask after steps that use only the box around it."""
     box = _box(mask)
     cropped = scan._replace(
         ct=_part(scan.ct, box),
@@ -225,7 +224,7 @@ def _signature(step: Step) -> Mapping[str, inspect.Parameter]:
 
 
 def _numbers(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All numbers of a step."""
+    """All parameters of a step."""
     written = getattr(registry[name], "__kwdefaults__", None) or {}  # signatures may be documented
     known = {
         one.name: written.get(one.name, one.default)

@@ -1,4 +1,4 @@
-"""From a CT in HU to the images a network sees, driven by one `PreprocessSpec`.
+"""From a CT in HU to the input images of a network, with one `PreprocessSpec`.
 
 Boxes are found on the host, where thin slices are averaged; everything per slice is batched,
 jit-able JAX on ``(N, H, W)``.

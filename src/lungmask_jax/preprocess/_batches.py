@@ -1,4 +1,4 @@
-"""Slices of any number and size as batches of few shapes, so that little is compiled."""
+"""Slices of any number and size in batches of few shapes, to compile little."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ _MULTIPLE = 128
 
 
 def batches(slices: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Batches of one fixed shape; what is missing at the ends repeats the last slice and the edges.
+    """Batches of one fixed shape, padded with the last slice and the edges.
 
     Args:
         slices: ``(N, H, W)``.
-        count: Slices a batch.
+        count: Slices per batch.
 
     Yields:
         ``(where, batch)``: the slices ``slices[where]`` in ``batch``, ``(count, H', W')`` with the

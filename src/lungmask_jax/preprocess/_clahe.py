@@ -1,4 +1,4 @@
-"""Contrast-limited adaptive histogram equalization, grey level for grey level as OpenCV does it.
+"""Contrast-limited adaptive histogram equalization, as in OpenCV to one grey level.
 
 Every tile gets a lookup table: the cumulative histogram, after what exceeds the clip limit has been
 spread over all levels (Zuiderveld, Graphics Gems IV, 1994). A pixel is looked up in the four
@@ -21,10 +21,10 @@ _LEVELS = 256
 def clahe(
     images: jax.Array, *, clip_limit: float = 2.0, tiles: tuple[int, int] = (8, 8)
 ) -> jax.Array:
-    """Images with their local contrast raised, but no more than the clip limit allows.
+    """Images with more local contrast, up to the clip limit.
 
     Agrees with ``cv2.createCLAHE(clip_limit, tiles[::-1]).apply`` to one grey level; nearly all
-    pixels are equal. Images do not see each other.
+    pixels are equal. Images are independent of each other.
 
     Args:
         images: ``(N, H, W)`` grey levels 0 to 255, uint8 or float32; floats are rounded and
@@ -82,7 +82,7 @@ def _padded(levels: jax.Array, tiles: tuple[int, int]) -> jax.Array:
 
 
 def _tables(levels: jax.Array, clip_limit: float, tiles: tuple[int, int]) -> jax.Array:
-    """``(N, *tiles, 256)`` uint8: what each tile makes of each grey level."""
+    """``(N, *tiles, 256)`` uint8: the new value of each grey level in each tile."""
     _, height, width = levels.shape
     area = (height // tiles[0]) * (width // tiles[1])
     bins = _histograms(levels, tiles)
@@ -103,7 +103,7 @@ def _histograms(levels: jax.Array, tiles: tuple[int, int]) -> jax.Array:
 
 
 def _redistributed(bins: jax.Array, limit: int) -> jax.Array:
-    """Counts above the limit spread evenly; what is left over goes to evenly strided bins."""
+    """Counts above the limit spread evenly; the remainder goes to evenly strided bins."""
     excess = jnp.maximum(bins - limit, 0).sum(axis=-1, keepdims=True)
     share, residual = excess // _LEVELS, excess % _LEVELS
     stride = jnp.maximum(_LEVELS // jnp.maximum(residual, 1), 1)

@@ -1,4 +1,4 @@
-"""Noise filters on ``(N, H, W)`` images: jit-able, and equal to what OpenCV and SciPy do."""
+"""Noise filters on ``(N, H, W)`` images: jit-able, and equal to those of OpenCV and SciPy."""
 
 import functools
 import math
@@ -59,8 +59,8 @@ def bilateral(
     Args:
         images: ``(N, H, W)`` float32.
         sigma_space: Distance, in pixels, at which the weight has fallen to 0.6.
-        sigma_range: Difference of values at which it has.
-        radius: Of the disc, in pixels.
+        sigma_range: Difference of values at which the weight has fallen to 0.6.
+        radius: Radius of the disc, in pixels.
 
     Returns:
         ``(N, H, W)`` float32.

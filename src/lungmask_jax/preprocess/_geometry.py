@@ -1,4 +1,4 @@
-"""Where to look: one box a scan, found without any ground truth."""
+"""The region of interest: one box per scan, found without any ground truth."""
 
 from typing import Any, NamedTuple
 
@@ -39,18 +39,18 @@ class Box(NamedTuple):
 
 
 def region(ct: Volume, spec: PreprocessSpec, around: Volume | None = None) -> Box:
-    """The box that a spec asks for.
+    """The box of a spec.
 
     Args:
         ct: A CT in HU.
         spec: Its region and margin.
-        around: Predicted mask of the same scan, for the region of a task, such as ``"lungs"``.
+        around: Predicted mask of the same scan, for a region such as ``"lungs"``.
 
     Returns:
         The box.
 
     Raises:
-        SpecError: The spec asks for a mask and none is given.
+        SpecError: The spec needs a mask and none is given.
 
     Example:
         >>> region(Volume(np.zeros((1, 4, 6), np.int16)), PreprocessSpec(region="full"))
@@ -87,17 +87,17 @@ def full_box(volume: Volume) -> Box:
 def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     """The patient's body without the table.
 
-    Tissue is what lies above -500 HU; an opening cuts thin things (table, tubes, clothes) off. The
-    largest component of each slice counts, with what lies beside it, and with the air that tissue
-    encloses there: the wall in front of large lungs may be as thin as a tube. At most 32 slices are
-    looked at, at low resolution.
+    Tissue is above -500 HU; an opening removes thin parts (table, tubes, clothes). The largest
+    component of each slice is kept, with adjacent components and the air enclosed by tissue,
+    because the wall in front of large lungs may be as thin as a tube. At most 32 slices are used,
+    at low resolution.
 
     Args:
         volume: A CT in HU.
         margin_mm: Added on all sides, within the slice.
 
     Returns:
-        A box around the body in all slices; the whole slice where no body is found.
+        A box around the body in all slices; the whole slice if no body is found.
 
     Example:
         >>> ct = np.full((1, 64, 64), -1000, np.int16)
@@ -124,11 +124,11 @@ def mask_box(mask: Volume, *, margin_mm: float = 0.0) -> Box:
     """The smallest box that holds a mask in all slices.
 
     Args:
-        mask: Any mask; what is not 0 counts.
+        mask: Any mask; values other than 0 count.
         margin_mm: Added on all sides, within the slice.
 
     Returns:
-        The box; the whole slice where the mask is empty.
+        The box; the whole slice if the mask is empty.
 
     Example:
         >>> mask = np.zeros((2, 8, 8), np.uint8)
@@ -145,7 +145,7 @@ def mask_box(mask: Volume, *, margin_mm: float = 0.0) -> Box:
 
 
 def _body(tissue: np.ndarray) -> np.ndarray:
-    """The largest component, and others beside it; what lies wholly above or below is a table.
+    """The largest component, and others beside it; components fully above or below are a table.
 
     In a slice cut out around the lungs, mediastinum and chest wall are components of their own.
     """

@@ -1,4 +1,4 @@
-"""From HU to what a network sees, and from its answer back to the grid of the scan."""
+"""From HU to the input of a network, and from its output back to the grid of the scan."""
 
 import functools
 
@@ -15,14 +15,14 @@ __all__ = ["network_images", "resample", "restore", "windowed"]
 
 @functools.partial(jax.jit, static_argnames="spec")
 def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -> jax.Array:
-    """What the network sees of some slices: window, crop, resize, denoise, normalise, CLAHE.
+    """The network input for some slices: window, crop, resize, denoise, normalize, CLAHE.
 
-    Training and inference both come through here. The box is traced: other boxes do not recompile.
+    Training and inference both use it. The box is traced, so other boxes do not recompile.
 
     Args:
         slices: ``(N, H, W)`` HU, any real dtype.
         box: ``(4,)`` top, bottom, left, right, as in `Box`.
-        spec: What to do.
+        spec: The settings.
 
     Returns:
         ``(N, *spec.size, 1)`` float32 in [0, 1], up to rounding.
@@ -94,10 +94,10 @@ def resample(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax
 
 
 def restore(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax.Array:
-    """Images of a box back at their place in the slice; zero outside the box.
+    """Images of a box put back into the slice; zero outside the box.
 
     Args:
-        images: ``(N, h, w)`` float32, what `resample` made of the box or an answer to it.
+        images: ``(N, h, w)`` float32, from `resample` or a prediction for it.
         box: ``(4,)`` the same box.
         size: ``(rows, columns)`` of the whole slice.
 

@@ -1,4 +1,4 @@
-"""How noisy a scan is."""
+"""The noise of a scan."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _SLICES = 16
 _SOFT_TISSUE_HU = (-150.0, 200.0)
 _FEWEST = 50
 _TENTH: Final = -1.2816
-"""Of normal numbers a tenth lies so many standard deviations below their mean."""
+"""The lowest tenth of a normal distribution, in standard deviations from its mean."""
 
 
 def noise_hu(ct: Volume, *, matrix: int | None = None) -> float:
@@ -21,22 +21,22 @@ def noise_hu(ct: Volume, *, matrix: int | None = None) -> float:
 
     Around each pixel of 16 slices a plane is fitted to a square of 5 x 5 to 9 x 9 pixels, some 7 mm
     wide, and the standard deviation about it taken where the mean is that of soft tissue (-150 to
-    200 HU): air may be clipped. A slice's noise is their lowest tenth, where there is no edge, put
-    right for being the lowest; a scan's is the median of its slices. To real scans with pixels of
-    0.7 to 3 mm normal noise of 25 to 150 HU was added: what was told was theirs and the added one
-    together, or up to 8 % more. Of a soft kernel, whose noise is blurred, up to a third is missed.
+    200 HU): air may be clipped. A slice's noise is their lowest tenth, where there is no edge,
+    corrected for being the lowest; a scan's is the median of its slices. In a test, normal noise of
+    25 to 150 HU was added to real scans with pixels of 0.7 to 3 mm: the result was the total noise,
+    or up to 8 % more. With a soft kernel, whose noise is blurred, up to a third is missed.
 
     Args:
         ct: A CT in HU.
-        matrix: Tells the noise at so many pixels a side: what a look from further away leaves of
-            it, as finer pixels are averaged and coarser ones seen larger.
+        matrix: Number of pixels a side at which noise is measured: finer pixels are averaged,
+            coarser ones enlarged.
 
     Returns:
-        In HU; NaN without soft tissue, or where it is flat, as outside a narrow window.
+        The noise in HU; NaN without soft tissue, or if it is flat, as outside a narrow window.
 
     References:
         Christianson et al., Automated Technique to Measure Noise in Clinical CT Examinations, AJR
-        2015, 10.2214/AJR.14.13613, which this follows but for the plane.
+        2015, 10.2214/AJR.14.13613, which this follows except for the plane.
 
     Example:
         >>> noisy = np.random.default_rng(0).normal(40, 30, (4, 64, 64)).astype(np.float32)

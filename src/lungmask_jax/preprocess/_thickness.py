@@ -13,15 +13,15 @@ _FEWEST = 96
 
 
 def thickness(volume: Volume, spec: PreprocessSpec) -> int:
-    """How many neighboring slices are averaged into the one that a network sees.
+    """The number of neighboring slices that are averaged for a network.
 
-    As many as are ``spec.thickness_mm`` thick, at most. No scan is left with less than 96: where
-    there are so few, little time is to be gained, and a spacing may be wrong. Slices of unknown
-    thickness are seen alone.
+    As many as are at most ``spec.thickness_mm`` thick. At least 96 slices remain: with so few,
+    little time can be saved, and a spacing may be wrong. Slices of unknown thickness are not
+    averaged.
 
     Args:
         volume: The scan.
-        spec: With the thickness.
+        spec: The settings.
 
     Returns:
         At least 1.
@@ -38,14 +38,14 @@ def thickness(volume: Volume, spec: PreprocessSpec) -> int:
 
 
 def averaged(slices: np.ndarray, count: int) -> np.ndarray:
-    """The mean of each so many slices; where some are missing, the last one is repeated.
+    """The mean of every `count` slices; at the end, the last one is repeated.
 
     Args:
         slices: ``(N, H, W)``, any real dtype.
-        count: How many become one.
+        count: Number of slices per mean.
 
     Returns:
-        ``(ceil(N / count), H, W)`` of the same dtype; whole numbers are rounded.
+        ``(ceil(N / count), H, W)`` of the same dtype; integers are rounded.
 
     Example:
         >>> averaged(np.array([1, 3, 7], np.int16).reshape(3, 1, 1), 2).ravel()
@@ -61,11 +61,11 @@ def averaged(slices: np.ndarray, count: int) -> np.ndarray:
 
 
 def majority(labels: np.ndarray, count: int) -> np.ndarray:
-    """The label of so many slices seen as one: the most frequent, where half of them have any.
+    """The common label of every `count` slices: the most frequent one, if half of them have any.
 
     Args:
-        labels: ``(N, H, W)`` whole numbers from 0, or booleans.
-        count: How many slices become one.
+        labels: ``(N, H, W)`` integers from 0, or booleans.
+        count: Number of slices per result.
 
     Returns:
         ``(ceil(N / count), H, W)`` of the same dtype.
