@@ -1,4 +1,4 @@
-"""Losses: ``loss(logits, targets, *, options) -> (N,)``, one number an image, lower is better.
+"""Losses: ``loss(logits, targets, *, options) -> (N,)``, one number per image, lower is better.
 
 Logits are ``(N, ..., C)`` floats with two or three spatial axes; targets have the same shape and
 lie in [0, 1]. Channels are independent sigmoids; only `cross_entropy`, `dice_cross_entropy` and

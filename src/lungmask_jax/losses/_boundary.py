@@ -1,4 +1,4 @@
-"""Losses of boundaries: errors weigh by their distance from it."""
+"""Boundary losses: errors weighted by their distance from the boundary."""
 
 from collections.abc import Sequence
 
@@ -22,9 +22,9 @@ def boundary(
     .. math:: \frac{1}{M} \sum_i \phi_i \, (p_i - g_i)
 
     g is the target as a mask, :math:`\phi` the distance to the nearest pixel of the other kind,
-    negative inside the target. The paper drops the term of g, which is constant; with it a perfect
-    prediction costs 0, and no prediction less. A target that is empty or full has no boundary and
-    costs 0 whatever is predicted, so this loss is for a sum with one of regions, such as `dice`.
+    negative inside the target. The paper drops the constant term with g; with it a perfect
+    prediction costs 0, and none costs less. An empty or full target has no boundary and costs 0 for
+    any prediction, so combine this loss with one of regions, such as `dice`.
 
     Args:
         logits: ``(N, ..., C)``.
@@ -67,14 +67,14 @@ def hausdorff_dt(
     .. math:: \frac{1}{M} \sum_i (p_i - t_i)^2 \, (d_i(p)^\alpha + d_i(t)^\alpha)
 
     d is the distance to the nearest pixel of the other kind in the mask of what is above 1/2. It
-    carries no gradient. A mask that is empty or full has no boundary, and its d is 0: nothing found
-    in an image without target costs 0, and so does everything found in it. This loss is for a sum
-    with one of regions, such as `dice`.
+    has no gradient. An empty or full mask has no boundary, and its d is 0: in an image without
+    target, an empty prediction costs 0, and so does a full one. So combine this loss with one of
+    regions, such as `dice`.
 
     Args:
         logits: ``(N, ..., C)``.
         targets: Same shape, in [0, 1].
-        alpha: 2 in the paper; larger looks more at the farthest error.
+        alpha: 2 in the paper; larger values weight the farthest errors more.
         spacing: Distance of neighbors along each spatial axis, or along all; 1 if None.
 
     Returns:

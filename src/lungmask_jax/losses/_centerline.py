@@ -1,4 +1,4 @@
-"""A loss of centerlines: thin, branching things shall stay connected."""
+"""A loss of centerlines, which keeps thin, branching structures connected."""
 
 import functools
 
@@ -21,8 +21,8 @@ def cldice(
         S = \frac{\sum_i s_i(t) p_i + \epsilon}{\sum_i s_i(t) + \epsilon}
 
     P is the share of the prediction's skeleton s that lies in the target, S the share of the
-    target's skeleton that is found. An image with neither has loss 0. The width of vessels hardly
-    matters, so the paper sums this loss with one of regions, such as `dice`.
+    target's skeleton that is found. An image with neither has loss 0. The width of vessels has
+    little influence, so the paper adds a loss of regions, such as `dice`.
 
     Args:
         logits: ``(N, ..., C)``.
@@ -62,7 +62,7 @@ def cldice(
 
 
 def skeleton(images: jax.Array, iterations: int) -> jax.Array:
-    """What openings take away from ever more eroded images: the ridge lines.
+    """The ridge lines: differences of successively eroded images and their openings.
 
     Args:
         images: ``(N, ..., C)`` in [0, 1].

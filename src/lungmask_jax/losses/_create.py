@@ -1,4 +1,4 @@
-"""Losses by name, for settings that come as text."""
+"""Losses by name, for settings in text form."""
 
 import functools
 import inspect
@@ -58,19 +58,19 @@ def names() -> list[str]:
 def create(name: str, **options: Any) -> Loss:
     """A loss by name, with its options bound.
 
-    Asked for again with equal options it is the same object, so a jitted function that takes it as
-    a static argument is not compiled again.
+    For equal options it is the same object, so a jitted function with it as a static argument is
+    not compiled again.
 
     Args:
         name: One of `names`.
-        options: Of that loss; numbers, booleans and lists of numbers.
+        options: Options of that loss; numbers, booleans and lists of numbers.
 
     Returns:
-        ``loss(logits, targets) -> (N,)``. Without options, the very function of that name.
+        ``loss(logits, targets) -> (N,)``. Without options, the function itself.
 
     Raises:
         UnknownNameError: There is no such loss.
-        SpecError: The loss has no such option, or its value is no plain one.
+        SpecError: The loss has no such option, or its value is not a plain one.
 
     Example:
         >>> from lungmask_jax.losses import dice
@@ -90,14 +90,14 @@ def create(name: str, **options: Any) -> Loss:
 
 
 def register(name: str, loss: Callable[..., jax.Array]) -> None:
-    """Makes a loss known by name in this process.
+    """Registers a loss by name in this process.
 
     Packages use an entry point in the group ``lungmask_jax.losses`` instead.
 
     Args:
         name: The new name.
-        loss: ``loss(logits, targets, *, options) -> (N,)``; `lungmask_jax.testing.check_loss` says
-            what it lacks.
+        loss: ``loss(logits, targets, *, options) -> (N,)``; `lungmask_jax.testing.check_loss`
+            checks it.
 
     Raises:
         PluginError: The name is taken.

@@ -20,7 +20,7 @@ __all__ = ["distances", "signed_distances"]
 def signed_distances(
     masks: jax.Array, *, spacing: float | Sequence[float] | None = None
 ) -> jax.Array:
-    """How far each pixel is from the nearest of the other kind; negative inside the mask.
+    """The distance of each pixel to the nearest of the other kind; negative inside the mask.
 
     Distances are between the centers of pixels, so none is 0. An empty or a full mask has no
     boundary, and is 0 everywhere. No gradient flows.
@@ -47,7 +47,7 @@ def signed_distances(
 
 
 def distances(masks: jax.Array, *, spacing: float | Sequence[float] | None = None) -> jax.Array:
-    """Distance of each pixel of a mask to the nearest pixel that is not of it.
+    """Distance of each pixel of a mask to the nearest pixel outside.
 
     As ``scipy.ndimage.distance_transform_edt`` for each image and channel, except for a mask that
     is full: it is infinitely far from anything.

@@ -1,4 +1,4 @@
-"""Losses of single pixels: cross-entropies, weighted by class or by difficulty."""
+"""Pixel losses: cross-entropies, weighted by class or by difficulty."""
 
 from collections.abc import Sequence
 
@@ -44,8 +44,8 @@ def weighted_bce(
 
     .. math:: -\frac{1}{M} \sum_i w t_i \log p_i + (1 - t_i) \log(1 - p_i)
 
-    M is the number of pixels, whatever they weigh. Probabilities come out too high by design: where
-    the truth is p, the minimum is at w p / (w p + 1 - p).
+    M is the number of pixels, independent of the weights. Probabilities are too high by design: for
+    a true probability p, the minimum is at w p / (w p + 1 - p).
 
     Args:
         logits: ``(N, ..., C)``.
@@ -83,7 +83,7 @@ def cross_entropy(
 
     .. math:: -\frac{1}{M} \sum_i \sum_c w_c t_{ic} \log p_{ic}
 
-    M is the number of pixels, whatever their classes weigh.
+    M is the number of pixels, independent of the class weights.
 
     Args:
         logits: ``(N, ..., C)``, a channel for each class.
@@ -122,7 +122,7 @@ def focal(
     Args:
         logits: ``(N, ..., C)``.
         targets: Same shape, in [0, 1].
-        gamma: How fast easy pixels fade; 0 is `bce`.
+        gamma: Strength of the reduction for easy pixels; 0 is `bce`.
         alpha: Weight of the target, with 1 - alpha for the rest; both 1 if None.
 
     Returns:

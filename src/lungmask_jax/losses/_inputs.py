@@ -1,4 +1,4 @@
-"""What every loss does first: look at shapes and options, and make both arrays float32."""
+"""The first step of every loss: check shapes and options, and convert both arrays to float32."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _SMALLEST = 1e-7
 
 
 def checked(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Logits and targets as float32, if they are of one shape ``(N, ..., C)``.
+    """Logits and targets as float32, if they have the same shape ``(N, ..., C)``.
 
     Args:
         logits: ``(N, ..., C)`` of any float type.
@@ -26,7 +26,7 @@ def checked(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array
         The two.
 
     Raises:
-        ShapeError: The shapes differ, or logits are no floats.
+        ShapeError: The shapes differ, or logits are not floats.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,7 +45,7 @@ def checked(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array
 
 
 def checked_classes(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """As `checked`, for channels that exclude each other.
+    """As `checked`, for mutually exclusive channels.
 
     Args:
         logits: ``(N, ..., C)``.
@@ -79,7 +79,7 @@ def refuse_outside(low: float = 0.0, high: float = math.inf, **options: float) -
         options: Python numbers under their names.
 
     Raises:
-        SpecError: One of them is smaller, larger or no number at all.
+        SpecError: One of them is smaller, larger or not a number.
 
     Example:
         >>> refuse_outside(smooth=1.0)
@@ -107,12 +107,12 @@ def spatial_axes(logits: jax.Array) -> tuple[int, ...]:
 
 
 def ratio(part: jax.Array, whole: jax.Array, *, empty: float = 0.0) -> jax.Array:
-    """``part / whole``, and `empty` where the whole is less than a ten-millionth of a pixel.
+    """``part / whole``, or `empty` if the whole is less than a ten-millionth of a pixel.
 
     Args:
         part: Sums over pixels.
         whole: Same shape, not negative.
-        empty: What nothing of nothing is.
+        empty: The value for an empty whole.
 
     Returns:
         Same shape; gradients are finite, and 0 where the whole is empty.

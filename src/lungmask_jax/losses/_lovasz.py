@@ -1,4 +1,4 @@
-"""The Jaccard loss of sets of pixels, extended to numbers by Lovász's construction.
+"""The Jaccard loss of sets of pixels, extended to real numbers by Lovász's construction.
 
 Pixels are ordered by their errors, the largest first. Each error counts by how much the Jaccard
 loss rises when its pixel joins the wrong ones; the sum is convex in the errors.

@@ -1,4 +1,4 @@
-"""Losses of whole regions: Dice, its generalization to two labels, and Jaccard."""
+"""Region losses: Dice, its generalization to two labels, and Jaccard."""
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ def dice(
         logits: ``(N, ..., C)``.
         targets: Same shape, in [0, 1].
         smooth: s, in pixels.
-        squared: Squares in the denominator, as V-Net has them: the gradient of a pixel then
-            fades as it nears its target. A soft target that is met exactly costs nothing.
+        squared: Squares in the denominator, as in V-Net: the gradient of a pixel then vanishes
+            near its target. A soft target that is met exactly costs nothing.
 
     Returns:
         ``(N,)`` float32 in [0, 1].
@@ -51,9 +51,9 @@ def generalized_dice(logits: jax.Array, targets: jax.Array) -> jax.Array:
         1 - 2 \frac{\sum_l w_l \sum_i p_{li} t_{li}}{\sum_l w_l \sum_i (p_{li} + t_{li})},
         \quad w_l = \left(\sum_i t_{li}\right)^{-2}
 
-    The labels l are the target and what is not target; channels are independent, and the loss is
-    their mean. Small regions weigh as much as large ones. Where one of the two labels is empty its
-    weight has no value; both then weigh the same, and the loss is the mean error of a pixel.
+    The labels l are the target and its background; channels are independent, and the loss is their
+    mean. Small regions count as much as large ones. If one of the two labels is empty, its weight
+    is undefined; both then get the same weight, and the loss is the mean error of a pixel.
 
     Args:
         logits: ``(N, ..., C)``.
@@ -123,7 +123,7 @@ def jaccard(logits: jax.Array, targets: jax.Array, *, smooth: float = 1.0) -> ja
 def each_dice(
     probabilities: jax.Array, targets: jax.Array, smooth: float, *, squared: bool = False
 ) -> jax.Array:
-    """Dice loss of each channel, whatever made the probabilities.
+    """Dice loss of each channel, from any probabilities.
 
     Args:
         probabilities: ``(N, ..., C)`` float32.

@@ -50,7 +50,7 @@ def dice_cross_entropy(
         -\frac{1}{M} \sum_{ic} w_c t_{ic} \log p_{ic} + \frac{1}{C} \sum_c \left(
         1 - \frac{2 \sum_i p_{ic} t_{ic} + s}{\sum_i p_{ic} + \sum_i t_{ic} + s} \right)
 
-    All classes count in the Dice loss, the background too.
+    All classes count in the Dice loss, including the background.
 
     Args:
         logits: ``(N, ..., C)``, a channel for each class.
@@ -92,9 +92,9 @@ def dice_focal(
     Args:
         logits: ``(N, ..., C)``.
         targets: Same shape, in [0, 1].
-        smooth: Of `dice`, in pixels.
-        gamma: Of `focal`.
-        alpha: Of `focal`.
+        smooth: As in `dice`, in pixels.
+        gamma: As in `focal`.
+        alpha: As in `focal`.
 
     Returns:
         ``(N,)`` float32.
@@ -116,11 +116,11 @@ def dice_focal(
 
 
 def nested_bce_dice(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    r"""`bce_dice` of regions in each other: any label, the second or a later one, and so on.
+    r"""`bce_dice` of nested regions: any label, the second or a later one, and so on.
 
-    For labels that share a region that matters more than what divides it, as infection is made of
-    ground glass and consolidation. The probability of the k-th region is that of its labels
-    together, whose log-odds are
+    For labels within a region that matters more than its types, such as ground glass and
+    consolidation within the infection. The probability of the k-th region is the sum over its
+    labels, whose log-odds are
 
     .. math:: r_k = \log \sum_{c \ge k} e^{z_c} - \log \sum_{c < k} e^{z_c}.
 

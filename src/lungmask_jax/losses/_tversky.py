@@ -1,4 +1,4 @@
-"""Tversky losses: what is found for nothing and what is missed have weights of their own."""
+"""Tversky losses, with separate weights for false positives and false negatives."""
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +24,14 @@ def tversky(
         1 - \frac{\sum_i p_i t_i + s}
         {\sum_i p_i t_i + \alpha \sum_i p_i (1 - t_i) + \beta \sum_i (1 - p_i) t_i + s}
 
-    Halves are the loss `dice` with twice the smoothing, ones are `jaccard`. An image with neither
-    target nor prediction has loss 0.
+    Weights of one half give `dice` with twice the smoothing, of one `jaccard`. An image with
+    neither target nor prediction has loss 0.
 
     Args:
         logits: ``(N, ..., C)``.
         targets: Same shape, in [0, 1].
-        alpha: Cost of what is found for nothing.
-        beta: Cost of what is missed; larger than `alpha` favors sensitivity.
+        alpha: Weight of false positives.
+        beta: Weight of false negatives; larger than `alpha` favors sensitivity.
         smooth: s, in pixels.
 
     Returns:
@@ -72,8 +72,8 @@ def focal_tversky(
     Args:
         logits: ``(N, ..., C)``.
         targets: Same shape, in [0, 1].
-        alpha: Cost of what is found for nothing.
-        beta: Cost of what is missed.
+        alpha: Weight of false positives.
+        beta: Weight of false negatives.
         gamma: 1 is `tversky`.
         smooth: In pixels.
 
@@ -105,7 +105,7 @@ def focal_tversky(
 def _each_tversky(
     logits: jax.Array, targets: jax.Array, alpha: float, beta: float, smooth: float
 ) -> jax.Array:
-    """One minus the Tversky index of each channel: ``(N, C)``, exactly 0 where nothing is wrong."""
+    """One minus the Tversky index of each channel: ``(N, C)``, exactly 0 without errors."""
     refuse_outside(alpha=alpha, beta=beta, smooth=smooth)
     found, axes = jax.nn.sigmoid(logits), spatial_axes(logits)
     overlap = (found * targets).sum(axis=axes)

@@ -1,11 +1,11 @@
-"""How well a mask agrees with the truth.
+"""Agreement of a mask with the truth.
 
-Masks are boolean or 0/1 arrays of any one shape. Overlap: counts first, then ratios; counts of
-parts add up to the counts of the whole. Surfaces: distances once, then cheap reductions.
+Masks are boolean or 0/1 arrays of the same shape. Overlap is computed from counts, and counts of
+parts add up to the counts of the whole. Surface metrics are computed from distances, once.
 
 Empty masks: two empty masks agree perfectly. Dice, IoU, F-beta, surface Dice, volume similarity,
 lesion F1, MCC and kappa are then 1 and distances 0. If one of two is empty, these are 0 and
-distances infinite. A ratio that has nothing to count is undefined and comes out as NaN: sensitivity
+distances infinite. A ratio without anything to count is undefined, NaN: sensitivity
 without a positive voxel in the truth, precision without one in the prediction, specificity without
 a negative one in the truth, the volume error without a true volume. Means over cases should say how
 many were undefined.

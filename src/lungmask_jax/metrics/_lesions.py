@@ -1,4 +1,4 @@
-"""Lesions found and missed, counted one by one."""
+"""Detected and missed lesions."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from lungmask_jax.metrics._overlap import binary
 
 
 class Lesions(NamedTuple):
-    """Connected components by what became of them.
+    """Counts of connected components.
 
     Attributes:
-        found: Lesions of the target that the prediction touches enough.
+        found: Lesions of the target that the prediction covers enough.
         missed: The other lesions of the target.
-        true: Components of the prediction that touch a lesion enough.
+        true: Components of the prediction that cover a lesion enough.
         false: The other components of the prediction.
 
     Example:
@@ -30,19 +30,19 @@ class Lesions(NamedTuple):
 
     @property
     def sensitivity(self) -> float:
-        """Share of the lesions that were found; NaN where there are none."""
+        """Share of detected lesions; NaN without lesions."""
         count = self.found + self.missed
         return self.found / count if count else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of the predicted components that are lesions; NaN where there are none."""
+        """Share of the predicted components that are lesions; NaN without components."""
         count = self.true + self.false
         return self.true / count if count else float("nan")
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both; 1 where nothing was to be found and nothing was."""
+        """Harmonic mean of both; 1 if both masks are empty."""
         if not self.found + self.missed + self.true + self.false:
             return 1.0
         if not self.found or not self.true:
@@ -55,17 +55,17 @@ def lesions(
 ) -> Lesions:
     """Connected components of both masks (neighbors by faces, edges and corners), matched.
 
-    A component counts as matched where the other mask covers at least `min_overlap` of it, by
-    however many components: one prediction may find several lesions.
+    A component is matched if the other mask covers at least `min_overlap` of it, with any number of
+    components: one predicted component may detect several lesions.
 
     Args:
         prediction: Boolean or 0/1, 2-D or 3-D.
         target: Same shape.
         min_overlap: Share of a component that must be covered, above 0.
-        min_voxels: Smaller components of either mask are left out; they still cover.
+        min_voxels: Smaller components of either mask are ignored; they still cover others.
 
     Returns:
-        The counts; add them up over cases to get ratios over all lesions.
+        The counts; sum them over cases for ratios over all lesions.
 
     Raises:
         ShapeError: The shapes differ, or a mask has values other than 0 and 1.
@@ -88,7 +88,7 @@ def lesions(
 def _matched(
     mask: np.ndarray, other: np.ndarray, min_overlap: float, min_voxels: int
 ) -> tuple[int, int]:
-    """Components of a mask that the other covers enough, and the rest."""
+    """The number of components of a mask that the other covers enough, and of the others."""
     components, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
     sizes = np.bincount(components.ravel())[1:]
     covered = np.bincount(components[other], minlength=len(sizes) + 1)[1:]

@@ -1,8 +1,8 @@
-"""From every cube on one surface to the nearest on another.
+"""The nearest cube on a surface for every cube on another.
 
-Surfaces of two masks of the same organ mostly lie within a few voxels. So all cubes look around
-themselves first, one step of the grid after another, nearest steps first; few are left to search
-a k-d tree, which costs a hundred times as much a cube.
+Surfaces of two masks of the same organ are mostly within a few voxels of each other. So all cubes
+are first searched in their neighborhood, nearest steps first; only a few remain for a k-d tree,
+which costs a hundred times as much per cube.
 """
 
 import functools
@@ -35,9 +35,9 @@ def nearest(cubes: Cubes, others: Cubes, spacing: np.ndarray) -> tuple[np.ndarra
     """Distances from one surface to the other, ascending, and the areas that belong to them.
 
     Args:
-        cubes: Where to start.
-        others: Where to go, on the same grid.
-        spacing: Of the grid in mm.
+        cubes: The first surface.
+        others: The second one, on the same grid.
+        spacing: Spacing of the grid in mm.
 
     Returns:
         Distances in mm and areas, both ``(P,)``. Infinite distances if there are no others.
@@ -64,7 +64,7 @@ def nearest(cubes: Cubes, others: Cubes, spacing: np.ndarray) -> tuple[np.ndarra
 
 
 def reach(spacing: np.ndarray) -> list[int]:
-    """How many cubes `nearest` may look beyond the border of a grid, along each axis."""
+    """The margin in cubes that `nearest` needs around a grid, along each axis."""
     furthest: list[int] = _steps(tuple(spacing))[0].max(axis=0).tolist()
     return furthest
 

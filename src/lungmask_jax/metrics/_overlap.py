@@ -1,4 +1,4 @@
-"""Counts of voxels, and the ratios that follow from them."""
+"""Counts of voxels, and their ratios."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from lungmask_jax.errors import ShapeError
 
 
 class Counts(NamedTuple):
-    """Voxels by what was predicted and what is true.
+    """Counts of true and false positives and negatives.
 
     Attributes:
         tp: Predicted and true.
@@ -29,7 +29,7 @@ class Counts(NamedTuple):
 
 
 def counts(prediction: np.ndarray, target: np.ndarray) -> Counts:
-    """The four counts from which every overlap ratio follows.
+    """The four counts for all overlap ratios.
 
     Args:
         prediction: Boolean or 0/1, any shape.
@@ -117,7 +117,7 @@ def sensitivity(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def specificity(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Share of the background that was left alone, ``tn / (tn + fp)``.
+    """Share of the background that was not marked, ``tn / (tn + fp)``.
 
     Args:
         prediction: Boolean or 0/1, any shape.
@@ -157,9 +157,9 @@ def precision(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def overlap(prediction: np.ndarray | Counts, target: np.ndarray | None = None) -> dict[str, float]:
-    r"""All ratios at once, from two masks or from counts that were added up.
+    r"""All ratios at once, from two masks or from summed counts.
 
-    Beside Dice, IoU, sensitivity, specificity and precision: the balanced accuracy (mean of
+    In addition to Dice, IoU, sensitivity, specificity and precision: the balanced accuracy (mean of
     sensitivity and specificity), Matthews' correlation coefficient and Cohen's kappa, which
     agreement by chance does not raise,
 
@@ -266,7 +266,7 @@ def _ratio(part: float, whole: float, *, empty: float = float("nan")) -> float:
 
 
 def binary(mask: np.ndarray, name: str) -> np.ndarray:
-    """A mask as booleans, if it holds 0 and 1 only; `name` is for the error."""
+    """A mask as booleans, if it holds only 0 and 1; `name` is for the error."""
     mask = np.asarray(mask)
     if mask.dtype == bool:
         return mask

@@ -1,4 +1,4 @@
-"""How far probabilities can be believed."""
+"""Reliability of probabilities."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from lungmask_jax.metrics._overlap import binary
 
 
 class Reliability(NamedTuple):
-    """Probabilities in bins of equal width, against how often they come true.
+    """Probabilities in bins of equal width, compared with observed frequencies.
 
     Attributes:
         edges: ``(B + 1,)`` of the bins, from 0 to 1.
         confidence: ``(B,)`` mean probability in each bin; NaN in an empty one.
         frequency: ``(B,)`` share of true voxels in each bin; NaN in an empty one.
-        voxels: ``(B,)`` how many are in each bin.
+        voxels: ``(B,)`` number of voxels in each bin.
 
     Example:
         >>> table = reliability(np.array([0.1, 0.9, 0.9]), np.array([0, 1, 0]), bins=2)
@@ -82,8 +82,8 @@ def reliability(probabilities: np.ndarray, target: np.ndarray, *, bins: int = 10
 def calibration_error(probabilities: np.ndarray, target: np.ndarray, *, bins: int = 10) -> float:
     """Expected calibration error: distance of `reliability` from the diagonal, over all voxels.
 
-    Most voxels of a scan are certain background, which makes this small: give the voxels that are
-    at stake, those of the lungs for instance.
+    Most voxels of a scan are certain background, which makes this small: give only the relevant
+    voxels, for example those of the lungs.
 
     Args:
         probabilities: Of the foreground, in [0, 1], any shape.

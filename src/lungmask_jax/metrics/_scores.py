@@ -24,11 +24,11 @@ def scores(
             ``(H, W)``.
         target: Same shape.
         spacing: Distance of voxel centers along each axis, in mm.
-        tolerance_mm: Of the surface Dice.
-        min_overlap: Of `lesions`.
+        tolerance_mm: Tolerance of the surface Dice.
+        min_overlap: As in `lesions`.
 
     Returns:
-        What `overlap` gives, and ``hausdorff_mm``, ``hausdorff95_mm``, ``assd_mm``,
+        The ratios of `overlap`, and ``hausdorff_mm``, ``hausdorff95_mm``, ``assd_mm``,
         ``surface_dice``, ``volume_ml``, ``target_ml`` (3-D only), ``lesion_f1``,
         ``lesion_sensitivity``, ``lesion_precision``.
 

@@ -1,4 +1,4 @@
-"""Metrics of foreground maps, as the Inf-Net toolbox reports them for COVID-SemiSeg.
+"""Metrics of foreground maps, as in the Inf-Net toolbox for COVID-SemiSeg.
 
 Maps are ``(H, W)`` probabilities of one slice. Fan et al., Inf-Net, IEEE TMI 2020,
 10.1109/TMI.2020.2996645.
@@ -39,13 +39,13 @@ class Curves(NamedTuple):
 
 
 def stretched(probabilities: np.ndarray) -> np.ndarray:
-    """A map stretched to its own smallest and largest value, as the toolbox does before all else.
+    """A map stretched to its own smallest and largest value, the first step of the toolbox.
 
     Args:
         probabilities: Any shape.
 
     Returns:
-        Same shape, from 0 to 1; a constant map stays as it is.
+        Same shape, from 0 to 1; a constant map does not change.
 
     Example:
         >>> stretched(np.array([0.2, 0.4, 0.6])).round(3).tolist()
@@ -56,7 +56,7 @@ def stretched(probabilities: np.ndarray) -> np.ndarray:
 
 
 def threshold_curves(probabilities: np.ndarray, target: np.ndarray) -> Curves:
-    r"""Dice and its kin at every threshold, so that a map is judged and not one cut through it.
+    r"""Dice and related scores at every threshold, to score a map rather than a single mask of it.
 
     A pixel counts as found from the threshold on; for the E-measure above it, as in the toolbox.
     The E-measure compares both masks less their means :math:`\varphi`,
@@ -118,7 +118,7 @@ def _e_measures(tp: np.ndarray, fp: np.ndarray, true: int, false: int) -> np.nda
 
 
 def s_measure(probabilities: np.ndarray, target: np.ndarray) -> float:
-    r"""Structure measure: how alike objects and regions are, half each.
+    r"""Structure measure: similarity of objects and of regions, half each.
 
     The object part compares means and spreads on the target and off it; the region part is the
     structural similarity (SSIM) in the four parts around the target's center, by area.

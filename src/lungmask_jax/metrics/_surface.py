@@ -18,7 +18,7 @@ from lungmask_jax.metrics._surfels import full_code, surfel_areas, surfel_codes
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """How far two surfaces lie apart, piece by piece, nearest first.
+    """Distances between two surfaces, piece by piece, in ascending order.
 
     Attributes:
         to_target: ``(P,)`` from each piece of the prediction's surface to the target's, in mm;
@@ -39,10 +39,10 @@ class SurfaceDistances:
     target_areas: np.ndarray
 
     def hausdorff(self, *, percent: float = 100.0) -> float:
-        """Largest distance, or the one that so many percent of each surface do not exceed.
+        """Largest distance, or a percentile of the distances of each surface.
 
         Args:
-            percent: 100 for Hausdorff's own, 95 for the usual one that forgives outliers.
+            percent: 100 for the Hausdorff distance, 95 for the usual variant without outliers.
 
         Returns:
             Millimetres, the larger of both directions. 0 for two empty masks, infinite for one.
@@ -79,13 +79,13 @@ class SurfaceDistances:
         """Share of both surfaces that lies within a tolerance (normalized surface Dice, NSD).
 
         Args:
-            tolerance_mm: What counts as the same place, for instance how far readers differ.
+            tolerance_mm: Distance that counts as equal, such as the difference between readers.
 
         Returns:
             A number in [0, 1]. 1 for two empty masks, 0 for one.
 
         Raises:
-            SpecError: The tolerance is below 0, or no finite number.
+            SpecError: The tolerance is below 0, or not finite.
         """
         if not 0 <= tolerance_mm < np.inf:
             raise SpecError(f"expected a tolerance of 0 mm or more, found {tolerance_mm}")
@@ -100,7 +100,7 @@ class SurfaceDistances:
 def surface_distances(
     prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float]
 ) -> SurfaceDistances:
-    """The distances between two surfaces, from which the metrics follow cheaply.
+    """The distances between two surfaces, for all surface metrics.
 
     Args:
         prediction: Boolean or 0/1, ``(D, H, W)`` or ``(H, W)``. A single slice as ``(1, H, W)`` has
@@ -160,7 +160,7 @@ def _box(masks: Sequence[np.ndarray]) -> tuple[slice, ...]:
 
 
 def _cubes(mask: np.ndarray, spacing: np.ndarray) -> Cubes:
-    """The cubes that the surface cuts, on a grid with room to look around."""
+    """The cubes that the surface cuts, on a grid with a margin for the search."""
     widths = [(margin + 1, margin + 1) for margin in reach(spacing)]
     codes = surfel_codes(np.pad(np.ascontiguousarray(mask), widths))
     cut = codes - np.uint8(1) < full_code(mask.ndim) - 1  # 0, outside, wraps around to 255

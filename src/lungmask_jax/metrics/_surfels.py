@@ -1,4 +1,4 @@
-"""How much surface lies in the cube between eight voxel centers, for each way to fill its corners.
+"""Surface area in the cube between eight voxel centers, for each combination of filled corners.
 
 The surface is that of marching cubes: it cuts the edges of the cube in the middle, and where the
 corners could be joined in two ways, those that are fewer are cut off one group at a time. In a
@@ -15,7 +15,7 @@ Corner = tuple[int, ...]
 
 
 def surfel_codes(mask: np.ndarray) -> np.ndarray:
-    """Which corners of every cube are filled, one bit a corner.
+    """The filled corners of every cube, one bit per corner.
 
     Args:
         mask: Boolean, ``(D, H, W)`` or ``(H, W)``, with an empty border.
