@@ -1,7 +1,7 @@
 """Random changes to images and their masks on the device, from an explicit key.
 
 Images are ``(N, H, W, C)`` float32 in [0, 1], masks ``(N, H, W, K)`` float32 in [0, 1]. Every image
-of a batch draws its own numbers; its channels, such as neighboring slices, are changed alike.
+of a batch draws its own numbers; its channels, such as neighboring slices, change in the same way.
 """
 
 from lungmask_jax.augment._augment import augment

@@ -1,4 +1,4 @@
-"""All of it, as training does it."""
+"""The augmentation of training."""
 
 import jax
 
@@ -19,17 +19,17 @@ def augment(
 ) -> tuple[jax.Array, jax.Array]:
     """The training augmentation: `gas`, `opacities`, `warp` and its flips, `coarse`, `intensities`.
 
-    Where there is gas, half as many images pass through a `bone_window` before, so that black
-    alone does not come to mean gas; where there are opacities, half as many get `emphysema`.
+    With gas, half as many images first get a `bone_window`, so that black alone does not mean gas;
+    with opacities, half as many get `emphysema`.
 
     Args:
         key: Random key.
         images: ``(N, H, W, C)`` in [0, 1].
         masks: ``(N, H, W, K)`` in [0, 1].
         strength: Scales the ranges of `warp` and `intensities`; 0 turns them off.
-        opacity_rate: Share of images that get synthetic disease; the masks must be lungs.
-        gas_rate: Share of images that get synthetic gas; the masks must be lungs.
-        coarse_rate: Share of images that are seen as on a coarse and noisy matrix.
+        opacity_rate: Share of images with synthetic disease; the masks must be lungs.
+        gas_rate: Share of images with synthetic gas; the masks must be lungs.
+        coarse_rate: Share of images with coarse and noisy pixels.
 
     Returns:
         Images and masks of the same shapes.

@@ -1,4 +1,4 @@
-"""Random numbers and fields, one draw an image."""
+"""Random numbers and fields, one draw per image."""
 
 import math
 
@@ -19,5 +19,5 @@ def uniform(key: jax.Array, count: int, *, minval: float = 0.0, maxval: float = 
 
 
 def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Normal numbers, drawn in a row: the same ones, and quicker to compile."""
+    """Normal numbers, drawn as a vector: the same ones, and faster to compile."""
     return jax.random.normal(key, (math.prod(shape),)).reshape(shape)

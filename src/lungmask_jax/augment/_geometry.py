@@ -1,4 +1,4 @@
-"""Where pixels lie: mirror images, and one linear resampling of images and masks."""
+"""Geometric augmentation: mirror images, and one linear resampling of images and masks."""
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,9 @@ def warp(
 ) -> tuple[jax.Array, jax.Array]:
     """Flips, rotation, zoom, stretch and shift, as one linear resampling.
 
-    Both flips have a chance of 1/2: prone patients are upside down, and the masks know no sides, so
-    none are swapped (`flip` does that for masks which do).
-    What enters from outside has one random grey level an image and is background.
+    Both flips have a probability of 1/2: prone patients are upside down, and the masks have no
+    sides to swap (`flip` does that for masks with sides).
+    Pixels from outside have one random grey level per image and are background.
 
     Args:
         key: Random key.

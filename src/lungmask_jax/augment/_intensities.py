@@ -1,4 +1,4 @@
-"""What pixels are: windows, contrast, blur, noise, matrices."""
+"""Augmentation of intensities: windows, contrast, blur, noise, coarse pixels."""
 
 import math
 
@@ -11,8 +11,8 @@ from lungmask_jax.augment._draws import normal, uniform
 def intensities(key: jax.Array, images: jax.Array, *, strength: float = 1.0) -> jax.Array:
     """Another window, another contrast curve, blur and noise.
 
-    Slices from the web come in windows that nobody wrote down; this is what makes a network read
-    them and HU alike.
+    Public slices often have an unknown window; with this augmentation, a network reads both them
+    and HU.
 
     Args:
         key: Random key.
@@ -64,10 +64,10 @@ def bone_window(key: jax.Array, images: jax.Array, *, rate: float = 0.15) -> jax
 
 
 def coarse(key: jax.Array, images: jax.Array, *, rate: float = 0.3) -> jax.Array:
-    """Images as on a coarse matrix, with the noise that such a matrix had.
+    """Images with coarse pixels, and the noise of such pixels.
 
-    Attenuation scans have pixels of 5 mm, and noise of a coarse matrix comes in blobs once it is
-    enlarged: vessels and blobs must not come to mean ground glass. The masks stay as they are.
+    Attenuation scans have pixels of 5 mm, and enlarged noise of coarse pixels looks like blobs:
+    networks must not take vessels and blobs for ground glass. The masks do not change.
 
     Args:
         key: Random key.

@@ -11,7 +11,7 @@ def opacities(
 ) -> jax.Array:
     """Synthetic disease: smooth patches of lung that become as dense as ground glass or muscle.
 
-    Lung models learn from it that dense lung is lung. The lung mask stays as it is.
+    Lung models learn from it that dense lung is lung. The lung mask does not change.
 
     Args:
         key: Random key.
@@ -42,7 +42,7 @@ def emphysema(
 ) -> jax.Array:
     """Synthetic emphysema: smooth patches of lung, small or large, as dark as air.
 
-    Lung models learn from it that air inside the lung is lung. The lung mask stays as it is.
+    Lung models learn from it that air inside the lung is lung. The lung mask does not change.
 
     Args:
         key: Random key.
@@ -69,7 +69,7 @@ def emphysema(
 def _patches(
     keys: jax.Array, images: jax.Array, lungs: jax.Array, *, fine: float, cells: int
 ) -> jax.Array:
-    """How much of each pixel is diseased, in [0, 1]: patches of lung, large and fine."""
+    """The diseased share of each pixel, in [0, 1]: patches of lung, large and fine."""
     field = smooth_field(keys[0], images.shape, 6)
     field += fine * smooth_field(keys[1], images.shape, cells)
     threshold = uniform(keys[2], len(images), minval=-0.5, maxval=1.5)
@@ -79,9 +79,9 @@ def _patches(
 def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
     """Synthetic gas outside the lungs: smooth blobs as dark and even as air in stomach and bowel.
 
-    Lung models learn from it that not all that is dark is lung. As in patients, a wall lies between
-    gas and lung: nothing dark goes on from one to the other. An image whose lungs are as dark
-    themselves, as in a bone window, stays as it is: there gas and lung cannot be told apart.
+    Lung models learn from it that not everything dark is lung. As in patients, a wall lies between
+    gas and lung, without a dark connection. An image whose lungs are as dark, as in a bone window,
+    does not change, because gas and lung cannot be distinguished there.
 
     Args:
         key: Random key.

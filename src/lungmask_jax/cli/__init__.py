@@ -22,11 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        arguments: Words after the program's name; those of the process without any.
+        arguments: Words after the program's name; by default those of the process.
 
     Returns:
         The exit code: 0 if all went well, 1 if a scan or a setting was wrong, 130 after Ctrl-C and
-        143 after SIGTERM. Words that cannot be understood end the process with 2, as argparse does.
+        143 after SIGTERM. Invalid words end the process with 2, as in argparse.
 
     Example:
         >>> main(["segment", "nowhere.nii.gz", "-o", "out"])  # doctest: +SKIP
@@ -90,7 +90,7 @@ _COMMANDS = {
 
 
 def _configure(options: argparse.Namespace) -> None:
-    """What JAX and the memory allocator read when they start."""
+    """Sets the configuration that JAX and the memory allocator read when they start."""
     _cache_compilations()
     _keep_memory()
     if options.devices:
@@ -110,7 +110,7 @@ def _divide(devices: int) -> None:
 
 
 def _cache_compilations() -> None:
-    """Compiled programs outlive the process: the second start is quicker."""
+    """Keeps compiled programs on disk, so that the next start is faster."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(home) / "lungmask-jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

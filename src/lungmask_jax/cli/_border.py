@@ -1,7 +1,7 @@
-"""Where failures of any kind become a line on stderr, and signals a stop that can be gone on from.
+"""Failures of any kind become one line on stderr, and signals a stop that can be resumed.
 
-Nothing below the command line catches what it does not know. Here all is caught, as one scan that
-fails in whatever way must not end the others.
+No code below the command line catches unknown errors. Here all are caught, because a scan that
+fails for any reason must not end the others.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ class _Terminated(KeyboardInterrupt):
 
 @dataclass
 class Failures:
-    """Scans that failed, each with a line on stderr.
+    """Failed scans, each with a line on stderr.
 
     Attributes:
-        debug: Whether to print where an error arose, too.
-        count: How many there were so far.
+        debug: Whether to print tracebacks, too.
+        count: Number of failures so far.
     """
 
     debug: bool = False
@@ -46,7 +46,7 @@ class Failures:
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """A block whose failure is that of one scan; what stops the program goes through."""
+        """A block whose failure is that of one scan; signals pass through."""
         try:
             yield
         except (KeyboardInterrupt, GeneratorExit):
@@ -87,7 +87,7 @@ def exit_code(error: BaseException, *, debug: bool) -> int:
 
 @contextlib.contextmanager
 def stopping(words: Callable[[], str]) -> Iterator[None]:
-    """A block after whose stop it is said what was done and how to go on."""
+    """A block after whose stop the command reports what is done and how to continue."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -109,7 +109,7 @@ def one_line(words: str) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says; one that nobody foresaw says its type and where it arose as well."""
+    """The message of an error; for an unexpected one also its type and location."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return (
             f"no space for results ({error.strerror}), so none were written: free some, or "

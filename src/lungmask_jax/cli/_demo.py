@@ -1,4 +1,4 @@
-"""``lungmask-jax demo``: the whole path on a synthetic scan whose truth is known."""
+"""``lungmask-jax demo``: all steps on a synthetic scan with known true masks."""
 
 import argparse
 import time
@@ -13,7 +13,7 @@ _FILES = ("", "_lungs", "_infection", "_lesions")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Makes a phantom, segments it, and prints how well."""
+    """Makes a phantom, segments it, and prints the scores."""
     began = time.perf_counter()
     results = outputs(options.out, overwrite=options.overwrite)
     names = [f"phantom{kind}.nii.gz" for kind in _FILES]

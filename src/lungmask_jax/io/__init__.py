@@ -1,13 +1,13 @@
 """Scans and masks from files, and back onto the same grid.
 
 `load` and `load_mask` return a `Volume` in the canonical order ``(slices, rows, columns)``; `save`
-undoes the change of order exactly, so a mask lies on its scan voxel for voxel. A CT comes out in
-HU within [-1024, 3071], int16 where the values are whole numbers, else float32; a mask as uint8.
+reverses the reordering exactly, so a mask matches its scan voxel for voxel. A CT is returned in HU
+within [-1024, 3071], int16 if the values are integers, else float32; a mask as uint8.
 `as_volume` does the same for scans in any form: paths, arrays, nibabel and SimpleITK images.
 
-What can be read: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM,
-compressed too with ``pip install "lungmask-jax[dicom]"``. The first bytes of a file decide, not its
-name.
+Readable formats: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM,
+compressed too with ``pip install "lungmask-jax[dicom]"``. The type is detected
+from the first bytes of a file, not from its name.
 """
 
 from lungmask_jax.io._entrance import as_volume

@@ -1,4 +1,4 @@
-"""Whatever a scan is given as, a checked volume in HU."""
+"""A checked volume in HU from a scan in any form."""
 
 import os
 import sys
@@ -27,28 +27,28 @@ def as_volume(
     spacing: Sequence[float] | None = None,
     window: tuple[float, float] | None = None,
 ) -> Volume:
-    """A checked CT in HU, whatever it is given as.
+    """A checked CT in HU from a scan in any form.
 
-    All are checked, mended and refused alike. A volume that was checked before, as what `load`
-    returns, is not looked at again.
+    All forms are checked, corrected and refused in the same way. A volume that was checked before,
+    such as one from `load`, is not checked again.
 
     Args:
         scan: A path that `load` reads; a `Volume`; an array ``(slices, rows, columns)``, slices
             from the feet to the head, rows from front to back, columns from the patient's right to
             the left; a nibabel image; or a SimpleITK image.
-        spacing: Of an array: distance between voxel centers in mm, ``(slices, rows, columns)``.
+        spacing: For an array: distance between voxel centers in mm, ``(slices, rows, columns)``.
         window: HU ``(low, high)`` of black and white, as for `load`.
 
     Returns:
-        The scan, int16 or float32 within [-1024, 3071]. Masks of it are saved on the grid given.
+        The scan, int16 or float32 within [-1024, 3071]. Its masks are saved on the original grid.
 
     Raises:
-        ScanError: It is no scan, its values are not HU, or it lies otherwise than a volume does.
+        ScanError: It is not a scan, its values are not HU, or its orientation is wrong.
         ShapeError: An array is not 3-D, or has its slices last.
-        SpecError: `spacing` or `window` is wrong, or `spacing` is missing or not wanted.
+        SpecError: `spacing` or `window` is wrong, or `spacing` is missing or not allowed.
 
     Warns:
-        ScanWarning: Values or slices were mended, or its place is doubtful.
+        ScanWarning: Values or slices were corrected, or its position is doubtful.
 
     Example:
         >>> array = np.linspace(-1000, 1000, 24).round().astype(np.int16).reshape(2, 3, 4)

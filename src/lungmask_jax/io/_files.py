@@ -1,4 +1,4 @@
-"""Which files make up a scan, and what their first bytes say they are."""
+"""The files of a scan, and their types from their first bytes."""
 
 import os
 import re
@@ -17,18 +17,18 @@ DEEPEST: Final = 5
 
 
 def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
-    """The files of one scan, in the order of their numbers, and their kind.
+    """The files of one scan, in numeric order, and their kind.
 
     Args:
-        path: A file, or a folder of DICOM files or of images. Hidden files are skipped. Where a
-            folder holds only folders, DICOM is looked for in these, too.
+        path: A file, or a folder of DICOM files or of images. Hidden files are skipped. If a
+            folder holds only folders, these are searched for DICOM, too.
 
     Returns:
         ``(kind, files)``, where kind is ``"nifti"`` (one file), ``"dicom"`` (with all other files
         of the folder, which the reader names) or ``"image"``.
 
     Raises:
-        ScanError: Nothing is there, or nothing that can be read.
+        ScanError: The path does not exist, or has nothing readable.
 
     Example:
         >>> scan_files("nowhere.nii.gz")
@@ -60,7 +60,7 @@ def contents(path: Path) -> bytes:
         Its bytes, as stored.
 
     Raises:
-        ScanError: It cannot be read, is no file, or is larger than any image of a scan.
+        ScanError: It cannot be read, is not a file, or is larger than any image of a scan.
     """
     with opened(path) as file:
         data = file.read(LARGEST_FILE + 1)
@@ -90,7 +90,7 @@ def number_order(path: Path) -> list[tuple[int, str]]:
 
 
 def head_of(path: Path) -> bytes:
-    """The bytes that say what a file is.
+    """The first bytes of a file, which show its type.
 
     Args:
         path: The file.

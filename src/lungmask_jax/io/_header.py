@@ -1,4 +1,4 @@
-"""Where the header of a NIfTI file says that its voxels lie, and how far that can be trusted."""
+"""The position of voxels from the header of a NIfTI file, and its reliability."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ FIELDS: Final = (
     *("qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z"),
 )
-"""All that a header says of the place of its voxels."""
+"""The fields of a header for the position of its voxels."""
 
 MILLIMETRES: Final = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """By the code of the unit: unknown, metre, millimetre, micron."""
@@ -43,8 +43,8 @@ def parsed(block: bytes) -> Any:
 def affine_mm(header: Any, source: object) -> np.ndarray:
     """From indices of the stored array to millimetres in RAS.
 
-    The sform counts before the qform, as with nibabel; a header without either has its first axis
-    to the left. Sizes below 0 lose their sign, those that are 0 or no numbers become 1.
+    The sform has precedence over the qform, as in nibabel; without either, the first axis points
+    to the left. Sizes below 0 lose their sign, those that are 0 or not finite become 1.
 
     Args:
         header: A NIfTI header; it is not changed.
@@ -54,7 +54,7 @@ def affine_mm(header: Any, source: object) -> np.ndarray:
         ``(4, 4)`` float64.
 
     Raises:
-        ScanError: It is not invertible, or the qform is all there is, and is no rotation.
+        ScanError: It is not invertible, or there is only a qform, and it is not a rotation.
 
     Warns:
         ScanWarning: The header contradicts itself, or has no orientation.
@@ -91,14 +91,14 @@ def affine_mm(header: Any, source: object) -> np.ndarray:
 
 
 def unit_mm(header: Any, source: object) -> float:
-    """Millimetres that the unit of a header is.
+    """The length of a header's unit in millimetres.
 
     Args:
         header: A NIfTI header.
         source: Where it comes from, for messages.
 
     Warns:
-        ScanWarning: Nobody knows the unit.
+        ScanWarning: The unit is unknown.
     """
     code = int(header["xyzt_units"]) % 8
     if code not in MILLIMETRES:
@@ -107,7 +107,7 @@ def unit_mm(header: Any, source: object) -> float:
 
 
 def _mended(header: Any) -> Any:
-    """As nibabel mends it on opening a file."""
+    """The header with the corrections of nibabel."""
     mended = header.copy()
     sizes = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     mended["pixdim"][1:4] = np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1)

@@ -1,6 +1,6 @@
-"""How many pixels an image claims to have, from its header alone.
+"""The declared size of an image, from its header alone.
 
-A decoder allocates what the header claims, before it finds that there is no such picture.
+A decoder allocates the declared size before it finds that there is no such picture.
 """
 
 import struct

@@ -53,7 +53,7 @@ def read_images(files: list[Path]) -> np.ndarray:
 
 
 def labels_of(levels: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
-    """Labels from images that show a mask.
+    """Labels from images of a mask.
 
     Args:
         levels: uint8 or uint16 grey levels.
@@ -110,7 +110,7 @@ def _pages(file: Path, room: int) -> list[np.ndarray]:
 
 
 def _check_sizes(data: bytes, file: Path, room: int) -> None:
-    """Before a decoder allocates what a header claims."""
+    """Checks the declared sizes before a decoder allocates them."""
     try:
         for rows, columns in page_sizes(data):
             if rows * columns > LARGEST_PAGE:

@@ -1,7 +1,7 @@
-"""Values as they are in files, checked and brought to HU.
+"""Stored values, checked and converted to HU.
 
-A scan that cannot be told from a CT passes: a crop inside the lungs has no soft tissue, one of the
-abdomen no air. What is refused has values that no CT in HU has.
+A scan that may be a CT passes: a crop inside the lungs has no soft tissue, one of the abdomen no
+air. Refused scans have values that no CT in HU has.
 """
 
 from typing import Final
@@ -20,10 +20,10 @@ SAMPLE_SIZE: Final = 1_000_000
 BELOW_AIR: Final = -1300
 PADDINGS: Final = 3
 BELOW: Final = 0.05
-"""More than this share below air is no padding, apart from its three commonest values."""
+"""More than this share below air is not padding, apart from its three most common values."""
 
 LABELS: Final = 8
-"""So few different values in a volume are labels, not grey levels."""
+"""At most so many different values are labels, not grey levels."""
 
 ADVICE: Final = (
     "give the original HU, or the HU of black and white: --window -1250 250 for the "
@@ -36,7 +36,7 @@ def hounsfield(
 ) -> np.ndarray:
     """HU from the values of a volume.
 
-    Values that are no numbers become padding and an offset of 1024 is taken off, both with a
+    Values that are not finite become padding and an offset of 1024 is subtracted, both with a
     warning; padding below -1024 and metal above 3071 are clipped without one.
 
     Args:
@@ -51,7 +51,7 @@ def hounsfield(
         ScanError: The values are not those of a CT.
 
     Warns:
-        ScanWarning: Values were mended.
+        ScanWarning: Values were corrected.
 
     Example:
         >>> hounsfield(np.array([-3024, -1000, 40, 9000]), "scan.nii")
@@ -147,7 +147,7 @@ def _from_gray_volume(
 
 
 def _without_offset(values: np.ndarray, sample: np.ndarray, source: object) -> np.ndarray:
-    """Values without air in HU: an offset of 1024 is taken off, soft tissue alone passes."""
+    """Values without air in HU: an offset of 1024 is subtracted, soft tissue alone passes."""
     if _is_offset(sample):
         warn(f"subtracted {OFFSET} from {source}: its air is near 0, as in CT stored unsigned")
         return values - OFFSET if values.dtype.kind == "f" else values.astype(np.int32) - OFFSET
@@ -190,7 +190,7 @@ def _refuse_labels(sample: np.ndarray, size: int, source: object) -> None:
 
 
 def _refuse_below_air(sample: np.ndarray, source: object) -> None:
-    """Below air there is padding, which has few values, and nothing else."""
+    """Refuses values below air, except padding, which has few different values."""
     below = np.rint(sample[sample < BELOW_AIR])
     _, counts = np.unique(below, return_counts=True)
     share = (below.size - np.sort(counts)[-PADDINGS:].sum()) / sample.size
@@ -209,7 +209,7 @@ def _compact(values: np.ndarray) -> np.ndarray:
 
 
 def _is_whole(values: np.ndarray) -> bool:
-    """Whether all values are whole numbers; a few tell most scans that are not."""
+    """Whether all values are integers; a few are enough to exclude most other scans."""
     if values.dtype.kind != "f":
         return True
     sample = _sample(values)

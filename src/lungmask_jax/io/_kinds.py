@@ -1,4 +1,4 @@
-"""What the first bytes of a file say that it is."""
+"""The type of a file from its first bytes."""
 
 import struct
 from typing import Final, Literal
@@ -6,7 +6,7 @@ from typing import Final, Literal
 Kind = Literal["nifti", "dicom", "image", "other"]
 
 HEAD: Final = 1024
-"""So many bytes, unpacked, decide."""
+"""Number of bytes, decompressed, that determine the type."""
 
 IMAGES: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -69,7 +69,7 @@ def kind_of(head: bytes) -> Kind:
 
 
 def other_kind(head: bytes) -> tuple[str, str]:
-    r"""What a file is that is not read, and what to do.
+    r"""The type of an unsupported file, and what to do.
 
     Args:
         head: Its first `HEAD` bytes, unpacked; all of them if there are fewer.

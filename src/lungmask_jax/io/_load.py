@@ -27,15 +27,15 @@ _REST = 0.01
 def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = None) -> Volume:
     """A CT in HU from a file or a folder.
 
-    Images carry no geometry: row 0 is taken for anterior, column 0 for the patient's right, the
-    first file (or page) of a folder for the lowest slice, and the spacing for 1 mm.
+    Images carry no geometry: row 0 is assumed to be anterior, column 0 the patient's right, the
+    first file (or page) of a folder the lowest slice, and the spacing 1 mm.
 
     Args:
         path: A NIfTI, DICOM, PNG, JPEG or TIFF file, or a folder that holds the slices of one
             scan as images (in the order of their numbers) or as DICOM.
         window: HU ``(low, high)`` of black and white. Images need it: 0 to 255, or 0 to 65535 with
             16 bits, is mapped to it. A volume of grey levels from 0 to 255 or 0 to 1 needs it too;
-            one that is in HU already is left as it is. 16-bit images that hold HU + 1024 need
+            a volume in HU does not change. 16-bit images that hold HU + 1024 need
             ``(-1024, 64511)``.
 
     Returns:
@@ -46,7 +46,7 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
         SpecError: `window` is not ``low < high``.
 
     Warns:
-        ScanWarning: Values or slices were mended on the way in, or the header is doubtful.
+        ScanWarning: Values or slices were corrected, or the header is doubtful.
 
     Example:
         >>> import tempfile
@@ -77,7 +77,7 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
         The labels as uint8.
 
     Raises:
-        ScanError: There is no mask, it is damaged, or its values are not whole labels 0 to 255.
+        ScanError: There is no mask, it is damaged, or its values are not integer labels 0 to 255.
 
     Example:
         >>> import tempfile
@@ -98,7 +98,7 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
 
 
 def checked(volume: Volume, source: object, window: tuple[float, float] | None) -> Volume:
-    """A scan whose values are HU, mended where that is safe.
+    """A scan in HU, corrected if that is safe.
 
     Args:
         volume: A scan in canonical order, its values as they were found.
@@ -109,11 +109,11 @@ def checked(volume: Volume, source: object, window: tuple[float, float] | None) 
         The scan, int16 or float32 within [-1024, 3071], marked as checked.
 
     Raises:
-        ScanError: It is no CT, or its values are not HU.
+        ScanError: It is not a CT, or its values are not HU.
         SpecError: `window` is not ``low < high``.
 
     Warns:
-        ScanWarning: Values were mended, or voxels have a doubtful size or shape.
+        ScanWarning: Values were corrected, or voxels have a doubtful size or shape.
     """
     _check_window(window)
     refuse_radiograph(volume.shape, source)
@@ -126,7 +126,7 @@ def checked(volume: Volume, source: object, window: tuple[float, float] | None) 
 
 @contextmanager
 def in_memory(source: object) -> Iterator[None]:
-    """Makes what does not fit into memory an error that names the scan.
+    """A context that turns a lack of memory into an error with the name of the scan.
 
     Args:
         source: Where the scan comes from.
@@ -169,7 +169,7 @@ def _from_images(
 
 
 def _refuse_mask(levels: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """A picture of few grey levels, or of two and JPEG's noise, is no CT in any window."""
+    """Refuses a picture of few grey levels, or of two with JPEG noise, which is not a CT."""
     counts = np.zeros(np.iinfo(levels.dtype).max + 1, np.int64)
     for plane in levels:
         counts += np.bincount(plane.ravel(), minlength=len(counts))

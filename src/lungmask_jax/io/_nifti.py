@@ -41,7 +41,7 @@ _BEHIND: Final = 2**20
 def read_nifti(path: Path) -> Volume:
     """A volume with the file's values, slope and intercept applied.
 
-    Not more is unpacked than the header asks for, and not more is allocated than
+    No more is decompressed than the header asks for, and no more is allocated than
     `LARGEST_VOXELS` need.
 
     Args:
@@ -74,7 +74,7 @@ def read_nifti(path: Path) -> Volume:
 
 
 def check_layout(shape: tuple[int, ...], kind: np.dtype[Any], source: object) -> None:
-    """Raises for what is not one volume of numbers, or is too large to be a scan.
+    """Raises unless this is one volume of numbers, and not too large for a scan.
 
     Args:
         shape: As stored.
@@ -101,7 +101,7 @@ def check_layout(shape: tuple[int, ...], kind: np.dtype[Any], source: object) ->
 
 
 def check_scaling(slope: float, intercept: float, source: object) -> tuple[float, float]:
-    """What the stored values are multiplied by, and what is added.
+    """Slope and intercept of the stored values.
 
     Args:
         slope: As the header says.
@@ -112,7 +112,7 @@ def check_scaling(slope: float, intercept: float, source: object) -> tuple[float
         ``(slope, intercept)``; ``(1, 0)`` without a slope, as the standard wants it.
 
     Raises:
-        ScanError: The intercept is no number.
+        ScanError: The intercept is not finite.
 
     Warns:
         ScanWarning: There is no slope, or one below 0.
@@ -144,7 +144,7 @@ def scaled(values: np.ndarray, slope: float, intercept: float) -> np.ndarray:
         intercept: Added after it.
 
     Returns:
-        The values themselves where that changes nothing, else float32, or float64 of float64.
+        The values themselves if nothing changes, else float32, or float64 for float64.
 
     Example:
         >>> scaled(np.array([0, 1000], np.int16), 0.5, -1024.0)
@@ -197,13 +197,13 @@ def _offset(header: Any) -> int:
 
 
 def _possible(stream: io.BufferedReader, size: int) -> int:
-    """How many bytes there can be behind the header."""
+    """The largest possible number of bytes after the header."""
     packed = not isinstance(stream.raw, io.FileIO)
     return size * DEFLATE if packed else size - stream.tell()
 
 
 def _empty(shape: tuple[int, ...], kind: np.dtype[Any], possible: int, path: Path) -> np.ndarray:
-    """Room for the values, once it is known that the file can fill it."""
+    """An empty array for the values, if the file can fill it."""
     needed = math.prod(shape) * kind.itemsize
     if needed > possible:
         raise ScanError(_short(needed, max(possible, 0), shape, path))
@@ -218,7 +218,7 @@ def _short(needed: int, found: int, shape: tuple[int, ...], path: Path) -> str:
 
 
 def _check_end(stream: io.BufferedReader, path: Path) -> None:
-    """Reads on to the checksum behind compressed values; what is far longer is left alone."""
+    """Reads to the checksum after compressed values; far more data are ignored."""
     more = len(stream.read(_BEHIND))
     if more:
         warn(

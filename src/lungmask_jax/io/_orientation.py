@@ -1,4 +1,4 @@
-"""From a file's own order of axes to the canonical one, and exactly back."""
+"""From a file's order of axes to the canonical one, and exactly back."""
 
 import numpy as np
 from nibabel.orientations import (
@@ -17,13 +17,13 @@ from lungmask_jax.volume import CANONICAL, Header, Volume
 def canonical(
     array: np.ndarray, affine: np.ndarray, source: object, *, block: bytes | None = None
 ) -> Volume:
-    """A volume in canonical order; an oblique one goes to the nearest axes and keeps its affine.
+    """A volume in canonical order; an oblique one is reoriented to the nearest axes.
 
     Args:
         array: 3-D, in the file's order.
         affine: ``(4, 4)``, from indices of `array` to millimetres in RAS.
         source: Where it comes from, for messages.
-        block: Its NIfTI header, which masks of it will carry.
+        block: Its NIfTI header, for its masks.
 
     Returns:
         The volume, its array contiguous.
@@ -64,7 +64,7 @@ def stored(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_affine(affine: np.ndarray, source: object) -> None:
-    """Raises for an affine so close to singular that an axis has no direction of its own.
+    """Raises for an affine that is close to singular.
 
     Args:
         affine: ``(4, 4)``.

@@ -1,4 +1,4 @@
-"""Whether a scan lies as a scan in a patient can lie."""
+"""Checks of the position and size of a scan."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from lungmask_jax.io._warn import warn
 from lungmask_jax.volume import Volume
 
 RADIOGRAPH_SIDE: Final = 1024
-"""A single slice larger than this on both sides is no CT."""
+"""A single slice larger than this on both sides is not a CT."""
 
 FINEST_MM: Final = 0.1
 WIDEST_PIXEL_MM: Final = 25.0
@@ -18,14 +18,14 @@ LONGEST_PIXEL: Final = 4.0
 """Times as long as wide, in slices across the body; those along it have other axes as pixels."""
 
 LONGEST_MM: Final = 2500.0
-"""Nobody is longer."""
+"""No patient is longer."""
 
 WIDEST_STEP_MM: Final = 100.0
 LONG_MM: Final = 1000.0
 """A few slices of a chest may lie far apart, but not those of more than a metre."""
 
 SHEAR_DEGREES: Final = 1.0
-"""By which axes may miss a right angle without a word."""
+"""Deviation of axes from a right angle without a warning."""
 
 _ALONG: Final = 0.3
 """Cosine, less than that of an axis turned by 70 degrees."""
@@ -88,14 +88,14 @@ def note_shear(volume: Volume, source: object) -> None:
 
 
 def note_size(volume: Volume, source: object) -> None:
-    """Warns of voxels that are hardly those of a patient.
+    """Warns of voxel sizes that are unlikely for a patient.
 
     Args:
         volume: A scan.
         source: Where it comes from, for messages.
 
     Warns:
-        ScanWarning: The size of the voxels is not known, or is one that no patient has.
+        ScanWarning: The size of the voxels is unknown or impossible.
     """
     step, *pixel = volume.spacing
     sizes = " x ".join(f"{mm:.4g}" for mm in volume.spacing)

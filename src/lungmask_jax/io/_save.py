@@ -24,13 +24,13 @@ _HELD_MM: Final = 0.01
 def save(volume: Volume, path: str | os.PathLike[str]) -> None:
     """Writes a scan or a mask as NIfTI on the grid of the file it came from.
 
-    Of a volume that was read from NIfTI, all that the header says of its place is kept to the byte:
-    order of axes, unit, voxel sizes, qform, sform and their codes, byte order and version. Others
-    become NIfTI-1 in mm. The file appears whole or not at all.
+    For a volume from NIfTI, the position in the header is kept byte for byte: order of axes,
+    unit, voxel sizes, qform, sform and their codes, byte order and version. Others become NIfTI-1
+    in mm. The file is written atomically.
 
     Args:
         volume: HU as int16 or float32, or a mask as uint8; other types become the nearest of these.
-        path: Ends in ``.nii`` or ``.nii.gz``; its folder must be there.
+        path: Ends in ``.nii`` or ``.nii.gz``; its folder must exist.
 
     Raises:
         ScanError: The name, the folder or the type of the values does not fit, or writing fails.

@@ -1,4 +1,4 @@
-"""Bytes of files, never more than asked for: plain or unpacked on the way."""
+"""Bytes of files, never more than requested: plain or decompressed."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def is_folder(path: Path) -> bool:
         path: A folder, or anything else that is there.
 
     Raises:
-        ScanError: Nothing is there, or it cannot be told.
+        ScanError: The path does not exist, or cannot be read.
     """
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         Its bytes, as stored.
 
     Raises:
-        ScanError: It cannot be read, or is no file.
+        ScanError: It cannot be read, or is not a file.
 
     Example:
         >>> with opened(Path("/dev/zero")) as file:
@@ -74,14 +74,14 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def unpacked(file: io.BufferedReader, *, piece: int = PIECE) -> io.BufferedReader:
-    """The bytes of a file, unpacked if it is a gzip file, as far as they are read.
+    """The bytes of a file, decompressed while reading if it is a gzip file.
 
     Args:
         file: At its start.
         piece: How many bytes are read or unpacked at once.
 
     Returns:
-        A stream. It ends with the last gzip member: what lies behind that is not looked at.
+        A stream. It ends with the last gzip member; later bytes are not read.
     """
     if file.peek(2)[:2] != GZIP:
         return file
@@ -89,7 +89,7 @@ def unpacked(file: io.BufferedReader, *, piece: int = PIECE) -> io.BufferedReade
 
 
 def unreadable(path: Path, error: OSError) -> ScanError:
-    """What to raise for a file that cannot be read.
+    """The error for a file that cannot be read.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Warnings that point to the line of whoever called the library."""
+"""Warnings that point to the caller of the library."""
 
 import sys
 import warnings
@@ -7,7 +7,7 @@ from lungmask_jax.errors import ScanWarning
 
 
 def warn(message: str) -> None:
-    """Warns that a scan was mended or is doubtful.
+    """Warns that a scan was corrected or is doubtful.
 
     Args:
         message: What was found, where, and what it means.

@@ -2,10 +2,10 @@
 
 Logits are ``(N, ..., C)`` floats with two or three spatial axes; targets have the same shape and
 lie in [0, 1]. Channels are independent sigmoids; only `cross_entropy`, `dice_cross_entropy` and
-`lovasz_softmax` take the channels for classes that exclude each other, with one-hot targets.
+`lovasz_softmax` treat the channels as mutually exclusive classes, with one-hot targets.
 
-Soft targets are used as they are where the formula allows it; where it needs a set of pixels
-(`boundary`, `hausdorff_dt`, `lovasz_hinge`, `lovasz_softmax`), what is above 1/2 belongs to it.
+Soft targets are used directly if the formula allows it; if it needs a set of pixels
+(`boundary`, `hausdorff_dt`, `lovasz_hinge`, `lovasz_softmax`), pixels above 1/2 belong to it.
 Options are plain Python values. Everything is jit-able and vmap-able; values and gradients are
 finite for logits of any size, for empty and for full targets.
 """

@@ -1,4 +1,4 @@
-"""A synthetic chest CT, made by code alone: for demos, tests and benchmarks.
+"""A synthetic chest CT, drawn by code: for demos, tests and benchmarks.
 
 Organs are signed distances in mm, negative inside, painted one over the other into each slice; a
 vessel tree and a disease field fill the lungs. Anatomy is laid out in millimetres, so a seed shows

@@ -1,4 +1,4 @@
-"""What makes one patient differ from the next."""
+"""Differences between patients."""
 
 from dataclasses import dataclass
 

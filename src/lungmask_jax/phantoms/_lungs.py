@@ -1,4 +1,4 @@
-"""What fills the lungs: parenchyma, vessels, airways, and COVID-19 pneumonia."""
+"""The content of the lungs: parenchyma, vessels, airways, and COVID-19 pneumonia."""
 
 from dataclasses import dataclass
 

@@ -20,14 +20,14 @@ _BLUR = 0.55
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic chest CT and the truth about it, all ``(slices, rows, columns)``.
+    """A synthetic chest CT with its true masks, all ``(slices, rows, columns)``.
 
     Attributes:
         ct: int16, HU.
-        lungs: uint8, 0 background, 1 right lung, 2 left lung; vessels and infection included,
-            trachea and main bronchi not.
+        lungs: uint8, 0 background, 1 right lung, 2 left lung; includes vessels and infection, but
+            not trachea and main bronchi.
         infection: uint8, 0 or 1, inside the lungs.
-        lesions: The infection by its type, uint8: 1 ground glass, 2 consolidation.
+        lesions: The infection by type, uint8: 1 ground glass, 2 consolidation.
 
     Example:
         >>> sorted(vars(phantom((1, 32, 32))))
@@ -48,22 +48,22 @@ def phantom(
     spacing_mm: tuple[float, float, float] | None = None,
     noise_hu: float = 20.0,
 ) -> Phantom:
-    """A chest CT made by code alone, with its lungs and COVID-19 infection.
+    """A chest CT drawn by code, with its lungs and COVID-19 infection.
 
-    The grid covers a field of 320 x 380 x 380 mm round the middle of the chest, from the kidneys to
-    the neck; one slice is the middle one. The same seed is the same patient at every shape, and at
-    every amount of disease.
+    The grid covers a field of 320 x 380 x 380 mm around the middle of the chest, from the kidneys
+    to the neck; a single slice is the middle one. The same seed gives the same patient for every
+    shape and every amount of disease.
 
     Args:
         shape: ``(slices, rows, columns)``.
         disease: Share of the lungs in the field that is infected, 0 to 1.
-        seed: Which patient.
-        spacing_mm: Between voxel centers along ``shape``; by default the field over the shape. A
-            grid that misses the lungs has empty masks.
+        seed: Seed of the patient.
+        spacing_mm: Distance between voxel centers along ``shape``; by default the field divided by
+            the shape. A grid that misses the lungs has empty masks.
         noise_hu: Standard deviation of the image noise.
 
     Returns:
-        CT, lungs, infection and lesions on one grid, deterministic for its arguments.
+        CT, lungs, infection and its types on one grid, deterministic for its arguments.
 
     Raises:
         ShapeError: ``shape`` is not three positive integers.

@@ -1,13 +1,13 @@
-"""Checks for parts of your own: does it do what the library relies on?
+"""Checks for your own parts: do they meet the requirements of the library?
 
 One line makes a test::
 
     def test_it():
         check_model(my_net)
 
-A check says nothing if all is well, and raises `ConformanceError` at the first thing that is not:
-what was expected, what was found, what to do. Inputs are small and made up; nothing is downloaded.
-Where there are several devices, images are also divided among them.
+A check returns nothing if it passes, and raises `ConformanceError` at the first failure:
+what was expected, what was found, what to do. Inputs are small and synthetic, without downloads.
+With several devices, images are also divided among them.
 """
 
 from lungmask_jax.testing._loss import check_loss

@@ -1,4 +1,4 @@
-"""What functions of a batch have in common: an answer for each image, whatever is beside it."""
+"""Checks of functions of a batch: an independent result for each image."""
 
 from collections.abc import Callable
 from typing import Any

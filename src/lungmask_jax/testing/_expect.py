@@ -1,4 +1,4 @@
-"""What all checks are made of: the one error, and how to come by it."""
+"""Building blocks of all checks, and their error."""
 
 import functools
 import inspect
@@ -28,7 +28,7 @@ TRACEABLE = "use jax.numpy, and no Python if, float() or numpy on the values of 
 
 
 def expect(holds: bool, expected: str, found: object, advice: str) -> None:
-    """Raises, in one sentence, what a part should do and does not."""
+    """Raises an error that says, in one sentence, what a part should do and does not."""
     __tracebackhide__ = True  # pytest then shows the line of the test
     if not holds:
         raise ConformanceError(f"expected {expected}, found {found}: {advice}")

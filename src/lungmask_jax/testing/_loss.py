@@ -27,17 +27,17 @@ def check_loss(loss: Callable[..., jax.Array], *, tolerance: float = 1e-3) -> No
     """Checks that a loss can be trained with.
 
     ``loss(logits, targets) -> (N,)`` float32, of slices and of volumes; under ``jit`` and ``vmap``;
-    for each image whatever is beside it; values and gradients finite for logits up to 1e4 of either
-    sign with empty, full and soft targets; lower where the logits are right. Options have names,
-    and defaults that JSON can hold. One channel and two are tried, the two of targets that exclude
-    each other; a loss may refuse either with a `ShapeError`. Targets of another shape are refused.
+    independent for each image; values and gradients finite for logits up to 1e4 of either sign with
+    empty, full and soft targets; lower for right logits. Options have names, and defaults that
+    JSON can hold. One channel and two mutually exclusive ones are tried; a loss may refuse either
+    with a `ShapeError`. Targets of another shape are refused.
 
     Args:
         loss: The function.
         tolerance: As in `check_model`.
 
     Raises:
-        ConformanceError: At the first thing that is not so.
+        ConformanceError: At the first failure.
 
     Example:
         >>> from lungmask_jax import losses

@@ -28,7 +28,7 @@ def check_metric(metric: Callable[..., Any]) -> None:
             ``lambda prediction, target: my_metric(prediction, target, (1.0,) * target.ndim)``.
 
     Raises:
-        ConformanceError: At the first thing that is not so.
+        ConformanceError: At the first failure.
 
     Example:
         >>> from lungmask_jax import metrics

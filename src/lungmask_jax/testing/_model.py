@@ -34,25 +34,25 @@ _KEY = "use the key that is given, and no other source of random numbers"
 
 
 def check_model(model: Model | Callable[..., Model], *, tolerance: float = 1e-3) -> None:
-    """Checks that a network can be trained, stored and used wherever a built-in one is.
+    """Checks that a network can be trained, stored and used like a built-in one.
 
     - A function that makes one has options by name, with defaults that JSON can hold.
     - ``init`` works under ``jit`` and ``vmap``, and the same key gives the same numbers; they go
       through a weights bundle unchanged.
     - ``apply`` gives float32 logits of the shape that `Model` says, for all sides that are
       multiples of the strides, and refuses others; under ``jit`` and ``vmap``; finite also for
-      images of one value; for each image whatever is beside it. It leaves the state alone.
-    - In training, too, the same key gives the same answer; the state keeps its shapes, gradients
+      images of one value; independent for each image. It does not change the state.
+    - In training, too, the same key gives the same output; the state keeps its shapes, gradients
       are finite, and not all are 0.
 
     Args:
-        model: A `Model`, or a function that makes one. The defaults are what is checked;
-            ``functools.partial(my_net, channels=(4, 8))`` is smaller and quicker.
-        tolerance: By how much two ways to the same logits may differ, as a share of the largest;
-            more than this for networks that compute in bfloat16.
+        model: A `Model`, or a function that makes one. Its defaults are checked;
+            ``functools.partial(my_net, channels=(4, 8))`` is smaller and faster.
+        tolerance: Largest difference between two ways to the same logits, as a share of the
+            largest logit; use more for networks that compute in bfloat16.
 
     Raises:
-        ConformanceError: At the first thing that is not so.
+        ConformanceError: At the first failure.
 
     Example:
         >>> from flax import nnx

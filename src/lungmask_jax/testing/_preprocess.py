@@ -1,4 +1,4 @@
-"""Checks of steps of preprocessing."""
+"""Checks of preprocessing steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,11 +27,11 @@ def check_preprocess(
     values: tuple[float, float] = (0.0, 1.0),
     tolerance: float = 1e-3,
 ) -> None:
-    """Checks that a step of preprocessing can stand between scans and networks.
+    """Checks that a preprocessing step works between scans and networks.
 
     ``function(images)`` of ``(N, H, W)`` float32 gives ``(N, H', W')`` or ``(N, H', W', C)``
     float32: for sides that are even, odd or 1 apart; under ``jit``, ``vmap`` and ``grad``; for each
-    image whatever is beside it; finite, also for images of one value.
+    image independent of the others; finite, also for images of one value.
 
     Args:
         function: The step; bind what else it needs with ``functools.partial``.
@@ -39,7 +39,7 @@ def check_preprocess(
         tolerance: As in `check_model`.
 
     Raises:
-        ConformanceError: At the first thing that is not so.
+        ConformanceError: At the first failure.
 
     Example:
         >>> from lungmask_jax.preprocess import median3

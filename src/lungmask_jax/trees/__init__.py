@@ -1,8 +1,8 @@
 """Pytrees of arrays as one ``.npz``: leaves under ``/``-joined names, texts, and a checksum.
 
 Readable without this library by ``numpy.load``; nothing in a file is executed. Written under a
-temporary name first, and equal content gives equal bytes. A file of anybody's making is safe to
-read: what its members say they hold is compared with what is expected before they are unpacked.
+temporary name first, and equal content gives equal bytes. An untrusted file is safe to read: the
+declared content of its members is compared with the expected one before they are decompressed.
 """
 
 from lungmask_jax.trees._archive import damage_named, zip_file

@@ -1,4 +1,4 @@
-"""Files of anybody's making, none of which is believed."""
+"""Reading of untrusted files."""
 
 import struct
 import zipfile
@@ -32,11 +32,11 @@ _WORDS: Final = 300
 
 @contextmanager
 def damage_named(path: Path, what: str) -> Iterator[None]:
-    """Around the reading of a file: whatever one that is not what it seems raises, as one error.
+    """A context for reading a file, which turns all errors of damaged files into one.
 
     Args:
         path: The file.
-        what: What it should be: ``"a weights bundle"``.
+        what: The expected kind of file: ``"a weights bundle"``.
 
     Raises:
         WeightsError: There is no such file, or the block raised an error of reading.
@@ -73,7 +73,7 @@ def zip_file(file: BinaryIO) -> zipfile.ZipFile:
         The zip.
 
     Raises:
-        zipfile.BadZipFile: It is none, or its directory is longer than 4 MB.
+        zipfile.BadZipFile: It is not a zip, or its directory is longer than 4 MB.
 
     Example:
         >>> import io

@@ -24,7 +24,7 @@ _UNPACKED_TIMES: Final = 16
 
 
 class Stored(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         arrays: Leaves by name.
@@ -48,17 +48,17 @@ def write(
     *,
     compress: bool = False,
 ) -> None:
-    """Writes arrays and texts as one file, whole or not at all.
+    """Writes arrays and texts as one file, atomically.
 
     Args:
         path: Ends in ``.npz``.
         arrays: By name, as `leaves` gives them.
         texts: By name; stored as ``__name__``.
-        compress: Whether to take longer and need less room.
+        compress: Whether to compress, which is slower.
 
     Raises:
         WeightsError: The path does not end in ``.npz``.
-        OSError: The file cannot be written; an older one stays as it was.
+        OSError: The file cannot be written; an older one does not change.
 
     Example:
         >>> import tempfile
@@ -80,14 +80,14 @@ def write(
 def read(
     path: Path, what: str, *, shapes: Callable[[Mapping[str, str]], Any] | None = None
 ) -> Stored:
-    """What `write` wrote, checked against its checksum.
+    """Reads a file of `write`, and verifies its checksum.
 
     Texts are read first. Arrays are unpacked only if the file's own directory and their headers
     say that they are what is expected, so that no file can ask for more memory than that.
 
     Args:
         path: The file.
-        what: What it should be, for the error: ``"a weights bundle"``.
+        what: The expected kind of file, for the error: ``"a weights bundle"``.
         shapes: From the texts, a tree of arrays, or of their shapes and dtypes as of
             ``jax.eval_shape``: what the file must hold. Without it any arrays are read that unpack
             to at most 16 times the file's size, or to 64 MB.

@@ -1,4 +1,4 @@
-"""The members of an ``.npz`` of anybody's making, none of which is believed."""
+"""The members of an untrusted ``.npz``."""
 
 import math
 import re

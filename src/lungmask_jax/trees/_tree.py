@@ -18,7 +18,7 @@ _NAMED: Final = 200
 
 
 def fill(template: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Any:
-    """A tree like the template, with the numbers of a file.
+    """A tree like the template, with the arrays of a file.
 
     Args:
         template: Arrays, or their shapes and dtypes as of ``jax.eval_shape``.

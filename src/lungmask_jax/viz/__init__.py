@@ -1,8 +1,8 @@
-"""Pictures for people: slices with their masks, errors, learning curves, scores of many cases.
+"""Pictures: slices with their masks, errors, learning curves, scores of many cases.
 
-All pictures are uint8 RGB ``(rows, columns, 3)``, row 0 on top. Slices are shown as a radiologist
-sees them, the patient's right on the left of the picture. The colors are those of Okabe and Ito,
-which color-blind readers can tell apart: the right lung is sky blue, the left lung yellow,
+All pictures are uint8 RGB ``(rows, columns, 3)``, row 0 on top. Slices are shown in radiological
+orientation, the patient's right on the left of the picture. The colors are those of Okabe and Ito,
+which color-blind readers can distinguish: the right lung is sky blue, the left lung yellow,
 ground glass vermilion, consolidation purple.
 """
 

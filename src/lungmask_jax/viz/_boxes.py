@@ -1,4 +1,4 @@
-"""Scores of many cases as boxes, and every case as a dot."""
+"""Box plots of the scores of many cases, with a dot for every case."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,14 +40,14 @@ def box_plot(
     title: str = "",
     width: int = 960,
 ) -> np.ndarray:
-    """Scores between 0 and 1: quartiles as a box, the median as a line, every case as a dot.
+    """Box plots of scores between 0 and 1: quartiles, median, and a dot for every case.
 
-    Whiskers reach to the farthest case within one and a half times the box (Tukey). What is not
-    finite is left out, and counted beside the name.
+    Whiskers reach to the farthest case within one and a half times the box (Tukey). Values that are
+    not finite are skipped, and counted beside the name.
 
     Args:
         scores: Name of a score to model to a value for each case; models have one color each.
-        title: Above the boxes.
+        title: Text above the boxes.
         width: Of the picture.
 
     Returns:

@@ -43,11 +43,11 @@ _LONGEST = 200  # characters that are drawn
 
 
 def save_png(rgb: np.ndarray, path: str | Path) -> None:
-    """A picture written as PNG, whole or not at all.
+    """Writes a picture as PNG, atomically.
 
     Args:
         rgb: ``(H, W, 3)`` uint8.
-        path: Where to; an existing file is replaced once the new one is complete.
+        path: The file; an existing one is replaced when the new one is complete.
 
     Raises:
         ShapeError: `rgb` is not a picture.
@@ -72,7 +72,7 @@ def png(rgb: np.ndarray) -> bytes:
         rgb: ``(H, W, 3)`` uint8.
 
     Returns:
-        What `save_png` writes.
+        The content of a file of `save_png`.
 
     Raises:
         ShapeError: `rgb` is not a picture.

@@ -1,4 +1,4 @@
-"""A line chart of what training reports."""
+"""A line chart of a training log."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -54,14 +54,14 @@ def learning_curve(
     title: str = "",
     size: tuple[int, int] = (540, 960),
 ) -> np.ndarray:
-    """How losses and scores went while training.
+    """The learning curve: losses and scores during training.
 
     A value that is missing or not finite leaves a gap; a lone value is a dot. Without records the
     axes are empty.
 
     Args:
-        records: One mapping an epoch, name to number.
-        x: Name of what runs along the bottom.
+        records: One mapping per epoch, name to number.
+        x: Name of the horizontal axis.
         series: Names drawn on the left axis, which fits their range.
         scores: Names drawn on the right axis, which goes from 0 to 1.
         title: Above the chart.

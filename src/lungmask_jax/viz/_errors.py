@@ -1,4 +1,4 @@
-"""Where a mask and its truth differ."""
+"""Differences between a mask and its truth."""
 
 from collections.abc import Iterable
 
@@ -27,13 +27,13 @@ def errors(
     window: tuple[float, float] = WINDOW,
     tile: int = 256,
 ) -> np.ndarray:
-    """The slices with the largest errors, from head to feet: what was agreed, missed and false.
+    """The slices with the largest errors, from head to feet: hits, misses and false positives.
 
     Args:
         ct: In HU.
-        found: A mask; what is not 0 counts.
-        truth: Another, likewise.
-        count: Tiles at most; slices close to a worse one are left out.
+        found: The predicted mask; values other than 0 count.
+        truth: The true mask, likewise.
+        count: Largest number of tiles; slices close to a worse one are skipped.
         title: Above the tiles, left of the legend.
         caption: Below the tiles.
         window: ``(low, high)`` HU that become black and white.
@@ -44,7 +44,7 @@ def errors(
 
     Raises:
         ShapeError: A mask has another shape than the CT.
-        SpecError: No tile or tiles below 64 pixels were asked for.
+        SpecError: There is no tile, or tiles are below 64 pixels.
 
     Example:
         >>> ct = Volume(np.full((3, 64, 64), -800, np.int16))

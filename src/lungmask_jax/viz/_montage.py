@@ -46,27 +46,27 @@ def montage(
 ) -> np.ndarray:
     """Slices spread evenly over the lungs, from head to feet, and a coronal view at the end.
 
-    The slice with most infection, or what else lies in them, is always among them. Slices are cut
-    to the lungs and some of the chest wall, and carry their index.
+    The slice with most infection, or of another inner mask, is always included. Slices are cropped
+    to the lungs and some of the chest wall, and show their index.
 
     Args:
         ct: In HU.
-        masks: By the name of their task, as in `overlay`; without any the whole scan is shown.
-        count: Tiles at most, the coronal view included; it is left out of scans of few slices.
-        columns: Tiles side by side; by default what comes nearest to a page.
+        masks: By the name of their task, as in `overlay`; if empty, the whole scan is shown.
+        count: Largest number of tiles, including the coronal view; scans of few slices have none.
+        columns: Tiles side by side; by default the number nearest to the shape of a page.
         title: Above the tiles, left of the legend.
         caption: Below the tiles.
         window: ``(low, high)`` HU that become black and white.
         tile: Width of a tile in pixels; by default 256, and for a single slice as many as it has
             voxels, from 512 to 1024.
-        notes: Of each slice, from the feet to the head, to be written behind its index.
+        notes: Text for each slice, from feet to head, written after its index.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
 
     Raises:
         ShapeError: A mask has another shape than the CT.
-        SpecError: No tile, no column or tiles below 64 pixels were asked for.
+        SpecError: There is no tile or column, or tiles are below 64 pixels.
         UnknownNameError: There is no task of a name.
 
     Example:
@@ -167,7 +167,7 @@ def _busiest_row(scan: _Scan) -> int:
 
 
 def _names(scan: _Scan) -> list[tuple[str, Color]]:
-    """What the legend says."""
+    """The names for the legend."""
     return [
         (name.replace("_", " "), task.colors[label])
         for task, _ in scan.parts

@@ -68,19 +68,19 @@ def overlay(
     window: tuple[float, float] = WINDOW,
     alpha: float = 0.45,
 ) -> np.ndarray:
-    """One slice with its masks: organs outlined, what lies in them filled in.
+    """One slice with its masks: organs outlined, inner structures filled in.
 
     Args:
         ct: In HU.
-        masks: By the name of their task, such as ``"lungs"`` and ``"infection"``. Types, as
-            ``"lesions"``, are drawn in the place of what they divide.
-        index: Which slice, from 0 at the feet; by default the one with most of the last mask, else
-            of those before it, else the middle one.
+        masks: Masks by the name of their task, such as ``"lungs"`` and ``"infection"``. Types, such
+            as ``"lesions"``, are drawn instead of the mask that they divide.
+        index: Slice number, from 0 at the feet; by default the slice with most of the last mask,
+            else of those before it, else the middle one.
         window: ``(low, high)`` HU that become black and white.
-        alpha: How opaque a filling is, from 0 to 1.
+        alpha: Opacity of fillings, from 0 to 1.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB, a pixel a voxel; where voxels are not square in the slice, the
+        ``(H, W, 3)`` uint8 RGB, one pixel per voxel; if voxels are not square in the slice, the
         longer side is stretched to true proportions, up to two and a half times.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One CT series from DICOM files; the parts lie in the modules beside.
+"""One CT series from DICOM files.
 
 ``_open`` unpacks a file, ``_elements`` reads its header, ``_slices`` makes slices of it,
 ``_series`` chooses those of one series, ``_stack`` puts them one upon the other, and ``_pixels``
@@ -23,9 +23,9 @@ __all__ = ["read_series"]
 def read_series(files: list[Path]) -> Volume:
     """The CT series in some files, rescaled.
 
-    What holds no slice of a CT is left out: localizers, reports, pages without a place, other
-    modalities, files of other kinds, damaged ones. Of several series the one with the most slices
-    is taken.
+    Files without a CT slice are skipped: localizers, reports, pages without a position, other
+    modalities, files of other kinds, damaged ones. Of several series, the one with the most slices
+    is used.
 
     Args:
         files: A DICOM file, or all files of a folder in any order.
@@ -38,7 +38,7 @@ def read_series(files: list[Path]) -> Volume:
         ScanError: There is no CT series that forms one regular volume, or no decoder for it.
 
     Warns:
-        ScanWarning: Files were left out, or a header was mended.
+        ScanWarning: Files were skipped, or a header was corrected.
     """
     where = files[0] if len(files) == 1 else Path(os.path.commonpath([f.parent for f in files]))
     slices, strays = read_slices(files)
@@ -57,7 +57,7 @@ def read_series(files: list[Path]) -> Volume:
 
 
 def _header_notes(series: list[Slice]) -> list[str]:
-    """What was mended in headers, once for all slices."""
+    """Corrections of headers, once for all slices."""
     files: dict[str, list[Path]] = {}
     for one in series:
         for note in one.notes:

@@ -1,4 +1,4 @@
-"""Compressed pixels, by what pydicom finds installed."""
+"""Compressed pixels, decoded with the packages that pydicom finds."""
 
 import importlib
 from pathlib import Path

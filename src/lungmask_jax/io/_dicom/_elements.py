@@ -1,8 +1,8 @@
 """Data elements of a DICOM file, as they are stored (PS3.5, chapter 7).
 
-pydicom has a reader, too. That one warns of what it repairs (a character set, a value
-representation) through filters that belong to whoever calls us, and unpacks deflated files without
-a limit; here values are taken from their bytes, and nothing is said.
+pydicom has a reader, too. It warns of its repairs (a character set, a value representation)
+through the caller's warning filters, and decompresses deflated files without a limit; here values
+are read from their bytes, without warnings.
 """
 
 import struct
@@ -25,7 +25,7 @@ _LONGEST: Final = 65_536
 
 
 class Damaged(ValueError):
-    """The bytes are not what a DICOM file has there; the message says how."""
+    """The bytes are not those of a DICOM file; the message says how."""
 
 
 class BadValue(Damaged):
@@ -33,7 +33,7 @@ class BadValue(Damaged):
 
 
 class Unusable(ValueError):
-    """A file that holds no slice of a CT; its arguments are what it is, and what to do."""
+    """A file without a CT slice; its arguments are its type, and what to do."""
 
 
 class Encoding(NamedTuple):

@@ -1,6 +1,6 @@
-"""Where a slice lies, and how it is scaled, from its header.
+"""Position and scale of a slice, from its header.
 
-Each function says in `notes` what it mended.
+Each function adds its corrections to `notes`.
 """
 
 import math

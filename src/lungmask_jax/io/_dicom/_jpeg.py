@@ -1,6 +1,6 @@
-"""Frames of JPEG, JPEG-LS and JPEG 2000, looked at before a decoder is.
+"""Frames of JPEG, JPEG-LS and JPEG 2000, checked before they are decoded.
 
-Decoders in C allocate what a frame says, and GDCM's ends the process on a damaged one.
+Decoders in C allocate the declared size, and that of GDCM crashes on a damaged frame.
 """
 
 import re
@@ -18,7 +18,7 @@ _NO_DATA: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def check_frame(data: bytes, syntax: str, size: tuple[int, int], bits: int) -> None:
-    """Refuses a frame that is not what its header says.
+    """Refuses a frame that differs from its header.
 
     Args:
         data: The frame.

@@ -21,7 +21,7 @@ _COPY: Final = ("a copy of another file", "keep one of them")
 def one_series(slices: list[Slice], where: Path) -> tuple[list[Slice], list[Stray], str]:
     """The slices of one series, from the lowest to the highest, each once.
 
-    Of several series the one with the most places is taken, axial ones first: a coronal
+    Of several series, the one with the most positions is used, axial ones first: a coronal
     reformat has more slices than the scan that it was made from.
 
     Args:
@@ -55,7 +55,7 @@ def heights(slices: list[Slice]) -> np.ndarray:
 
 
 def summary(strays: list[Stray]) -> str:
-    """Files that are left out, by what they are, for messages."""
+    """Skipped files by type, for messages."""
     kinds: dict[str, list[str]] = {}
     for stray in strays:
         kinds.setdefault(stray.what, []).append(stray.file.name)

@@ -1,4 +1,4 @@
-"""CT slices from the headers of DICOM files, or the reason why a file holds none."""
+"""CT slices from the headers of DICOM files, or the reason why a file has none."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ _CONVERT: Final = "convert it to NIfTI, for example with dcm2niix"
 
 
 class Stray(NamedTuple):
-    """A file that is left out."""
+    """A skipped file."""
 
     file: Path
     what: str
@@ -136,7 +136,7 @@ class Slice:
 
 
 def read_slices(files: list[Path]) -> tuple[list[Slice], list[Stray]]:
-    """The CT slices in some files, and what the other files are.
+    """The CT slices in some files, and the types of the other files.
 
     Args:
         files: Any files.
