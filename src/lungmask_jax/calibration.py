@@ -34,7 +34,7 @@ def fit(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tu
 
     Raises:
         ShapeError: There is no case, or shapes differ.
-        SpecError: A probability is no number.
+        SpecError: A probability is not finite.
 
     References:
         Platt, Probabilistic Outputs for Support Vector Machines, 1999; Guo et al., On Calibration
@@ -99,7 +99,7 @@ def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndar
 
     Raises:
         ShapeError: There is no case, or shapes differ.
-        SpecError: A probability is no number.
+        SpecError: A probability is not finite.
 
     Example:
         >>> 0.1 <= best_threshold([np.array([0.1, 0.2, 0.6])], [np.array([0, 1, 1])]) <= 0.2
@@ -134,7 +134,7 @@ def dice_at_best(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarra
 
     Raises:
         ShapeError: There is no case, or shapes differ.
-        SpecError: A probability is no number.
+        SpecError: A probability is not finite.
 
     Example:
         >>> dice_at_best([np.array([0.01, 0.02, 0.03])], [np.array([0, 1, 1])])

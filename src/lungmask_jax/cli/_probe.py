@@ -40,7 +40,7 @@ def cells(kind: str, name: str) -> list[str]:
     """What a table says of a name beside who brings it.
 
     Raises:
-        LungmaskError: It cannot be used, for whatever reason.
+        LungmaskError: It cannot be used.
     """
     owner = REGISTRIES[kind].owner(name)
     return _cells(kind, name) if owner in _HERE else _asked(kind, name, owner)

@@ -1,4 +1,4 @@
-"""``lungmask-jax train``: labelled scans in, a weights bundle, a log and its curve out."""
+"""``lungmask-jax train``: from labeled scans to a bundle, a log and its curve."""
 
 import argparse
 from collections.abc import Sequence

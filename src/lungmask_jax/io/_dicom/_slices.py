@@ -106,7 +106,7 @@ class Slice:
         spacing: Between rows, and between columns, in mm.
         thickness: Between slices in mm, where the header says so.
         rescale: Slope and intercept, where the header has them.
-        notes: What was mended in the header.
+        notes: Corrections of the header.
     """
 
     file: Path
