@@ -80,6 +80,7 @@ registry: Registry[Step] = Registry(
         "fill_holes": f"{_HERE}._components:fill_holes",
         "largest_components": f"{_HERE}._components:largest_components",
         "lesion_types": f"{_HERE}._inside:lesion_types",
+        "most_likely": f"{_HERE}._decision:most_likely",
         "sides": f"{_HERE}._sides:sides",
         "threshold": f"{_HERE}._decision:threshold",
         "with_aerated": f"{_HERE}._air:with_aerated",
@@ -90,7 +91,7 @@ registry: Registry[Step] = Registry(
 """Steps by name: functions of a mask and, by keyword, their numbers, each with its default. An
 argument named as a field of `Scan` gets that."""
 
-_DECIDING: Final = ("calibration", "threshold")
+_DECIDING: Final = ("calibration", "threshold", "most_likely")
 
 
 def complete(steps: Steps) -> Steps:
@@ -116,7 +117,7 @@ def complete(steps: Steps) -> Steps:
     late = [name for name in names[_deciding(steps) :] if name in _DECIDING]
     if late:
         raise SpecError(
-            f"expected {' and '.join(_DECIDING)} before all other steps, found {late[0]!r} among "
+            f"expected {', '.join(_DECIDING)} before all other steps, found {late[0]!r} among "
             f"{', '.join(names)}"
         )
     done = tuple((name, _numbers(name, given)) for name, given in steps)
@@ -138,7 +139,7 @@ def decision(steps: Steps) -> Decision:
 
     Example:
         >>> decision((("threshold", {"at": 0.4}), ("sides", {})))
-        Decision(slope=1.0, offset=0.0, at=0.4)
+        Decision(slope=1.0, offset=0.0, at=0.4, most_likely=False)
     """
     made = Decision()
     for name, numbers in steps[: _deciding(steps)]:
