@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lungmask_jax import cli, inference, io
-from lungmask_jax.cli import _segment
+from lungmask_jax.cohort import _segment_all
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
 
@@ -54,7 +54,7 @@ def named_only(names, *_needed):
 def quick(monkeypatch):
     """No network: what is tested is what becomes of its answer."""
     monkeypatch.setattr(inference, "segment", by_density)
-    monkeypatch.setattr(_segment, "by_target", named_only)
+    monkeypatch.setattr(_segment_all, "by_target", named_only)
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_a_scan_that_fails_leaves_nothing_and_an_older_result_as_it_was(
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for broken in ("segment", "save", "update_csv", "write_json"):
         with monkeypatch.context() as patch:
-            module = {"segment": inference, "save": Segmentation}.get(broken, _segment.report)
+            module = {"segment": inference, "save": Segmentation}.get(broken, _segment_all.report)
             patch.setattr(module, broken, lambda *_, **__: 1 / 0)
             assert segment(scan, "-o", out) == 1
             assert segment(scan, "-o", tmp_path / "new") == 1
@@ -466,7 +466,7 @@ def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypa
 def killed(code, *words):
     """Runs segment in another process, which ends itself; its exit code and what it printed."""
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from test_cli_segment import *; "
-    start += "from lungmask_jax.cli import _segment; _segment.by_target = named_only; "
+    start += "from lungmask_jax.cohort import _segment_all; _segment_all.by_target = named_only; "
     start += "inference.segment = by_density; "
     command = [sys.executable, "-c", start + code, str(Path(__file__).parent)]
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)

@@ -29,7 +29,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
     ],
     ["calibration", "data", "prediction", "quantify", "report", "weights"],
     ["inference", "training"],
-    ["fitting", "testing"],
+    ["cohort", "fitting", "testing"],
     ["evaluation"],
     ["cli"],
 ]

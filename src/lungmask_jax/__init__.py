@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lungmask_jax import (
         augment,
         calibration,
+        cohort,
         data,
         errors,
         evaluation,
@@ -66,6 +67,7 @@ __all__ = [
     "__version__",
     "augment",
     "calibration",
+    "cohort",
     "data",
     "errors",
     "evaluate",

@@ -18,6 +18,7 @@ from lungmask_jax.registry import Registry
 __all__ = [
     "INFECTION",
     "LESIONS",
+    "LOBES",
     "LUNGS",
     "Color",
     "Steps",
@@ -51,6 +52,8 @@ class Task:
         sides: Labels of the patient's right and left, with the words for them. Masks of other
             conventions are converted, and structures inside are measured on each side.
         inside: The task whose mask bounds it; by default it may lie anywhere.
+        fills: The task whose mask its labels fill without gaps, as lobes fill the lungs, if a
+            model of that runs, too. Each label is then measured, with the structures inside it.
         types: The task whose labels divide this one, as ground glass and consolidation divide
             infection. Bundles of this task make both masks.
         colors: Red, green and blue of each label, from 0 to 255; by default distinguishable ones.
@@ -79,6 +82,7 @@ class Task:
     labels: Mapping[int, str] = field(default_factory=dict, hash=False)
     sides: Mapping[int, str] = field(default_factory=dict, hash=False)
     inside: str = ""
+    fills: str = ""
     types: str = ""
     colors: Mapping[int, Color] = field(default_factory=dict, hash=False)
     outlined: bool = False
@@ -177,11 +181,39 @@ LESIONS: Final = Task(
 )
 """The infection by type, from bundles of the infection."""
 
+LOBES: Final = Task(
+    name="lobes",
+    noun="lobe",
+    labels=MappingProxyType(
+        {
+            1: "left_upper_lobe",
+            2: "left_lower_lobe",
+            3: "right_upper_lobe",
+            4: "right_middle_lobe",
+            5: "right_lower_lobe",
+        }
+    ),
+    fills="lungs",
+    colors=MappingProxyType(
+        {
+            1: (240, 228, 66),
+            2: (230, 159, 0),
+            3: (86, 180, 233),
+            4: (0, 158, 115),
+            5: (0, 114, 178),
+        }
+    ),
+    outlined=True,
+    postprocess=(("most_likely", {}),),
+)
+"""The five lobes of the lungs, with the labels of lungmask."""
+
 registry: Registry[Task] = Registry(
     "lungmask_jax.tasks",
     {
         "infection": "lungmask_jax.tasks:INFECTION",
         "lesions": "lungmask_jax.tasks:LESIONS",
+        "lobes": "lungmask_jax.tasks:LOBES",
         "lungs": "lungmask_jax.tasks:LUNGS",
     },
     Task,

@@ -61,6 +61,12 @@ def _run_evaluate(options: argparse.Namespace) -> int:
     return _protocol.run(options) if options.protocol else _evaluate.run(options)
 
 
+def _run_import(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _import
+
+    return _import.run(options)
+
+
 def _run_demo(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _demo
 
@@ -82,6 +88,7 @@ _COMMANDS = {
     "segment": _run_segment,
     "train": _run_train,
     "evaluate": _run_evaluate,
+    "import": _run_import,
     "demo": _run_demo,
     "models": _run_discovery,
     "weights": _run_discovery,

@@ -3,8 +3,7 @@
 import argparse
 import time
 
-from lungmask_jax import DISCLAIMER, inference, io, metrics, phantoms, report, tasks
-from lungmask_jax.cli._outputs import outputs
+from lungmask_jax import DISCLAIMER, cohort, inference, io, metrics, phantoms, report, tasks
 from lungmask_jax.cli._progress import bar, console, stepper, summary
 
 __all__ = ["run"]
@@ -15,13 +14,13 @@ _FILES = ("", "_lungs", "_infection", "_lesions")
 def run(options: argparse.Namespace) -> int:
     """Makes a phantom, segments it, and prints the scores."""
     began = time.perf_counter()
-    results = outputs(options.out, overwrite=options.overwrite)
+    results = cohort.outputs(options.out, overwrite=options.overwrite)
     names = [f"phantom{kind}.nii.gz" for kind in _FILES]
     results.check("phantom.json", [*names, "phantom_overlay.png"])
     truth = phantoms.phantom(disease=options.disease, seed=options.seed)
     with bar() as progress:
-        task = progress.add_task("phantom", total=None)
-        result = inference.segment(truth.ct, progress=stepper(progress, task))
+        progress.add_task("phantom", total=None)
+        result = inference.segment(truth.ct, progress=stepper(progress))
     row = result.row("phantom")
     with results.written("phantom.json") as folder:
         *files, picture, record = result.save(folder, name="phantom")

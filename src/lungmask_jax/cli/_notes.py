@@ -4,37 +4,51 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from lungmask_jax import io
 from lungmask_jax.errors import ScanWarning
+from lungmask_jax.volume import Volume
 
 __all__ = ["Notes", "noted"]
 
 
-class Notes(threading.local):
-    """What was warned of in each thread.
+@dataclass
+class Notes:
+    """What was warned of.
 
     Attributes:
-        lines: Of this thread, since they were taken.
+        by_thread: Lines since they were taken.
+        by_file: Lines of scans that were read.
     """
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
+    by_thread: dict[int, list[str]] = field(default_factory=dict)
+    by_file: dict[Path, list[str]] = field(default_factory=dict)
+
+    def add(self, line: str) -> None:
+        """Adds a line to those of this thread."""
+        self.by_thread.setdefault(threading.get_ident(), []).append(line)
 
     def taken(self) -> list[str]:
         """The lines of this thread; the next ones are those of another scan."""
-        lines, self.lines = self.lines, []
-        return lines
+        return self.by_thread.pop(threading.get_ident(), [])
 
-    @contextmanager
-    def added(self) -> Iterator[None]:
-        """A block whose error takes with it what was warned of, which may be its reason."""
+    def load(self, path: Path, window: tuple[float, float] | None) -> Volume:
+        """Reads a scan; an error takes with it what was warned of, which may be its reason."""
         try:
-            yield
+            return io.load(path, window=window)
         except Exception as error:
             for line in self.taken():
                 error.add_note(line)
             raise
+        finally:
+            self.by_file[path] = self.taken()
+
+    def of(self, path: Path) -> list[str]:
+        """The lines of a scan that was read, and those of this thread."""
+        return [*self.by_file.pop(path), *self.taken()]
 
 
 @contextmanager
@@ -47,7 +61,7 @@ def noted() -> Iterator[Notes]:
 
         def keep(message: Warning | str, category: type[Warning], *args: Any, **more: Any) -> None:
             if issubclass(category, ScanWarning):
-                notes.lines.append(str(message))
+                notes.add(str(message))
             else:
                 show(message, category, *args, **more)
 

@@ -119,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_import(commands)
     _add_demo(commands)
     _add_discovery(commands)
     return whole
@@ -230,6 +231,24 @@ def _add_evaluate(commands: Any) -> None:
     _add_overwrite(evaluate)
     evaluate.add_argument("--window", **_WINDOW)
     _add_shell(evaluate)
+
+
+def _add_import(commands: Any) -> None:
+    bring = commands.add_parser(
+        "import",
+        help="turn weights that you have into a bundle",
+        description="Writes weights of any kind that is read as a bundle, and compares the two.",
+        epilog="Nothing is downloaded, and nothing in the file is executed.",
+    )
+    bring.add_argument(
+        "weights", type=Path, metavar="FILE", help="weights of lungmask, or a bundle"
+    )
+    bring.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
+    bring.add_argument(
+        "--half", action="store_true", help="store float16: half the size, a few voxels differ"
+    )
+    _add_overwrite(bring)
+    _add_shell(bring)
 
 
 def _add_demo(commands: Any) -> None:

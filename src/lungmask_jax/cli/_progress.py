@@ -9,7 +9,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -55,11 +54,11 @@ def bar() -> Progress:
     )
 
 
-def stepper(progress: Progress, task: TaskID) -> Callable[[str, int, int], None]:
-    """What `lungmask_jax.inference.segment` calls to move a bar on."""
+def stepper(progress: Progress) -> Callable[[str, int, int], None]:
+    """What `lungmask_jax.inference.segment` calls to move the latest bar on."""
 
     def step(target: str, done: int, total: int) -> None:
-        progress.update(task, description=target, completed=done, total=total)
+        progress.update(progress.task_ids[-1], description=target, completed=done, total=total)
 
     return step
 

@@ -10,8 +10,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lungmask_jax.cli._border import complain, one_line
-from lungmask_jax.cli._outputs import Outputs, outputs
 from lungmask_jax.cli._progress import console
+from lungmask_jax.cohort import Outputs, outputs
 from lungmask_jax.evaluation import SEEN, SHOWN, Report, Row
 
 __all__ = ["results", "save", "table", "watcher"]
@@ -21,7 +21,8 @@ _RECORD = "summary.json"
 
 def results(options: argparse.Namespace) -> Outputs:
     """The folder for the scores; files of others in it are found before any work."""
-    found = outputs(options.out, [options.against], overwrite=options.overwrite)
+    inputs = [options.against] if options.against else []
+    found = outputs(options.out, inputs=inputs, overwrite=options.overwrite)
     patterns = ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png", "cases.csv")
     names = [path.name for pattern in patterns for path in found.folder.glob(pattern)]
     found.check(_RECORD, names)

@@ -113,8 +113,14 @@ def _training(target: str, model: Model, values: Mapping[str, Any]) -> TrainSpec
 
 
 def _check_sizes(model: Model, spec: TrainSpec, segmenter: SegmenterSpec) -> None:
-    """Refuses several classes if sides are separated later, and batches beyond any memory."""
-    if tasks.registry[segmenter.target].sides and model.num_classes != 1:
+    """Refuses labels that a mirror image would exchange, and batches beyond any memory."""
+    task = tasks.registry[segmenter.target]
+    if task.fills:
+        raise SpecError(
+            f"expected a target whose labels mirror images keep, found {task.name}, which are not "
+            "trained here: import weights for them"
+        )
+    if task.sides and model.num_classes != 1:
         raise SpecError(
             f"expected one class for the {segmenter.target}, whose sides are separated "
             f"afterwards, found num_classes={model.num_classes}"

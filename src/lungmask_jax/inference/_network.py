@@ -125,7 +125,9 @@ def _answers(shares: jax.Array, *, decision: Decision, give: _Give) -> tuple[jax
     if give == "probabilities":
         return (likely,)
     types = 1 + shares.argmax(axis=0).astype(jnp.uint8)
-    labels = jnp.where(likely > decision.at, types, jnp.uint8(0))
+    clear = shares.max(axis=0) > 1 - shares.sum(axis=0)
+    there = clear if decision.most_likely else likely > decision.at
+    labels = jnp.where(there, types, jnp.uint8(0))
     if give == "labels":
         return (labels,)
     bits = (entr(likely) + entr(1 - likely)) / jnp.log(2.0)
@@ -134,7 +136,7 @@ def _answers(shares: jax.Array, *, decision: Decision, give: _Give) -> tuple[jax
 
 def _calibrated(probabilities: jax.Array, decision: Decision) -> jax.Array:
     """As `lungmask_jax.calibration.calibrated`; zero, as outside the box, stays zero."""
-    slope, offset, _ = decision
+    slope, offset, *_ = decision
     if (slope, offset) == (1.0, 0.0):
         return probabilities
     odds = logit(jnp.clip(probabilities, 1e-6, 1 - 1e-6))

@@ -8,7 +8,7 @@ mask, with all their parameters; `registry` has those of this library and of pac
 from lungmask_jax.postprocess._air import with_aerated
 from lungmask_jax.postprocess._bowel import without_bowel
 from lungmask_jax.postprocess._components import fill_holes, largest_components
-from lungmask_jax.postprocess._decision import Decision, calibration, threshold
+from lungmask_jax.postprocess._decision import Decision, calibration, most_likely, threshold
 from lungmask_jax.postprocess._inside import lesion_types, within
 from lungmask_jax.postprocess._sides import sides
 from lungmask_jax.postprocess._steps import Scan, applied, complete, crop, decision, registry
@@ -24,6 +24,7 @@ __all__ = [
     "fill_holes",
     "largest_components",
     "lesion_types",
+    "most_likely",
     "registry",
     "sides",
     "threshold",

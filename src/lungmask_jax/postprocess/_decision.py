@@ -12,6 +12,7 @@ class Decision(NamedTuple):
         slope: Factor of the log-odds, as in `lungmask_jax.calibration`.
         offset: Added to them.
         at: Calibrated probability above which a voxel counts.
+        most_likely: Whether a voxel counts where one label is likelier than the background instead.
 
     Example:
         >>> Decision().at
@@ -21,6 +22,7 @@ class Decision(NamedTuple):
     slope: float = 1.0
     offset: float = 0.0
     at: float = 0.5
+    most_likely: bool = False
 
 
 def calibration(before: Decision, *, slope: float = 1.0, offset: float = 0.0) -> Decision:
@@ -66,3 +68,22 @@ def threshold(before: Decision, *, at: float = 0.5) -> Decision:
     if not 0 < at < 1:
         raise SpecError(f"expected a threshold between 0 and 1, found {at}")
     return before._replace(at=at)
+
+
+def most_likely(before: Decision) -> Decision:
+    """Each voxel is what is likeliest there, the background or one of the labels.
+
+    That differs from a threshold of one half where the background is less likely than all labels
+    together, and likelier than each. Calibrated are the probabilities alone, not this choice.
+
+    Args:
+        before: The decision so far.
+
+    Returns:
+        The decision.
+
+    Example:
+        >>> most_likely(Decision()).most_likely
+        True
+    """
+    return before._replace(most_likely=True)

@@ -79,6 +79,7 @@ registry: Registry[Step] = Registry(
         "fill_holes": f"{_HERE}._components:fill_holes",
         "largest_components": f"{_HERE}._components:largest_components",
         "lesion_types": f"{_HERE}._inside:lesion_types",
+        "most_likely": f"{_HERE}._decision:most_likely",
         "sides": f"{_HERE}._sides:sides",
         "threshold": f"{_HERE}._decision:threshold",
         "with_aerated": f"{_HERE}._air:with_aerated",
@@ -89,7 +90,7 @@ registry: Registry[Step] = Registry(
 """Steps by name: functions of a mask and of keyword parameters with defaults. An argument with the
 name of a field of `Scan` receives that field."""
 
-_DECIDING: Final = ("calibration", "threshold")
+_DECIDING: Final = ("calibration", "threshold", "most_likely")
 
 
 def complete(steps: Steps) -> Steps:
@@ -115,7 +116,7 @@ def complete(steps: Steps) -> Steps:
     late = [name for name in names[_deciding(steps) :] if name in _DECIDING]
     if late:
         raise SpecError(
-            f"expected {' and '.join(_DECIDING)} before all other steps, found {late[0]!r} among "
+            f"expected {', '.join(_DECIDING)} before all other steps, found {late[0]!r} among "
             f"{', '.join(names)}"
         )
     done = tuple((name, _numbers(name, given)) for name, given in steps)
@@ -137,7 +138,7 @@ def decision(steps: Steps) -> Decision:
 
     Example:
         >>> decision((("threshold", {"at": 0.4}), ("sides", {})))
-        Decision(slope=1.0, offset=0.0, at=0.4)
+        Decision(slope=1.0, offset=0.0, at=0.4, most_likely=False)
     """
     made = Decision()
     for name, numbers in steps[: _deciding(steps)]:

@@ -5,11 +5,12 @@ Readable without this library: ``numpy.load`` gives arrays under ``/``-joined na
 executed.
 """
 
-from lungmask_jax.weights._bundle import Bundle, create_model, load, names, registry, save
+from lungmask_jax.weights._bundle import Bundle, create_model, names, registry, save
 from lungmask_jax.weights._card import exposure
 from lungmask_jax.weights._converted import converted
 from lungmask_jax.weights._ensemble import by_target, ensemble
 from lungmask_jax.weights._export import export
+from lungmask_jax.weights._load import import_file, load
 from lungmask_jax.weights._pth import read_pth
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ensemble",
     "export",
     "exposure",
+    "import_file",
     "load",
     "names",
     "read_pth",

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,16 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import models, postprocess, tasks, trees
-from lungmask_jax.errors import (
-    LungmaskError,
-    SpecError,
-    UnknownNameError,
-    WeightsError,
-    shown,
-)
+from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.models import Model
 from lungmask_jax.registry import Registry
-from lungmask_jax.spec import ModelSpec, SegmenterSpec, from_json, to_json
+from lungmask_jax.spec import ModelSpec, SegmenterSpec, to_json
 
 _PARAMETERS: Final = 10**9
 """Most parameters of a network, 4 GB: the largest nnU-Nets have a tenth."""
@@ -53,7 +46,9 @@ class Bundle:
     checksum: str
 
     @classmethod
-    def of(cls, name: str, spec: SegmenterSpec, params: Any, state: Any) -> "Bundle":
+    def of(
+        cls, name: str, spec: SegmenterSpec, params: Any, state: Any, *, half: bool = True
+    ) -> "Bundle":
         """A bundle in memory, as `save` and `load` would make it.
 
         Args:
@@ -61,14 +56,15 @@ class Bundle:
             spec: How to use the network.
             params: Its parameters, a nested mapping of arrays.
             state: Its state, likewise.
+            half: Whether its weights are rounded to float16.
 
         Returns:
-            The bundle, its weights rounded to float16.
+            The bundle.
 
         Raises:
             WeightsError: A value is not a number, or does not fit into float16.
         """
-        arrays = _arrays(params, state, np.float16)
+        arrays = _arrays(params, state, half)
         spec = replace(spec, postprocess=postprocess.complete(spec.postprocess))
         filled = trees.fill({"params": params, "state": state}, arrays, Path(name))
         return cls(name, spec, filled["params"], filled["state"], trees.checksum(arrays))
@@ -116,75 +112,7 @@ def names() -> list[str]:
     return list(registry)
 
 
-def load(name: str | os.PathLike[str]) -> Bundle:
-    """A bundle by name or from a file.
-
-    Args:
-        name: One of `names`, or the path of a file, recognized by ``.npz`` or a separator.
-
-    Returns:
-        The bundle, checked against its network.
-
-    Raises:
-        UnknownNameError: There is neither such a name nor such a file.
-        WeightsError: The file is damaged, its spec cannot be used, its network is not installed,
-            or its arrays are not finite or do not fit the network.
-        PluginError: The package of the name returns no path.
-
-    Example:
-        >>> load("lungs").spec.target
-        'lungs'
-    """
-    path = _path(name)
-
-    def shapes(texts: Mapping[str, str]) -> Any:
-        return _shapes(_model(_spec(texts, path), texts, path))
-
-    stored = trees.read(path, "a weights bundle", shapes=shapes)
-    spec = _spec(stored.texts, path)
-    filled = trees.fill(shapes(stored.texts), stored.arrays, path)
-    for leaf, array in trees.leaves(filled).items():
-        if not np.isfinite(array).all():
-            raise WeightsError(f"expected finite numbers in {path}, {leaf} has others: train again")
-    return Bundle(path.stem, spec, filled["params"], filled["state"], stored.checksum)
-
-
-def _path(name: str | os.PathLike[str]) -> Path:
-    if isinstance(name, os.PathLike) or name.endswith(".npz") or os.sep in name:
-        return Path(name)
-    with registry.blamed(name, "returns no path of a bundle"):
-        return Path(registry[name]())
-
-
-def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
-    if "spec" not in texts:
-        raise WeightsError(f"expected a weights bundle, {path} has no __spec__: get it again")
-    try:
-        spec = from_json(texts["spec"], SegmenterSpec)
-        return replace(spec, postprocess=postprocess.complete(spec.postprocess))
-    except (SpecError, UnknownNameError) as error:
-        package = f"; it was made with {shown(texts['plugin'])}" if "plugin" in texts else ""
-        raise WeightsError(f"the spec of {path} cannot be read: {error}{package}") from error
-
-
-def _model(spec: SegmenterSpec, texts: Mapping[str, str], path: Path) -> Model:
-    """The network; if it is missing, the error names its package."""
-    name = spec.model.name
-    try:
-        return create_model(spec.model)
-    except UnknownNameError as error:
-        package = texts.get("plugin", "its package; ask the author of the file")
-        raise WeightsError(
-            f"the network {shown(name)} of {path} is not installed ({error}): install "
-            f"{package[:200]!r}"
-        ) from error
-    except LungmaskError as error:
-        raise WeightsError(
-            f"the network {shown(name)} of {path} cannot be used: {error}"
-        ) from error
-
-
-def _shapes(model: Model) -> dict[str, Any]:
+def shapes(model: Model) -> dict[str, Any]:
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     return {"params": params, "state": state}
 
@@ -223,14 +151,15 @@ def save(
         ...     load(f"{folder}/mine.npz").spec.model == spec.model
         True
     """
-    arrays = _arrays(params, state, np.float16 if half else np.float32)
+    arrays = _arrays(params, state, half)
     spec = replace(spec, postprocess=postprocess.complete(spec.postprocess))
     texts = {"spec": to_json(spec), **_plugin(spec)}
     trees.write(Path(path), arrays, texts, compress=True)
 
 
-def _arrays(params: Any, state: Any, kind: type[np.floating[Any]]) -> dict[str, np.ndarray]:
+def _arrays(params: Any, state: Any, half: bool) -> dict[str, np.ndarray]:
     """The arrays of a file, by name."""
+    kind = np.float16 if half else np.float32
     leaves = trees.leaves({"params": params, "state": state})
     return {name: _stored(name, leaf, kind) for name, leaf in leaves.items()}
 
@@ -289,7 +218,7 @@ def _created(name: str, options: str, members: int) -> Model:
     """By text, in which true, 1 and 1.0 differ."""
     model = models.create(name, **json.loads(options))
     with models.registry.blamed(name, "makes no parameters"):
-        one = _shapes(model)
+        one = shapes(model)
     count = members * sum(leaf.size for leaf in jax.tree.leaves(one))
     if count > _PARAMETERS:
         raise SpecError(

@@ -12,7 +12,8 @@ from lungmask_jax import postprocess, trees
 from lungmask_jax.errors import SpecError
 from lungmask_jax.spec import SegmenterSpec, changed_steps
 from lungmask_jax.tasks import Steps
-from lungmask_jax.weights._bundle import Bundle, load
+from lungmask_jax.weights._bundle import Bundle
+from lungmask_jax.weights._load import load
 
 
 def by_target(chosen: Sequence[str | os.PathLike[str] | Bundle], *needed: str) -> dict[str, Bundle]:
@@ -104,8 +105,8 @@ def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
     """The common steps, with the mean calibration and threshold, each member counted once."""
     members = [bundle.spec.model.members for bundle in bundles]
     decisions = [postprocess.decision(bundle.spec.postprocess) for bundle in bundles]
-    mean = postprocess.Decision(*np.average(decisions, axis=0, weights=members).tolist())
-    return _decided(bundles[0].spec.postprocess, mean)
+    slope, offset, at, _ = np.average(decisions, axis=0, weights=members).tolist()
+    return _decided(bundles[0].spec.postprocess, postprocess.Decision(slope, offset, at))
 
 
 def _mean_signs(bundles: Sequence[Bundle]) -> tuple[float, float] | None:
@@ -120,7 +121,9 @@ def _mean_signs(bundles: Sequence[Bundle]) -> tuple[float, float] | None:
 
 def _decided(steps: Steps, decision: postprocess.Decision) -> Steps:
     """The steps with another calibration and threshold."""
-    slope, offset, at = decision
+    slope, offset, at, _ = decision
+    if postprocess.decision(steps).most_likely:
+        return changed_steps(steps, "calibration", slope=slope, offset=offset)
     steps = changed_steps(steps, "threshold", at=at)
     return changed_steps(steps, "calibration", slope=slope, offset=offset)
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,6 @@ from typing import Final
 from lungmask_jax import report
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.files import checksum, writable
-
-__all__ = ["Outputs", "outputs"]
 
 _HIDDEN: Final = ".lungmask-jax-"
 _FILES: Final = (".nii", ".gz", ".png", ".jpg", ".tif", ".dcm", ".npz", ".csv", ".json", ".zip")
@@ -33,12 +31,16 @@ class Outputs:
         inputs: Real paths of what is read: never replaced.
         overwrite: Whether files of others may be replaced.
         left: What runs that were killed have left, with their records.
+
+    Example:
+        >>> list(Outputs(Path("nowhere")).missing({"a": Path("a.nii.gz")}))
+        ['a']
     """
 
     folder: Path
-    inputs: frozenset[str]
-    overwrite: bool
-    left: tuple[Path, ...]
+    inputs: frozenset[str] = frozenset()
+    overwrite: bool = False
+    left: tuple[Path, ...] = ()
 
     def check(self, record: str, names: Iterable[str]) -> None:
         """Refuses files that must not or cannot be written; `record` is that of a former run."""
@@ -109,10 +111,22 @@ class Outputs:
                 os.replace(path, self.folder / path.name)
             raise
 
-    def is_done(self, record: str, source: str) -> bool:
-        """Whether the results of this very scan are there."""
-        values = report.read_json(self.folder / record)
-        return values.get("source") == source and all(
+    def check_source(self, record: str, path: Path) -> None:
+        """Refuses to replace the results of another scan."""
+        other = report.read_json(self.folder / record).get("source", source(path))
+        if other != source(path) and not self.overwrite:
+            raise ScanError(
+                f"{self.folder / record} has the results of another scan, {other}: give another "
+                "--out, or replace them with --overwrite"
+            )
+
+    def missing(self, scans: Mapping[str, Path]) -> dict[str, Path]:
+        """The scans whose results are not all there."""
+        return {name: path for name, path in scans.items() if not self._is_done(name, path)}
+
+    def _is_done(self, name: str, path: Path) -> bool:
+        values = report.read_json(self.folder / f"{name}.json")
+        return values.get("source") == source(path) and all(
             (self.folder / name).is_file() for name in values["files_written"]
         )
 
@@ -138,15 +152,39 @@ class Outputs:
 
 
 def outputs(
-    folder: Path, inputs: Sequence[Path | None] = (), *, overwrite: bool = False
+    folder: str | os.PathLike[str], *, inputs: Iterable[Path] = (), overwrite: bool = False
 ) -> Outputs:
-    """The folder for results, made if it is not there, or refused before any work."""
-    if folder.suffix.lower() in _FILES and not folder.is_dir():
+    """The folder for results, made if it is not there, or refused before any work.
+
+    Args:
+        folder: Its path.
+        inputs: What is read, and must not be replaced.
+        overwrite: Whether files of others may be replaced.
+
+    Returns:
+        The folder, with what must not be lost in it.
+
+    Raises:
+        SpecError: The path is the name of a file.
+        ScanError: The folder cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     outputs(Path(folder, "results")).folder.name
+        'results'
+    """
+    path = Path(folder)
+    if path.suffix.lower() in _FILES and not path.is_dir():
         raise SpecError(
-            f"expected a folder for --out, {folder} is a file name: give a folder, and files "
+            f"expected a folder for --out, {path} is a file name: give a folder, and files "
             "named after each scan are written to it"
         )
-    there = [path for path in inputs if path is not None]
-    real = {place(path) for path in there for place in (os.path.realpath, os.path.abspath)}
-    left = sorted(writable(folder).glob(f"{_HIDDEN}*"))
-    return Outputs(folder, frozenset(map(str, real)), overwrite, tuple(left))
+    real = {place(one) for one in inputs for place in (os.path.realpath, os.path.abspath)}
+    left = sorted(writable(path).glob(f"{_HIDDEN}*"))
+    return Outputs(path, frozenset(map(str, real)), overwrite, tuple(left))
+
+
+def source(path: Path) -> str:
+    """What tells a scan from another one of the same name."""
+    return os.path.abspath(path)

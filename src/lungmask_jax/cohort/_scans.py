@@ -1,4 +1,4 @@
-"""Which scans are meant by the paths on the command line."""
+"""Which scans are meant by paths of files and folders."""
 
 import contextlib
 import os
@@ -8,14 +8,12 @@ from pathlib import Path
 from lungmask_jax import data, report
 from lungmask_jax.errors import ScanError
 
-__all__ = ["left_out", "named_scans"]
-
 _NIFTI = (".nii", ".nii.gz")
 _OTHERS = (".dcm", ".dcm.gz", ".ima", ".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".zip")
 _SLICES = (".dcm", ".dcm.gz", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
-def named_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, Path]:
+def find_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, Path]:
     """Scans by the name of their results; what cannot be looked into is left to who reads it.
 
     A folder of NIfTI files stands for the files. Hidden files, and those that a run of this program
@@ -25,6 +23,16 @@ def named_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, 
         paths: Files and folders.
         recursive: Whether to look into all folders within: each one is as if it was given, if there
             are scans or slices in it.
+
+    Returns:
+        Name of the results to path.
+
+    Raises:
+        ScanError: There is none.
+
+    Example:
+        >>> list(find_scans([Path("a/one.nii.gz"), Path("b/one.nii.gz")]))
+        ['a_one', 'b_one']
     """
     scans = [scan for path in paths for scan in (_within(path) if recursive else _of(path))]
     once = list({os.path.abspath(scan): scan for scan in scans}.values())
@@ -37,7 +45,19 @@ def named_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, 
 
 
 def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
-    """A line for each folder of NIfTI files that holds scans of another kind, too."""
+    """A line for each folder of NIfTI files that holds scans of another kind, too.
+
+    Args:
+        given: Files and folders, as for `find_scans`.
+        scans: Those that were found.
+
+    Yields:
+        What was left out, and what to do.
+
+    Example:
+        >>> list(left_out([Path("a.nii.gz")], [Path("a.nii.gz")]))
+        []
+    """
     for folder in sorted({scan.parent for scan in {*scans} - {*given} if scan.is_file()}):
         others = [path.name for path in _visible(folder) if path.name.lower().endswith(_OTHERS)]
         if others:

@@ -1,0 +1,31 @@
+"""``lungmask-jax import``: weights of others, as a bundle of this library."""
+
+import argparse
+
+import jax
+
+from lungmask_jax import tasks, weights
+from lungmask_jax.cli._progress import console
+from lungmask_jax.errors import WeightsError
+
+__all__ = ["run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the bundle, and says what it is and under which licence."""
+    if options.out.exists() and not options.overwrite:
+        raise WeightsError(
+            f"{options.out} is there: give another --out, or replace it with --overwrite"
+        )
+    bundle = weights.import_file(options.weights, options.out, half=options.half)
+    spec = bundle.spec
+    count = sum(leaf.size for leaf in jax.tree.leaves((bundle.params, bundle.state)))
+    labels = ", ".join(f"{n} {name}" for n, name in tasks.registry[spec.target].labels.items())
+    for line in (
+        f"{options.out}: {spec.target} ({labels}), {spec.model.name} with {count:,} numbers, equal "
+        f"to those of {options.weights}{' rounded to float16' if options.half else ''}",
+        f"From: {spec.card.get('source', 'not stated')}",
+        f"Licence: {spec.card.get('license', 'not stated')}",
+    ):
+        console().print(line, markup=False, highlight=False)
+    return 0

@@ -1,0 +1,7 @@
+"""Many scans: found in folders, segmented one after another, their results written as a whole."""
+
+from lungmask_jax.cohort._outputs import Outputs, outputs
+from lungmask_jax.cohort._scans import find_scans, left_out
+from lungmask_jax.cohort._segment_all import Segmented, segment_all
+
+__all__ = ["Outputs", "Segmented", "find_scans", "left_out", "outputs", "segment_all"]

@@ -1,0 +1,91 @@
+"""Bundles by name or from files, whoever wrote them."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from lungmask_jax.errors import WeightsError
+from lungmask_jax.weights._bundle import Bundle, registry, save
+from lungmask_jax.weights._read import read_bundle
+
+_WORDS: Final = (".npz", ".pth", ".zip")
+"""Endings that no name of a bundle has."""
+
+
+def load(name: str | os.PathLike[str]) -> Bundle:
+    """A bundle by name or from a file.
+
+    Args:
+        name: One of `names`, or the path of a file, told by its ending, by a separator, or because
+            no bundle has that name and a file has.
+
+    Returns:
+        The bundle, checked against its network.
+
+    Raises:
+        UnknownNameError: There is neither such a name nor such a file.
+        WeightsError: The file is damaged, its spec cannot be used, its network is not installed,
+            or its arrays are no finite numbers that fit the network.
+        PluginError: The package of the name returns no path.
+
+    Example:
+        >>> load("lungs").spec.target
+        'lungs'
+    """
+    path = _path(name)
+    return _READERS[_kind(path)](path)
+
+
+_READERS: Final[Mapping[str, Callable[[Path], Bundle]]] = {"bundle": read_bundle}
+"""From the path of a file of each kind to its bundle."""
+
+
+def _path(name: str | os.PathLike[str]) -> Path:
+    path = Path(name)
+    if isinstance(name, os.PathLike) or os.sep in name or path.suffix in _WORDS:
+        return path
+    if name not in registry and path.exists():
+        return path
+    with registry.blamed(name, "returns no path of a bundle"):
+        return Path(registry[name]())
+
+
+def _kind(path: Path) -> str:
+    """The program that wrote a file, from its content; an unknown one is a damaged bundle."""
+    if path.is_dir():
+        raise WeightsError(f"expected a file of weights, {path} is a folder: give a file in it")
+    return "bundle"
+
+
+def import_file(
+    source: str | os.PathLike[str], path: str | os.PathLike[str], *, half: bool = False
+) -> Bundle:
+    """Writes weights of any kind as a bundle of this library, and reads it back to compare.
+
+    Args:
+        source: What `load` takes.
+        path: Of the bundle, ending in ``.npz``.
+        half: Whether to store float16, half the size; float32 answers as the source does.
+
+    Returns:
+        The bundle, as it was read back.
+
+    Raises:
+        WeightsError: The source cannot be read, a number does not fit into float16, or what was
+            read back differs.
+        UnknownNameError: There is neither such a name nor such a file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     import_file("lungs", f"{folder}/mine.npz").name
+        'mine'
+    """
+    bundle = load(source)
+    save(path, bundle.spec, bundle.params, bundle.state, half=half)
+    written = read_bundle(Path(path))
+    wanted = Bundle.of(written.name, bundle.spec, bundle.params, bundle.state, half=half)
+    if (written.checksum, written.spec) != (wanted.checksum, wanted.spec):
+        raise WeightsError(f"{path} differs from {source}: write it again, on another disk")
+    return written
