@@ -15,8 +15,6 @@ from lungmask_jax.cli._progress import console
 from lungmask_jax.cohort import Outputs, outputs
 from lungmask_jax.evaluation import SEEN, SHOWN, Report, Row
 
-__all__ = ["results", "save", "table", "watcher"]
-
 _RECORD = "summary.json"
 
 

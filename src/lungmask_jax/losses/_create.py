@@ -11,8 +11,6 @@ from lungmask_jax.errors import SpecError
 from lungmask_jax.losses._inputs import Loss
 from lungmask_jax.registry import Registry
 
-__all__ = ["create", "names", "register", "registry"]
-
 registry: Registry[Callable[..., jax.Array]] = Registry(
     "lungmask_jax.losses",
     {

@@ -11,19 +11,6 @@ import numpy as np
 
 from lungmask_jax.errors import ConformanceError
 
-__all__ = [
-    "TRACEABLE",
-    "expect",
-    "expect_close",
-    "expect_finite",
-    "expect_refusal",
-    "floats",
-    "jitted",
-    "plain_options",
-    "result",
-    "tried",
-]
-
 TRACEABLE = "use jax.numpy, and no Python if, float() or numpy on the values of arrays"
 
 

@@ -15,8 +15,6 @@ from lungmask_jax.tasks import Task
 from lungmask_jax.testing._expect import expect, plain_options, tried
 from lungmask_jax.volume import Volume
 
-__all__ = ["check_step", "check_task"]
-
 
 def check_task(task: Task) -> None:
     """Checks that a task can be trained, measured and drawn.

@@ -10,18 +10,6 @@ from lungmask_jax.errors import ShapeError
 from lungmask_jax.files import atomic, legible
 from lungmask_jax.tasks import Color
 
-__all__ = [
-    "BLUE",
-    "GREEN",
-    "VERMILION",
-    "Color",
-    "canvas",
-    "fitting_height",
-    "save_png",
-    "text",
-    "text_width",
-]
-
 GREEN: Final = (0, 158, 115)
 BLUE: Final = (0, 114, 178)
 VERMILION: Final = (213, 94, 0)

@@ -10,8 +10,6 @@ import numpy as np
 from lungmask_jax.errors import MissingPackageError, SpecError, nearest
 from lungmask_jax.files import legible
 
-__all__ = ["box_plot", "learning_curve", "missing_plots"]
-
 _COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _INK: Final = "0.2"
 _PIXELS_PER_INCH: Final = 200
