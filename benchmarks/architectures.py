@@ -46,7 +46,7 @@ class Row(NamedTuple):
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--names", nargs="+", default=models.names(), help="default: all")
+    parser.add_argument("--names", nargs="+", default=[*models.registry], help="default: all")
     parser.add_argument("--slices", type=int, default=4, help="of a batch or volume (default: 4)")
     parser.add_argument("--size", type=int, default=256, help="height and width (default: 256)")
     parser.add_argument("--rounds", type=int, default=9, help="times each is run (default: 9)")

@@ -4,7 +4,8 @@
 
 Whole programs, as in `end_to_end.py`; without a scan, a phantom. Seconds are processor time of all
 cores, less that of a scan of one slice: what a program costs before it does anything. Slices are
-3 mm thick, however many there are, so that none are averaged. The picture needs matplotlib.
+3 mm thick, however many there are, so that none are averaged. The picture needs matplotlib, of
+the extra plots.
 """
 
 import argparse
@@ -82,14 +83,15 @@ def row(scans: int, shape: tuple[int, int, int], run: Run, empty: Run) -> tuple[
 
 def picture(found: Mapping[str, Sequence[tuple[float, float, float]]], path: Path) -> None:
     """Seconds and memory over slices, megapixels and scans, with the line through the origin."""
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     labels = {
         "slices": "slices of 512 x 512",
         "pixels": "megapixels of each of 40 slices",
         "scans": "scans of 40 slices of 512 x 512",
     }
-    figure, panels = plt.subplots(2, 3, figsize=(9, 4.6), dpi=150, layout="constrained")
+    figure = Figure((9, 4.6), dpi=200, layout="constrained")
+    panels = figure.subplots(2, 3)
     for column, (kind, label) in zip(panels.T, labels.items(), strict=True):
         amount, *values = np.array(found[kind]).T
         for axes, numbers, color in zip(column, values, ("#0072B2", "#D55E00"), strict=True):
@@ -98,9 +100,17 @@ def picture(found: Mapping[str, Sequence[tuple[float, float, float]]], path: Pat
             axes.grid(color="0.9")
             axes.spines[["top", "right"]].set_visible(False)
         slope = (amount @ values[0]) / (amount @ amount)
-        column[0].plot([0, amount.max()], [0, slope * amount.max()], "--", color="0.5", lw=1)
+        column[0].plot(
+            [0, amount.max()],
+            [0, slope * amount.max()],
+            "--",
+            color="0.5",
+            lw=1,
+            label="in proportion",
+        )
         column[1].set_xlabel(label)
-    panels[0, 0].set_ylabel("processor seconds")
+    panels[0, 0].legend(frameon=False)
+    panels[0, 0].set_ylabel("processor time, s")
     panels[1, 0].set_ylabel("peak memory, GB")
     figure.savefig(path)
 

@@ -144,9 +144,10 @@ def picture(
     path: Path,
 ) -> None:
     """Saves the roof and the points below it, on logarithmic axes."""
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure, axes = plt.subplots(figsize=(7.2, 4.4), dpi=150, layout="constrained")
+    figure = Figure((7.2, 4.4), dpi=200, layout="constrained")
+    axes = figure.subplots()
     along = np.geomspace(1, 1000, 200)
     for (name, stream), style in zip(streams.items(), ("-", "--"), strict=True):
         axes.plot(along, np.minimum(rate, stream * along), style, color="black", lw=1.2)

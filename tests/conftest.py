@@ -1,4 +1,5 @@
 import os
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -54,6 +55,12 @@ def _excused(make):
         return optax.GradientTransformation(tx.init, update)
 
     return made
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    """As if it was not installed."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ SHIPPED = ("infection", "lungs")
 
 
 def test_both_models_ship():
-    assert set(SHIPPED) <= set(lj.weights.names())
+    assert set(SHIPPED) <= set(lj.weights.registry)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -90,7 +90,7 @@ def chest():
 
 
 def test_bundles_of_version_1_answer_as_they_did(tmp_path):
-    lj.models.register("version1_for_tests", bands)
+    lj.models.registry.register("version1_for_tests", bands)
     bundles = [lj.weights.load(VERSION_1 / f"{name}.npz") for name in SHIPPED]
     for again in (False, True):
         if again:  # as this version writes them

@@ -102,6 +102,14 @@ def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
     assert not list((tmp_path / "two").glob("worst*"))
 
 
+def test_without_matplotlib_scores_are_written_and_one_note_said(
+    masks, tmp_path, capsys, without_matplotlib
+):
+    assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {"cases.csv", "summary.json"}
+    assert capsys.readouterr().err.count("no box plots: expected matplotlib") == 1
+
+
 def test_pictures_of_a_former_run_stayed_among_the_new_ones(masks, tmp_path):
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()

@@ -75,6 +75,17 @@ def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_
     assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
 
 
+def test_without_matplotlib_a_bundle_is_trained_and_one_note_said(
+    training_set, tmp_path, capsys, without_matplotlib
+):
+    out = tmp_path / "mine.npz"
+    steps = ["--steps", "2", "--steps-per-epoch", "1"]
+    assert cli.main([*training_set, "-o", str(out), *steps]) == 0
+    assert len(log_of(out)) == 2
+    assert not out.with_suffix(".png").exists()
+    assert capsys.readouterr().err.count("no learning curve: expected matplotlib") == 1
+
+
 @pytest.mark.parametrize(
     "network",
     [["--option", "in_channels=3", "norm=batch"], ["--model", "unet_3d", "--option", "stem=4"]],

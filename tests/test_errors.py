@@ -13,6 +13,7 @@ KINDS = {
     errors.SpecError: ValueError,
     errors.WeightsError: ValueError,
     errors.UnknownNameError: KeyError,
+    errors.MissingPackageError: ImportError,
     errors.PluginError: ImportError,
     errors.ConformanceError: AssertionError,
 }

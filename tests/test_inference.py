@@ -80,7 +80,7 @@ def _threshold_model():
 
         return Model(init=lambda key: ({"edge": jnp.zeros(())}, {}), apply=apply)
 
-    models.register("threshold_for_tests", build)
+    models.registry.register("threshold_for_tests", build)
 
 
 def test_the_phantom_is_segmented_with_the_shipped_weights(scan, result):
@@ -219,8 +219,8 @@ class Neighborly:
                 lambda key: ({}, {}), apply, in_channels=in_channels, ndim=ndim, depth_stride=4
             )
 
-        if name not in models.names():
-            models.register(name, build)
+        if name not in models.registry:
+            models.registry.register(name, build)
         spec = replace(threshold_bundle().spec, model=ModelSpec(name=name))
         return Bundle(name, spec, {}, {}, "2" * 64)
 
@@ -432,8 +432,8 @@ def layered_bundle(target="infection"):
 
         return Model(init=lambda key: ({}, {}), apply=apply, num_classes=3)
 
-    if "layers_for_tests" not in models.names():
-        models.register("layers_for_tests", build)
+    if "layers_for_tests" not in models.registry:
+        models.registry.register("layers_for_tests", build)
     spec = replace(threshold_bundle(target).spec, model=ModelSpec(name="layers_for_tests"))
     return Bundle("layers", spec, {}, {}, "1" * 64)
 

@@ -50,6 +50,7 @@ USERS = {  # who may import what others wrote; numpy is for all
         "trees",
         "weights",
     },
+    "matplotlib": {"viz"},
     "nibabel": {"io"},
     "optax": {"losses", "training"},
     "pydicom": {"io"},

@@ -17,7 +17,7 @@ from lungmask_jax.errors import ShapeError, SpecError, UnknownNameError
 from lungmask_jax.losses._centerline import skeleton
 from lungmask_jax.testing import check_loss
 
-NAMES = losses.names()
+NAMES = [*losses.registry]
 CLASSES = ["cross_entropy", "dice_cross_entropy", "lovasz_softmax", "nested_bce_dice"]
 CHANNELS = [name for name in NAMES if name not in CLASSES]
 # a pixel that gets better may move the skeleton, or the boundary, to where more is wrong
@@ -609,11 +609,13 @@ def test_equal_calls_give_the_same_loss_and_compile_once():
 
 
 def test_a_registered_loss_is_created_by_name_with_its_options():
-    losses.register("scaled_dice_for_tests", lambda x, t, *, scale=1.0: scale * losses.dice(x, t))
+    losses.registry.register(
+        "scaled_dice_for_tests", lambda x, t, *, scale=1.0: scale * losses.dice(x, t)
+    )
     try:
         found = losses.create("scaled_dice_for_tests", scale=2.0)(*drawn(0))
         np.testing.assert_allclose(found, 2 * losses.dice(*drawn(0)), rtol=1e-6)
-        losses.register("scaled_dice_for_tests", losses.dice)
+        losses.registry.register("scaled_dice_for_tests", losses.dice)
         assert losses.create("scaled_dice_for_tests") is losses.dice
     finally:
         losses.registry._registered.clear()

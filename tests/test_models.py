@@ -6,7 +6,7 @@ from flax import linen, nnx
 from scipy import ndimage
 
 from lungmask_jax.errors import PluginError, ShapeError, SpecError
-from lungmask_jax.models import Model, create, from_linen, from_nnx, register, unet
+from lungmask_jax.models import Model, create, from_linen, from_nnx, registry, unet
 from lungmask_jax.models._grid import depth_to_space, space_to_depth
 from lungmask_jax.prediction import make_predict
 
@@ -150,11 +150,13 @@ def test_a_level_without_channels_is_refused():
 
 def test_a_name_of_ours_cannot_be_registered():
     with pytest.raises(PluginError, match="'unet' is taken"):
-        register("unet", unet)
+        registry.register("unet", unet)
 
 
 def test_a_registered_architecture_is_created_by_name():
-    register("thin_unet_for_tests", lambda *, width=4: unet(channels=(width,), num_classes=width))
+    registry.register(
+        "thin_unet_for_tests", lambda *, width=4: unet(channels=(width,), num_classes=width)
+    )
     assert create("thin_unet_for_tests", width=6).num_classes == 6
 
 

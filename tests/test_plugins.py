@@ -182,7 +182,7 @@ def test_a_name_registered_here_can_be_replaced_but_takes_no_other(registry, ins
 
 def test_an_architecture_of_a_plugin_is_created_and_trained(install):
     install("line-net", {"line": "line_net:build"}, NETWORK)
-    assert {"line", "unet"} <= set(models.names())
+    assert {"line", "unet"} <= set(models.registry)
     model = models.create("line", scale=2.0)
     params, state = model.init(KEY)
     images = jnp.full((1, 8, 8, 1), 3.0)
@@ -209,8 +209,8 @@ def build():
 def test_a_loss_of_a_plugin_is_trained_with(install):
     install("line-loss", {"line": "line_loss:build"}, LOSS, group="lungmask_jax.losses")
     install("line-net-two", {"line_two": "line_net_two:build"}, NETWORK)
-    assert "line" in losses.names()
-    assert "line" not in models.names()
+    assert "line" in losses.registry
+    assert "line" not in models.registry
     samples = Samples.of(np.ones((2, 8, 8, 1), np.float32), np.ones((2, 8, 8)))
     options = {"loss": "line", "loss_options": {"power": 4}}
     spec = TrainSpec(steps=1, batch_size=2, warmup=0, augment=0, **options)
@@ -222,7 +222,7 @@ def test_weights_of_a_plugin_are_loaded_by_name(install, tmp_path):
     install("line-weights", {"mine": "line_weights:build"}, PATH, group="lungmask_jax.weights")
     spec = SegmenterSpec(target="lungs", model=ModelSpec(options={"channels": [2], "stem": 1}))
     weights.save(tmp_path / "mine.npz", spec, *weights.create_model(spec.model).init(KEY))
-    assert "mine" in weights.names()
+    assert "mine" in weights.registry
     assert weights.load("mine").spec.model == spec.model
 
 

@@ -12,7 +12,6 @@ from lungmask_jax import preprocess
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.preprocess import Box
 from lungmask_jax.spec import PRESETS, PreprocessSpec
-from lungmask_jax.testing import check_preprocess
 from lungmask_jax.volume import Volume
 
 
@@ -146,17 +145,44 @@ def test_every_preset_gives_images_in_range(name):
 BOX = np.array([1, 14, 2, 15])
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        *(functools.partial(preprocess.network_images, box=BOX, spec=PRESETS[n]) for n in PRESETS),
-        functools.partial(preprocess.windowed, window=(-1000, 200)),
-        functools.partial(preprocess.resample, box=BOX, size=(8, 12)),
-        functools.partial(preprocess.restore, box=BOX, size=(24, 20)),
-    ],
-)
-def test_it_keeps_what_preprocessing_promises(function):
-    check_preprocess(function, values=(-1024.0, 1500.0))
+HU = (-1024.0, 1500.0)
+FUNCTIONS = [
+    *(
+        (functools.partial(preprocess.network_images, box=BOX, spec=PRESETS[n]), HU)
+        for n in PRESETS
+    ),
+    (functools.partial(preprocess.windowed, window=(-1000, 200)), HU),
+    (functools.partial(preprocess.resample, box=BOX, size=(8, 12)), HU),
+    (functools.partial(preprocess.restore, box=BOX, size=(24, 20)), HU),
+    (preprocess.median3, (-1000.0, 1000.0)),
+    (preprocess.bilateral, (0.0, 1.0)),
+    (preprocess.clahe, (0.0, 255.0)),
+]
+
+
+@pytest.mark.parametrize(("function", "values"), FUNCTIONS)
+def test_each_image_is_prepared_by_itself_and_has_a_gradient(function, values):
+    low, high = values
+    images = np.random.default_rng(0).random((3, 17, 24), np.float32)
+    images[1], images[2] = 0.5, images[2] ** 3
+    images = np.float32(low) + np.float32(high - low) * images
+    kept, together = images.copy(), np.asarray(jax.jit(function)(images))
+    alone = jax.jit(jax.vmap(lambda one: function(one[None])[0]))(images)
+    np.testing.assert_allclose(alone, together, atol=1e-3 * np.abs(together).max())
+    slope = jax.jit(jax.grad(lambda images: function(images).sum()))(images)
+    assert np.isfinite(together).all()
+    assert np.isfinite(slope).all()
+    function(images)
+    np.testing.assert_array_equal(images, kept)
+
+
+@pytest.mark.parametrize(("function", "values"), FUNCTIONS)
+@pytest.mark.parametrize("sides", [(16, 16), (17, 24), (33, 32)])
+def test_images_of_any_sides_are_prepared_in_float32(function, values, sides):
+    found = jax.eval_shape(function, jax.ShapeDtypeStruct((3, *sides), np.float32))
+    assert found.dtype == np.float32
+    assert found.shape[0] == 3
+    assert len(found.shape) in (3, 4)
 
 
 def test_minmax_stretches_every_slice_and_survives_a_constant_one():

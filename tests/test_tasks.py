@@ -57,7 +57,7 @@ def _fluid():
 
         return Model(init=lambda key: ({"edge": np.zeros((), np.float32)}, {}), apply=apply)
 
-    models.register("edge_for_tasks", build)
+    models.registry.register("edge_for_tasks", build)
 
 
 def bundle(target, hu, sign=1, *steps):

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lungmask_jax import postprocess, tasks
 from lungmask_jax.errors import ConformanceError, ShapeError
 from lungmask_jax.models import Model, from_nnx
-from lungmask_jax.testing import check_loss, check_metric, check_model, check_preprocess
+from lungmask_jax.tasks import Task
+from lungmask_jax.testing import check_loss, check_model, check_step, check_task
 
 DRAWS = itertools.count()  # for parts that draw numbers of their own
 
@@ -223,86 +225,66 @@ def test_what_a_loss_gives_is_looked_at(loss, message):
         check_loss(loss)
 
 
-def accuracy(prediction, target):
-    if prediction.shape != target.shape or max(prediction.max(), target.max()) > 1:
-        raise ShapeError("expected two masks of one shape")
-    return float((prediction == target).mean())
+@pytest.mark.parametrize("task", list(tasks.registry))
+def test_tasks_of_this_library_keep_to_it(task):
+    assert check_task(tasks.registry[task]) is None
 
 
 @pytest.mark.parametrize(
-    "metric", [accuracy, lambda *masks: {"error": 1 - accuracy(*masks), "bins": np.full(2, np.nan)}]
-)
-def test_a_metric_that_keeps_to_it_passes(metric):
-    assert check_metric(metric) is None
-
-
-def overwriting(prediction, target):
-    prediction[...] = prediction == target
-    return float(prediction.mean())
-
-
-@pytest.mark.parametrize(
-    ("metric", "message"),
+    ("fields", "message"),
     [
-        (lambda p, t: np.float32(accuracy(p, t)), "plain numbers of a metric, found float32"),
-        (overwriting, "masks that are not changed"),
-        (lambda p, t: accuracy(p, t) + next(DRAWS), "the same value again"),
-        (lambda p, t: float("inf"), r"finite numbers .* found \[inf\]"),
-        (lambda p, t: float(t.sum()), r"a right and a wrong prediction, found \[12.0\]"),
-        (
-            lambda p, t: accuracy(p, t) + p.itemsize,
-            "of masks of bool.*convert masks to booleans first",
-        ),
-        (lambda p, t: accuracy(p, t) / int(t.sum()), "every pair of masks, found ZeroDivision"),
-        (lambda p, t: float(np.sum(p > 0) - np.sum(t > 0)), "an error for masks of two shapes"),
-        (lambda p, t: float((p == t).mean()), "an error for a mask of the labels 0 and 2"),
+        ({"name": "a b"}, "a name of letters, digits and _, found 'a b'"),
+        ({"inside": "lung"}, "a task to lie inside, found 'lung': name one of 'infection'|infect"),
+        ({"colors": {1: (0, 0, 300)}}, r"a color of 1 \(mine\), found \(0, 0, 300\)"),
+        ({"labels": {2: "b"}, "colors": {1: (0, 0, 0)}}, r"a color of 2 \(b\), found None"),
+        ({"preprocess": {"sise": 3}}, "preprocess that the library can use, found TypeError"),
+        ({"training": {"steps": -1}}, "training that the library can use, found SpecError"),
+        ({"postprocess": (("sidez", {}),)}, "postprocess .* found UnknownNameError"),
     ],
 )
-def test_what_a_metric_gives_is_looked_at(metric, message):
+def test_what_a_task_says_is_looked_at(fields, message):
     with pytest.raises(ConformanceError, match=message):
-        check_metric(metric)
+        check_task(Task(**{"name": "mine", **fields}))
 
 
-def halved(images):
-    return jnp.tanh(images / 100)[:, ::2, ::2, None]
+STEPS = {*postprocess.registry} - {"calibration", "threshold", "crop"}  # of another kind
 
 
-def test_a_step_of_preprocessing_that_keeps_to_it_passes():
-    assert check_preprocess(halved, values=(-1000.0, 1000.0)) is None
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_steps_of_this_library_keep_to_it(name):
+    assert check_step(postprocess.registry[name]) is None
 
 
-def inverting(images):
-    if isinstance(images, np.ndarray):
-        images *= -1
-    return -images
+def overwriting(mask):
+    mask.array[...] = 1
+    return mask
 
 
 @pytest.mark.parametrize(
-    ("function", "message"),
+    ("step", "message"),
     [
-        (np.sort, "under jax.jit, found TracerArrayConversionError .*use jax"),
-        (lambda x: x.mean((1, 2)), r"float32 \(3, H, W\) or .* found float32\(3,\)"),
-        (lambda x: (255 * x).astype(jnp.uint8), "found uint8"),
-        (lambda x: x.reshape(-1, 4, 4)[:3], "whatever is beside it|found TypeError"),
-        (lambda x: x - x.mean(), "the same images of an image whatever is beside it"),
-        (lambda x: x / (x - x.min((1, 2), keepdims=True)).max((1, 2), keepdims=True), "finite"),
-        (lambda x: jnp.sqrt(x - x.min((1, 2), keepdims=True)), "finite .* in the gradient"),
-        (inverting, "images that are not changed"),
+        (lambda mask, share=0.1: mask, "given by name, found share=0.1"),
+        (lambda mask, *, share: mask, "a default for the option 'share', found none"),
+        (lambda mask: mask.array, r"a mask of shape \(4, 48, 48\), found ndarray"),
+        (lambda mask, ct: mask.with_array(mask.array * (ct.array / 1000)), "labels from 0 to 255"),
+        (lambda mask: mask.with_array(mask.array + np.uint8(next(DRAWS) % 200)), "the same mask"),
+        (lambda mask: mask.with_array(mask.array // mask.array.max()), "found \\w+Error|Warning"),
+        (overwriting, "a mask that is left as it is"),
     ],
 )
-def test_what_a_step_of_preprocessing_gives_is_looked_at(function, message):
+def test_what_a_step_gives_is_looked_at(step, message):
     with pytest.raises(ConformanceError, match=message):
-        check_preprocess(function)
+        check_step(step)
 
 
 ON_FOUR = """
 import jax, jax.numpy as jnp
-from lungmask_jax import losses, models, preprocess, testing
+from lungmask_jax import losses, testing
 
 assert len(jax.devices()) == 4
 testing.check_loss(losses.dice)
 print("passed")
-testing.check_preprocess(lambda images: images + 0.1 * (len(images) == 4))
+testing.check_loss(lambda logits, targets: losses.dice(logits, targets) + (len(logits) == 4))
 """
 
 
@@ -312,4 +294,4 @@ def test_images_are_divided_among_several_devices():
     code, environment = [sys.executable, "-c", ON_FOUR], {**os.environ, **flags}
     done = subprocess.run(code, env=environment, capture_output=True, text=True)
     assert done.stdout == "passed\n"
-    assert "expected the same images of images divided among 4 devices, found a diff" in done.stderr
+    assert "expected the same losses of images divided among 4 devices, found a diff" in done.stderr

@@ -97,7 +97,7 @@ def test_the_checksum_follows_the_numbers(good, tmp_path, numbers):
 
 
 def test_names_are_those_that_ship():
-    assert {"infection", "lungs"} <= set(weights.names())
+    assert {"infection", "lungs"} <= set(weights.registry)
 
 
 def test_an_unknown_name_suggests_the_nearest():
@@ -282,7 +282,9 @@ def test_a_spec_that_cannot_be_used_is_refused_with_the_file(good, tmp_path, old
 
 def test_integers_of_a_state_stay_integers(tmp_path):
     params, state = {"w": np.float32([1.5])}, {"count": np.int32([100_003]), "on": np.array(True)}
-    models.register("counting", lambda: models.Model(lambda key: (params, state), lambda *_: None))
+    models.registry.register(
+        "counting", lambda: models.Model(lambda key: (params, state), lambda *_: None)
+    )
     spec = SegmenterSpec(target="lungs", model=ModelSpec(name="counting"))
     weights.save(tmp_path / "mine.npz", spec, params, state)
     found = weights.load(tmp_path / "mine.npz").state

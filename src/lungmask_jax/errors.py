@@ -8,6 +8,7 @@
     ├── SpecError (ValueError)             a setting that is unknown or out of range
     ├── WeightsError (ValueError)          a weights bundle that is damaged or does not fit
     ├── UnknownNameError (KeyError)        a name that no registry holds
+    ├── MissingPackageError (ImportError)  a package of an extra that is not installed
     ├── PluginError (ImportError)          a third-party entry point that fails
     └── ConformanceError (AssertionError)  a part that fails a check of `lungmask_jax.testing`
 
@@ -25,6 +26,7 @@ from typing import Final
 __all__ = [
     "ConformanceError",
     "LungmaskError",
+    "MissingPackageError",
     "PluginError",
     "ScanError",
     "ScanWarning",
@@ -70,6 +72,10 @@ class UnknownNameError(LungmaskError, KeyError):
     def __str__(self) -> str:
         """The message itself; a bare ``KeyError`` would show it quoted."""
         return str(self.args[0]) if self.args else ""
+
+
+class MissingPackageError(LungmaskError, ImportError):
+    """A package that only an extra brings, and that is not installed."""
 
 
 class PluginError(LungmaskError, ImportError):

@@ -22,8 +22,6 @@ from typing import Final
 from lungmask_jax.errors import LungmaskError
 from lungmask_jax.files import legible
 
-__all__ = ["Failures", "bordered", "complain", "exit_code", "one_line", "stopping"]
-
 _LONGEST: Final = 1000
 _FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 

@@ -6,8 +6,6 @@ import time
 from lungmask_jax import DISCLAIMER, cohort, inference, io, metrics, phantoms, report, tasks
 from lungmask_jax.cli._progress import bar, console, stepper, summary
 
-__all__ = ["run"]
-
 _FILES = ("", "_lungs", "_infection", "_lesions")
 
 

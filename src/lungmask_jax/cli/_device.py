@@ -4,8 +4,6 @@ import os
 
 from lungmask_jax.errors import SpecError
 
-__all__ = ["choose"]
-
 
 def choose(name: str) -> None:
     """Has JAX compute on ``"cpu"``, ``"gpu"`` or ``"tpu"``, or says that there is none."""

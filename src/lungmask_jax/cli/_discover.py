@@ -17,8 +17,6 @@ from lungmask_jax.cli._progress import console
 from lungmask_jax.cli._recipe import toml
 from lungmask_jax.errors import LungmaskError
 
-__all__ = ["doctor", "list_models", "list_weights"]
-
 _PACKAGES = ("lungmask-jax", "jax", "jaxlib", "flax", "optax", "numpy", "nibabel")
 
 

@@ -10,8 +10,6 @@ from lungmask_jax.cli._progress import bar, counted
 from lungmask_jax.cli._scores import save, watcher
 from lungmask_jax.errors import SpecError
 
-__all__ = ["run"]
-
 
 def run(options: argparse.Namespace) -> int:
     """Scores every case; one that fails is named and the others go on."""

@@ -8,8 +8,6 @@ from lungmask_jax import tasks, weights
 from lungmask_jax.cli._progress import console
 from lungmask_jax.errors import WeightsError
 
-__all__ = ["run"]
-
 
 def run(options: argparse.Namespace) -> int:
     """Writes the bundle, and says what it is and under which licence."""

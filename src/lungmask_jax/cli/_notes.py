@@ -12,8 +12,6 @@ from lungmask_jax import io
 from lungmask_jax.errors import ScanWarning
 from lungmask_jax.volume import Volume
 
-__all__ = ["Notes", "noted"]
-
 
 @dataclass
 class Notes:

@@ -10,8 +10,6 @@ from lungmask_jax import DISCLAIMER, __version__, tasks
 from lungmask_jax.errors import nearest
 from lungmask_jax.spec import Recipe, TrainSpec
 
-__all__ = ["SETTINGS", "TABLES", "parsed", "parser"]
-
 _WINDOW: Final[Mapping[str, Any]] = {
     "nargs": 2,
     "type": float,

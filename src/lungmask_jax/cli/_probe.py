@@ -19,8 +19,6 @@ from lungmask_jax.errors import LungmaskError, PluginError
 from lungmask_jax.registry import Registry
 from lungmask_jax.spec import ModelSpec
 
-__all__ = ["REGISTRIES", "cells"]
-
 REGISTRIES: Final[Mapping[str, Registry[Any]]] = {
     "models": models.registry,
     "losses": losses.registry,

@@ -16,9 +16,6 @@ from rich.progress import (
 from lungmask_jax import quantify, tasks
 from lungmask_jax.tasks import Task
 
-__all__ = ["bar", "console", "counted", "stepper", "summary"]
-
-
 _WIDE = 200
 
 

@@ -11,8 +11,6 @@ from lungmask_jax.cli._scores import results, save, watcher
 from lungmask_jax.errors import SpecError
 from lungmask_jax.evaluation import PROTOCOLS, Published, Report
 
-__all__ = ["run"]
-
 
 def run(options: argparse.Namespace) -> int:
     """Scores the data of a protocol and prints what others reached on them."""

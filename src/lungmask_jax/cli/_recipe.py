@@ -21,8 +21,6 @@ from lungmask_jax.spec import (
     to_json,
 )
 
-__all__ = ["recipe", "toml"]
-
 _BYTES: Final = 32_000
 """Of a recipe: those of our weights have 2,000."""
 

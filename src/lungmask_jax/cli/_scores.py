@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from lungmask_jax import viz
 from lungmask_jax.cli._border import complain, one_line
 from lungmask_jax.cli._progress import console
 from lungmask_jax.cohort import Outputs, outputs
 from lungmask_jax.evaluation import SEEN, SHOWN, Report, Row
-
-__all__ = ["results", "save", "table", "watcher"]
 
 _RECORD = "summary.json"
 
@@ -54,6 +53,8 @@ def save(report: Report, options: argparse.Namespace) -> None:
     """Writes all of a report, and prints its summary."""
     with results(options).written(_RECORD) as folder:
         report.save(folder, name=options.out.name or "this")
+    if missing := viz.missing_plots():
+        complain(f"no box plots: {missing}")
     summary, shown = report.summary(), console()
     for label, scores in summary["summary"].items():
         _print(shown, label, scores, summary.get("comparison", {}).get(label))

@@ -13,8 +13,6 @@ from lungmask_jax.cli._notes import Notes, noted
 from lungmask_jax.cli._progress import bar, counted, stepper, summary
 from lungmask_jax.cli._stages import Stages
 
-__all__ = ["run"]
-
 
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named on stderr and the others go on."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-__all__ = ["Stages"]
-
 
 @dataclass
 class Stages:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-__all__ = ["Stop", "exit_code", "stoppable", "to_resume"]
-
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _TO_RESUME: Final = {
     "training": "--resume continues after the last epoch",

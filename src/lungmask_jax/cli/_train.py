@@ -13,8 +13,6 @@ from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
 from lungmask_jax.spec import Recipe
 
-__all__ = ["run"]
-
 
 def run(options: argparse.Namespace) -> int:
     """Trains as told; the bundle is written anew after every better epoch."""

@@ -11,8 +11,6 @@ from lungmask_jax.cli._stop import Stop
 from lungmask_jax.fitting import FitEpoch, TrainingScans
 from lungmask_jax.spec import Recipe
 
-__all__ = ["introduce", "say", "watcher"]
-
 
 def watcher(progress: Progress, stop: Stop) -> Callable[[str, int, int], bool]:
     """What a fit calls to move a bar on; its answer is whether to stop."""

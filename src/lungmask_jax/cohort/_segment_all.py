@@ -162,7 +162,9 @@ def _read(name: str, path: Path, job: _Job) -> Volume:
     *files, record = job.files(name)
     folder = job.results.folder
     if path.is_dir() and os.path.samefile(path, folder):
-        raise ScanError(f"results would be written among the slices in {folder}: give another --out")
+        raise ScanError(
+            f"results would be written among the slices in {folder}: give another --out"
+        )
     job.results.check(record, files)
     job.results.check_source(record, path)
     return job.read(path)

@@ -55,6 +55,8 @@ class Report:
     def save(self, directory: str | os.PathLike[str], *, name: str = "") -> list[Path]:
         """Writes cases, box plots, the pictures of the worst cases, and the summary last.
 
+        Where matplotlib is missing there are no box plots.
+
         Args:
             directory: Created if it does not exist. Other files are not changed.
             name: Name of the model, beside another; that of the directory if empty.
@@ -68,7 +70,9 @@ class Report:
         """
         folder = writable(directory)
         report.write_csv(folder / _CASES, self.rows)
-        paths = [folder / _CASES, *_boxes(folder, self, name or folder.resolve().name)]
+        paths = [folder / _CASES]
+        if not viz.missing_plots():
+            paths += _boxes(folder, self, name or folder.resolve().name)
         for number, picture in enumerate(self.worst, 1):
             paths.append(folder / f"worst{number}_{picture.name}.png")
             viz.save_png(picture.rgb, paths[-1])

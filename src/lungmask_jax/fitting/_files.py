@@ -86,12 +86,13 @@ class RunFiles(NamedTuple):
         writable(self.bundle.parent)
 
     def write_log(self, log: Sequence[Line]) -> None:
-        """Writes the log and its curve."""
+        """Writes the log and, where matplotlib is there, its curve."""
         with atomic(self.log) as temporary:
             text = "".join(json.dumps(line) + "\n" for line in log)
             temporary.write_text(text, encoding="utf-8")
-        drawn = [name for name in _SCORES if any(name in line for line in log)]
-        viz.save_png(viz.learning_curve(log, series=("loss",), scores=drawn), self.curve)
+        if not viz.missing_plots():
+            drawn = [name for name in _SCORES if any(name in line for line in log)]
+            viz.save_png(viz.learning_curve(log, scores=drawn), self.curve)
 
     def read_log(self, step: int, spec: TrainSpec) -> list[Line]:
         """The lines of a run up to a step; later epochs are repeated.

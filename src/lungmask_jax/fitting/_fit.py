@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from lungmask_jax import training, weights
+from lungmask_jax import training, viz, weights
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
 from lungmask_jax.fitting._calibration import Judgement, calibrated
@@ -43,7 +43,7 @@ class FitEpoch(NamedTuple):
         waited: Seconds of these in which the device had no batch.
         judgement: Scores of the last epoch's bundle; none if it could not be scored.
         notes: Warnings, a sentence each: about the scans in the first epoch, if `fit` has read
-            them, and about the network in the last one.
+            them, a curve that cannot be drawn, and about the network in the last one.
 
     Example:
         >>> from lungmask_jax.spec import SegmenterSpec
@@ -103,8 +103,8 @@ def fit(
         cases: Labeled scans, or the result of `prepare`.
         recipe: The settings.
         out: Path of the bundle. It is written after every epoch that is better than those before;
-            log, curve and checkpoint after every epoch, with the names of `RunFiles`. By default
-            nothing is written.
+            log, curve and checkpoint after every epoch, with the names of `RunFiles`; the curve
+            needs matplotlib. By default nothing is written.
         existing: Files of an earlier run: ``"refuse"`` them, ``"resume"`` from its checkpoint,
             with the same scans and recipe, or ``"replace"`` them.
         cache: Folder for prepared scans, so that the next run starts at once.
@@ -133,14 +133,16 @@ def fit(
         [2, 4]
     """
     files = None if out is None else RunFiles(Path(out))
+    notes: tuple[str, ...] = ()
     if files is not None:
         files.refuse(existing)
+        if missing := viz.missing_plots():
+            notes = (f"no learning curve: {missing}",)
     elif existing == "resume":
         raise SpecError("expected out with existing='resume', found none: name the bundle")
-    notes: tuple[str, ...] = ()
     if not isinstance(cases, TrainingScans):
         cases = prepare(cases, recipe, cache=cache, mesh=mesh, progress=progress)
-        notes = cases.notes
+        notes += cases.notes
     run, log = _run(cases, recipe, files, mesh), list[Line]()
     for epoch in _epochs(run, log, existing == "resume", progress):
         last = epoch.step == recipe.training.steps and not _is_stopped(progress, "calibrating")

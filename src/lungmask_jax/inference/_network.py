@@ -15,8 +15,6 @@ from lungmask_jax.prediction import Predictor, predict_scan
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-__all__ = ["Found", "Progress", "find", "labels", "probabilities"]
-
 Progress = Callable[[str, int, int], None]
 
 _Give: TypeAlias = Literal["labels", "probabilities", "unsure"]

@@ -9,8 +9,6 @@ from lungmask_jax import preprocess, tasks
 from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
-__all__ = ["notes"]
-
 _SMALL_SHARE: Final = 0.5
 _SMALL_SHARE_OF_SLICE: Final = 1 / 3
 """Of 271 single slices of patients one is below, at the dome of the liver; of 10 volumes none."""

@@ -14,8 +14,6 @@ from lungmask_jax.postprocess import Scan
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
-__all__ = ["ordered", "segment"]
-
 
 def segment(
     scan: object,

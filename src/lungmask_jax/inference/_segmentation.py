@@ -15,8 +15,6 @@ from lungmask_jax.errors import SpecError
 from lungmask_jax.files import writable
 from lungmask_jax.volume import Volume
 
-__all__ = ["Segmentation", "file_names"]
-
 _UNCERTAINTY: Final = "uncertainty"
 _SIGNS: Final = "signs_of_pneumonia"
 

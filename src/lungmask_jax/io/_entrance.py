@@ -18,8 +18,6 @@ from lungmask_jax.io._orientation import canonical
 from lungmask_jax.io._place import refuse_turned
 from lungmask_jax.volume import Volume
 
-__all__ = ["as_volume"]
-
 
 def as_volume(
     scan: object,

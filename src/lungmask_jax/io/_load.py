@@ -17,8 +17,6 @@ from lungmask_jax.io._nifti import read_nifti
 from lungmask_jax.io._place import note_shear, note_size, refuse_radiograph
 from lungmask_jax.volume import Volume
 
-__all__ = ["checked", "in_memory", "load", "load_mask"]
-
 _FEW = 4  # grey levels of a mask
 _JPEG_NOISE = 15  # grey levels of 256
 _REST = 0.01

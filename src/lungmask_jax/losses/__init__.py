@@ -12,7 +12,7 @@ finite for logits of any size, for empty and for full targets.
 
 from lungmask_jax.losses._boundary import boundary, hausdorff_dt
 from lungmask_jax.losses._centerline import cldice
-from lungmask_jax.losses._create import create, names, register, registry
+from lungmask_jax.losses._create import create, registry
 from lungmask_jax.losses._entropy import bce, cross_entropy, focal, weighted_bce
 from lungmask_jax.losses._inputs import Loss
 from lungmask_jax.losses._lovasz import lovasz_hinge, lovasz_softmax
@@ -43,9 +43,7 @@ __all__ = [
     "jaccard",
     "lovasz_hinge",
     "lovasz_softmax",
-    "names",
     "nested_bce_dice",
-    "register",
     "registry",
     "tversky",
     "weighted_bce",

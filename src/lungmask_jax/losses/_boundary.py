@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from lungmask_jax.losses._distance import signed_distances
 from lungmask_jax.losses._inputs import checked, refuse_outside
 
-__all__ = ["boundary", "hausdorff_dt"]
-
 
 def boundary(
     logits: jax.Array,

@@ -7,8 +7,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.losses._inputs import checked, ratio, refuse_outside, spatial_axes
 
-__all__ = ["cldice", "skeleton"]
-
 
 def cldice(
     logits: jax.Array, targets: jax.Array, *, iterations: int = 3, smooth: float = 1.0

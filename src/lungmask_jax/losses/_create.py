@@ -11,8 +11,6 @@ from lungmask_jax.errors import SpecError
 from lungmask_jax.losses._inputs import Loss
 from lungmask_jax.registry import Registry
 
-__all__ = ["create", "names", "register", "registry"]
-
 registry: Registry[Callable[..., jax.Array]] = Registry(
     "lungmask_jax.losses",
     {
@@ -42,19 +40,6 @@ registry: Registry[Callable[..., jax.Array]] = Registry(
 """Names to functions ``loss(logits, targets, *, options) -> (N,)``."""
 
 
-def names() -> list[str]:
-    """The names that `create` knows, built in or from plugins; nothing is imported.
-
-    Returns:
-        Sorted names.
-
-    Example:
-        >>> names()[:3]
-        ['bce', 'bce_dice', 'boundary']
-    """
-    return list(registry)
-
-
 def create(name: str, **options: Any) -> Loss:
     """A loss by name, with its options bound.
 
@@ -62,7 +47,7 @@ def create(name: str, **options: Any) -> Loss:
     not compiled again.
 
     Args:
-        name: One of `names`.
+        name: A name in `registry`.
         options: Options of that loss; numbers, booleans and lists of numbers.
 
     Returns:
@@ -87,28 +72,6 @@ def create(name: str, **options: Any) -> Loss:
             raise SpecError(f"loss {name!r} has no option {option!r}: known: {there}")
         _refuse_arrays(option, value)
     return _bound(loss, tuple(sorted((option, _frozen(v)) for option, v in options.items())))
-
-
-def register(name: str, loss: Callable[..., jax.Array]) -> None:
-    """Registers a loss by name in this process.
-
-    Packages use an entry point in the group ``lungmask_jax.losses`` instead.
-
-    Args:
-        name: The new name.
-        loss: ``loss(logits, targets, *, options) -> (N,)``; `lungmask_jax.testing.check_loss`
-            checks it.
-
-    Raises:
-        PluginError: The name is taken.
-
-    Example:
-        >>> from lungmask_jax.losses import dice, jaccard
-        >>> register("dice_jaccard", lambda *batch: dice(*batch) + jaccard(*batch))
-        >>> "dice_jaccard" in names()
-        True
-    """
-    registry.register(name, loss)
 
 
 @functools.cache

@@ -14,8 +14,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.errors import SpecError
 
-__all__ = ["distances", "signed_distances"]
-
 
 def signed_distances(
     masks: jax.Array, *, spacing: float | Sequence[float] | None = None

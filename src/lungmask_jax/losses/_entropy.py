@@ -9,8 +9,6 @@ import optax
 from lungmask_jax.errors import SpecError
 from lungmask_jax.losses._inputs import checked, checked_classes, refuse_outside, spatial_axes
 
-__all__ = ["bce", "cross_entropy", "focal", "weighted_bce"]
-
 
 def bce(logits: jax.Array, targets: jax.Array) -> jax.Array:
     r"""Binary cross-entropy, the mean over pixels and channels.

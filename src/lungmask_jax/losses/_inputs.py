@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.errors import ShapeError, SpecError
 
-__all__ = ["Loss", "checked", "checked_classes", "ratio", "refuse_outside", "spatial_axes"]
-
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 _SMALLEST = 1e-7

@@ -9,8 +9,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.losses._inputs import checked, checked_classes, ratio
 
-__all__ = ["lovasz_hinge", "lovasz_softmax"]
-
 
 def lovasz_hinge(logits: jax.Array, targets: jax.Array) -> jax.Array:
     r"""Lovász extension of the Jaccard loss at hinge errors, the mean over channels.

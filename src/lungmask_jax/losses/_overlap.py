@@ -5,8 +5,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.losses._inputs import checked, ratio, refuse_outside, spatial_axes
 
-__all__ = ["dice", "each_dice", "generalized_dice", "jaccard"]
-
 
 def dice(
     logits: jax.Array, targets: jax.Array, *, smooth: float = 1.0, squared: bool = False

@@ -9,8 +9,6 @@ from lungmask_jax.losses._entropy import bce, cross_entropy, focal
 from lungmask_jax.losses._inputs import checked_classes
 from lungmask_jax.losses._overlap import dice, each_dice
 
-__all__ = ["bce_dice", "dice_cross_entropy", "dice_focal", "nested_bce_dice"]
-
 
 def bce_dice(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """The sum of `bce` and `dice`: the first for calibration, the second for imbalance.

@@ -5,8 +5,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.losses._inputs import checked, ratio, refuse_outside, spatial_axes
 
-__all__ = ["focal_tversky", "tversky"]
-
 _LINEAR_BELOW = 1e-6
 
 

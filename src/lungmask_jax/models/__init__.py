@@ -31,9 +31,7 @@ __all__ = [
     "from_nnx",
     "lungmask_unet",
     "multires_unet",
-    "names",
     "plain_conv_unet",
-    "register",
     "registry",
     "residual_encoder_unet",
     "residual_unet",
@@ -64,7 +62,7 @@ def create(name: str, **options: Any) -> Model:
     """A model by the name of its network.
 
     Args:
-        name: A name from `names`.
+        name: A name in `registry`.
         **options: Options of the network; the others have defaults.
 
     Returns:
@@ -98,36 +96,3 @@ def create(name: str, **options: Any) -> Model:
             f"expected a Model from {name!r} of {registry.owner(name)}, found {shown(model)}"
         )
     return model
-
-
-def names() -> list[str]:
-    """All names of networks, built in or from plugins; nothing is imported.
-
-    Returns:
-        Sorted names.
-
-    Example:
-        >>> "unet" in names()
-        True
-    """
-    return list(registry)
-
-
-def register(name: str, build: Callable[..., Model]) -> None:
-    """Registers a network by name in this process.
-
-    Packages use an entry point in the group ``lungmask_jax.models`` instead.
-
-    Args:
-        name: The new name.
-        build: Takes keyword-only options with defaults and returns a `Model`.
-
-    Raises:
-        PluginError: The name is taken.
-
-    Example:
-        >>> register("tiny_unet", lambda *, width=4: unet(channels=(width, 2 * width)))
-        >>> create("tiny_unet", width=8).num_classes
-        1
-    """
-    registry.register(name, build)

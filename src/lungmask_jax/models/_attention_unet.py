@@ -13,8 +13,6 @@ from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
 from lungmask_jax.models._plan import Dtype, Plan, levels
 
-__all__ = ["attention_unet"]
-
 
 def attention_unet(
     *,

@@ -6,8 +6,6 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-__all__ = ["depthwise"]
-
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise(features: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

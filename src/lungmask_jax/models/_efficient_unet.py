@@ -16,8 +16,6 @@ from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network
 from lungmask_jax.models._plan import Dtype, Plan, levels, number
 
-__all__ = ["efficient_unet"]
-
 _STEM = 32
 _STEM_FOLD = 2
 _FACTOR = 16

@@ -10,8 +10,6 @@ import jax.numpy as jnp
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models._model import Model
 
-__all__ = ["ensemble"]
-
 
 def ensemble(model: Model, count: int) -> Model:
     """A network that predicts the mean of the probabilities of `count` networks.

@@ -12,8 +12,6 @@ from lungmask_jax.models._grid import interpolated, pooled
 from lungmask_jax.models._model import Model, from_nnx
 from lungmask_jax.models._plan import levels, whole
 
-__all__ = ["lungmask_unet"]
-
 
 def lungmask_unet(
     *,

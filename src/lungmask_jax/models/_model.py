@@ -10,8 +10,6 @@ from flax import nnx
 
 from lungmask_jax.errors import ShapeError
 
-__all__ = ["Model", "from_linen", "from_nnx"]
-
 Params: TypeAlias = Any
 State: TypeAlias = Any
 

@@ -16,8 +16,6 @@ from lungmask_jax.models._nnunet_parts import (
 )
 from lungmask_jax.models._plan import levels, whole
 
-__all__ = ["plain_conv_unet", "residual_encoder_unet"]
-
 _MOST = 65_536
 
 

@@ -10,8 +10,6 @@ from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
 from lungmask_jax.models._plan import Dtype, Plan, levels, whole
 
-__all__ = ["residual_unet"]
-
 _BLOCKS: Final = 100
 """Most blocks of a level: the deepest ResNets have 36."""
 

@@ -9,8 +9,6 @@ from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, decoder_of, encoder_of
 from lungmask_jax.models._plan import Dtype, Plan, levels
 
-__all__ = ["unet", "unet_3d"]
-
 
 def unet(
     *,

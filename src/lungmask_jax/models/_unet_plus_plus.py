@@ -13,8 +13,6 @@ from lungmask_jax.models._model import Model
 from lungmask_jax.models._network import Network, encoder_of
 from lungmask_jax.models._plan import Dtype, Plan, levels
 
-__all__ = ["unet_plus_plus"]
-
 
 def unet_plus_plus(
     *,

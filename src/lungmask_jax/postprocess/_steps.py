@@ -15,8 +15,6 @@ from lungmask_jax.registry import Registry
 from lungmask_jax.tasks import Steps
 from lungmask_jax.volume import Volume
 
-__all__ = ["Scan", "applied", "complete", "crop", "decision", "registry"]
-
 Step: TypeAlias = Callable[..., Any]
 
 _HERE: Final = "lungmask_jax.postprocess"

@@ -5,8 +5,6 @@ from typing import TypeVar
 
 import jax
 
-__all__ = ["in_batches"]
-
 T = TypeVar("T")
 
 

@@ -16,8 +16,6 @@ import numpy as np
 
 from lungmask_jax.spec import PredictSpec
 
-__all__ = ["Read", "importance", "in_patches", "starts"]
-
 Forward: TypeAlias = Callable[[np.ndarray], jax.Array]
 Read: TypeAlias = Callable[[int, int], np.ndarray]
 

@@ -16,8 +16,6 @@ from lungmask_jax.prediction._thick import ThickSlices
 from lungmask_jax.prediction._views import make_predict
 from lungmask_jax.spec import PredictSpec, PreprocessSpec
 
-__all__ = ["Plan", "in_patches", "in_slices"]
-
 
 class Plan(NamedTuple):
     """A way to predict a scan, from the feet up.

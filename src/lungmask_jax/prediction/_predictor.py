@@ -15,8 +15,6 @@ from lungmask_jax.prediction._patches import Read, in_patches
 from lungmask_jax.prediction._views import make_predict
 from lungmask_jax.spec import PredictSpec
 
-__all__ = ["Predictor"]
-
 
 @dataclass(frozen=True, eq=False)
 class Predictor:

@@ -15,8 +15,6 @@ from lungmask_jax.prediction._thick import ThickSlices, parts
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
-__all__ = ["Batch", "predict_scan"]
-
 Finish: TypeAlias = Callable[[jax.Array], tuple[jax.Array, ...]]
 
 

@@ -5,8 +5,6 @@ from typing import NamedTuple
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models import Model
 
-__all__ = ["Slab"]
-
 _SLICES = 4
 
 

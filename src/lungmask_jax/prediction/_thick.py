@@ -8,8 +8,6 @@ import numpy as np
 
 from lungmask_jax import preprocess
 
-__all__ = ["Part", "ThickSlices", "parts"]
-
 _MULTIPLE: Final = 128
 
 

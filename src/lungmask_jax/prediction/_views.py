@@ -11,8 +11,6 @@ import jax.numpy as jnp
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models import Model
 
-__all__ = ["make_predict"]
-
 Axes: TypeAlias = tuple[int, ...]
 Step: TypeAlias = tuple[int, int]
 View: TypeAlias = tuple[Axes, Step]

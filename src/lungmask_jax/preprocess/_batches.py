@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["batches"]
-
 _MULTIPLE = 128
 
 

@@ -12,8 +12,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.errors import ShapeError, SpecError
 
-__all__ = ["clahe"]
-
 _LEVELS = 256
 
 

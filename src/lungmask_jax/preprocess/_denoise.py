@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from lungmask_jax.errors import ShapeError, SpecError
 
-__all__ = ["bilateral", "median3"]
-
 
 @jax.jit
 def median3(images: jax.Array) -> jax.Array:

@@ -10,8 +10,6 @@ from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
-__all__ = ["Box", "body_box", "full_box", "mask_box", "region"]
-
 _BODY_HU = -500
 _COARSE = 128
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))

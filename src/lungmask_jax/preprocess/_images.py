@@ -10,8 +10,6 @@ from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.spec import PreprocessSpec
 
-__all__ = ["network_images", "resample", "restore", "windowed"]
-
 
 @functools.partial(jax.jit, static_argnames="spec")
 def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -> jax.Array:

@@ -7,8 +7,6 @@ import numpy as np
 
 from lungmask_jax.volume import Volume
 
-__all__ = ["noise_hu"]
-
 _SLICES = 16
 _SOFT_TISSUE_HU = (-150.0, 200.0)
 _FEWEST = 50

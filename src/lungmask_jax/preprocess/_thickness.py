@@ -7,8 +7,6 @@ import numpy as np
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume
 
-__all__ = ["averaged", "majority", "thickness"]
-
 _FEWEST = 96
 
 

@@ -5,8 +5,6 @@ from typing import Final, get_type_hints
 from lungmask_jax.errors import SpecError, shown
 from lungmask_jax.spec._json import coerced
 
-__all__ = ["MILLIMETRES", "MOST", "Checked", "within"]
-
 MOST: Final = 1e9
 """The limit of numbers without another one: no setting makes sense beyond it."""
 

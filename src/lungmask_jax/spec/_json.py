@@ -11,8 +11,6 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from lungmask_jax.errors import SpecError, nearest, shown
 
-__all__ = ["VERSION", "coerced", "json_value", "same_version", "to_json"]
-
 VERSION: Final = 2
 
 CHARACTERS: Final = 4_000_000

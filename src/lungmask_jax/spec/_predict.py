@@ -6,8 +6,6 @@ from typing import Final
 from lungmask_jax.errors import SpecError
 from lungmask_jax.spec._checked import Checked, within
 
-__all__ = ["SIDE", "PredictSpec"]
-
 SIDE: Final = 2048
 """Pixels of the finest matrix that a CT scanner has."""
 

@@ -6,8 +6,6 @@ from typing import TypeVar
 from lungmask_jax.spec._json import coerced, json_value, same_version
 from lungmask_jax.spec._version1 import upgraded
 
-__all__ = ["from_json"]
-
 T = TypeVar("T")
 
 

@@ -10,14 +10,6 @@ from lungmask_jax.spec._checked import MILLIMETRES, MOST, Checked, within
 from lungmask_jax.spec._json import VERSION, same_version
 from lungmask_jax.spec._predict import SIDE, PredictSpec
 
-__all__ = [
-    "PRESETS",
-    "ModelSpec",
-    "PreprocessSpec",
-    "SegmenterSpec",
-    "TrainSpec",
-]
-
 _HU: Final = 1e6
 """CT numbers are below, also of metal on an extended scale."""
 

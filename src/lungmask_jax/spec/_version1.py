@@ -12,8 +12,6 @@ from lungmask_jax.spec._checked import MILLIMETRES, MOST, Checked, within
 from lungmask_jax.spec._json import coerced
 from lungmask_jax.tasks import INFECTION, LUNGS, Steps
 
-__all__ = ["upgraded"]
-
 
 def upgraded(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of a spec of version 1 as those of version 2; others as they are.

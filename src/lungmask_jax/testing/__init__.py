@@ -11,8 +11,7 @@ With several devices, images are also divided among them.
 """
 
 from lungmask_jax.testing._loss import check_loss
-from lungmask_jax.testing._metric import check_metric
 from lungmask_jax.testing._model import check_model
-from lungmask_jax.testing._preprocess import check_preprocess
+from lungmask_jax.testing._task import check_step, check_task
 
-__all__ = ["check_loss", "check_metric", "check_model", "check_preprocess"]
+__all__ = ["check_loss", "check_model", "check_step", "check_task"]

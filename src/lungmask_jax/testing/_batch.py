@@ -17,8 +17,6 @@ from lungmask_jax.testing._expect import (
     tried,
 )
 
-__all__ = ["answers"]
-
 _ALONE = (
     "let no sum or mean go over the first axis (of norms, take group norm or running means), count "
     "axes from the shape of the input, and draw no random numbers without a key"

@@ -3,26 +3,13 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import numpy as np
 
 from lungmask_jax.errors import ConformanceError
-
-__all__ = [
-    "TRACEABLE",
-    "expect",
-    "expect_close",
-    "expect_finite",
-    "expect_refusal",
-    "floats",
-    "jitted",
-    "plain_options",
-    "result",
-    "tried",
-]
 
 TRACEABLE = "use jax.numpy, and no Python if, float() or numpy on the values of arrays"
 
@@ -102,13 +89,17 @@ def result(function: Callable[..., Any], *arguments: Any, expected: str, advice:
     return first.compile()(*arguments)
 
 
-def plain_options(function: Callable[..., Any], *, positional: int) -> dict[str, Any]:
-    """The options of a function with their defaults, after a way through JSON."""
+def plain_options(
+    function: Callable[..., Any], *, positional: int, others: Collection[str] = ()
+) -> dict[str, Any]:
+    """The options of a function but `others` with their defaults, after a way through JSON."""
     __tracebackhide__ = True
     own = function.func if isinstance(function, functools.partial) else function
     kinds = inspect.signature(own).parameters  # what is bound by name makes the rest keyword-only
     options = {}
     for option in list(inspect.signature(function).parameters.values())[positional:]:
+        if option.name in others:
+            continue
         kind, name = kinds[option.name].kind, repr(option.name)
         by_name = "put a * before the first option, and name each"
         expect(kind is option.KEYWORD_ONLY, "options that are given by name", option, by_name)

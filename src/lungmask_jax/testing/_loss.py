@@ -20,8 +20,6 @@ from lungmask_jax.testing._expect import (
     tried,
 )
 
-__all__ = ["check_loss"]
-
 
 def check_loss(loss: Callable[..., jax.Array], *, tolerance: float = 1e-3) -> None:
     """Checks that a loss can be trained with.

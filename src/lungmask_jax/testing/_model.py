@@ -28,8 +28,6 @@ from lungmask_jax.testing._expect import (
     tried,
 )
 
-__all__ = ["check_model"]
-
 _KEY = "use the key that is given, and no other source of random numbers"
 
 

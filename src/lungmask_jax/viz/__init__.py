@@ -3,12 +3,12 @@
 All pictures are uint8 RGB ``(rows, columns, 3)``, row 0 on top. Slices are shown in radiological
 orientation, the patient's right on the left of the picture. The colors are those of Okabe and Ito,
 which color-blind readers can distinguish: the right lung is sky blue, the left lung yellow,
-ground glass vermilion, consolidation purple.
+ground glass vermilion, consolidation purple. Learning curves and box plots need matplotlib:
+``pip install "lungmask-jax[plots]"``.
 """
 
-from lungmask_jax.viz._boxes import box_plot
 from lungmask_jax.viz._canvas import png, save_png
-from lungmask_jax.viz._chart import learning_curve
+from lungmask_jax.viz._charts import box_plot, learning_curve, missing_plots
 from lungmask_jax.viz._errors import errors
 from lungmask_jax.viz._montage import montage
 from lungmask_jax.viz._slices import overlay, windowed
@@ -17,6 +17,7 @@ __all__ = [
     "box_plot",
     "errors",
     "learning_curve",
+    "missing_plots",
     "montage",
     "overlay",
     "png",

@@ -10,33 +10,11 @@ from lungmask_jax.errors import ShapeError
 from lungmask_jax.files import atomic, legible
 from lungmask_jax.tasks import Color
 
-__all__ = [
-    "BLUE",
-    "FINER",
-    "GREEN",
-    "ORANGE",
-    "PURPLE",
-    "SKY_BLUE",
-    "SMALLEST",
-    "VERMILION",
-    "Color",
-    "canvas",
-    "fitting_height",
-    "save_png",
-    "stroke",
-    "text",
-    "text_width",
-]
-
-ORANGE: Final = (230, 159, 0)
-SKY_BLUE: Final = (86, 180, 233)
 GREEN: Final = (0, 158, 115)
 BLUE: Final = (0, 114, 178)
 VERMILION: Final = (213, 94, 0)
-PURPLE: Final = (204, 121, 167)
 
-SMALLEST: Final = 6
-FINER: Final = 3
+_SMALLEST: Final = 6
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FINER = 4
 _LONGEST = 200  # characters that are drawn
@@ -116,28 +94,14 @@ def text(
     _press(picture, stamp, place, color, align)
 
 
-def stroke(
-    fine: np.ndarray,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    color: Color,
-    width: float,
-) -> None:
-    """A line drawn in place on a canvas that is `FINER` times as fine as its places and width."""
-    (x, y), (to_x, to_y) = start, end
-    begin = round(float(x) * FINER), round(float(y) * FINER)
-    finish = round(float(to_x) * FINER), round(float(to_y) * FINER)
-    cv2.line(fine, begin, finish, color, round(width * FINER), cv2.LINE_AA)
-
-
 def text_width(words: str, height: int) -> int:
     """How many columns `text` needs."""
     return int(_stamp(words, height).shape[1])
 
 
 def fitting_height(words: str, height: int, columns: float) -> int:
-    """The height, or less where the words would need more columns; not below `SMALLEST`."""
-    while height > SMALLEST and text_width(words, height) > columns:
+    """The height, or less where the words would need more columns; not below 6 pixels."""
+    while height > _SMALLEST and text_width(words, height) > columns:
         height -= 1
     return height
 

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from lungmask_jax.errors import SpecError
-from lungmask_jax.viz._canvas import BLUE, GREEN, VERMILION, Color
+from lungmask_jax.tasks import Color
+from lungmask_jax.viz._canvas import BLUE, GREEN, VERMILION
 from lungmask_jax.viz._page import around, labelled, page, tile_shape
 from lungmask_jax.viz._slices import WINDOW, blended, check, windowed
 from lungmask_jax.volume import Volume
-
-__all__ = ["errors"]
 
 _COLORS: dict[str, Color] = {"agreed": GREEN, "missed": BLUE, "false": VERMILION}
 _APART = 20  # no two tiles nearer than this part of the scan

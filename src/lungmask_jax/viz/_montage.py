@@ -19,8 +19,6 @@ from lungmask_jax.viz._slices import (
 )
 from lungmask_jax.volume import Volume
 
-__all__ = ["montage"]
-
 _BLACK: Color = (0, 0, 0)
 _CORONAL_SLICES = 8
 _TILE = 256

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lungmask_jax.viz._canvas import Color, canvas, fitting_height, text, text_width
+from lungmask_jax.tasks import Color
+from lungmask_jax.viz._canvas import canvas, fitting_height, text, text_width
 from lungmask_jax.viz._slices import limited
 from lungmask_jax.volume import Volume
-
-__all__ = ["around", "extent", "labelled", "page", "tile_shape"]
 
 _BLACK: Color = (0, 0, 0)
 _WHITE: Color = (245, 245, 245)

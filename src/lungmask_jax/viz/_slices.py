@@ -11,19 +11,6 @@ from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.tasks import Color, Task
 from lungmask_jax.volume import Volume
 
-__all__ = [
-    "WINDOW",
-    "Drawn",
-    "blended",
-    "busiest",
-    "check",
-    "drawn",
-    "limited",
-    "overlay",
-    "picture",
-    "windowed",
-]
-
 Drawn: TypeAlias = list[tuple[Task, Volume]]
 """Masks of a picture with their tasks, the outermost first."""
 

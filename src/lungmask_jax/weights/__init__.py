@@ -5,7 +5,7 @@ Readable without this library: ``numpy.load`` gives arrays under ``/``-joined na
 executed.
 """
 
-from lungmask_jax.weights._bundle import Bundle, create_model, names, registry, save
+from lungmask_jax.weights._bundle import Bundle, create_model, registry, save
 from lungmask_jax.weights._card import exposure
 from lungmask_jax.weights._converted import converted
 from lungmask_jax.weights._ensemble import by_target, ensemble
@@ -23,7 +23,6 @@ __all__ = [
     "exposure",
     "import_file",
     "load",
-    "names",
     "read_pth",
     "registry",
     "save",

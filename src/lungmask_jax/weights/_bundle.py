@@ -99,19 +99,6 @@ registry: Registry[Any] = Registry(
 """Names of bundles to functions that return the path of one."""
 
 
-def names() -> list[str]:
-    """The bundles that can be loaded by name.
-
-    Returns:
-        Sorted names, of this library and of plugins.
-
-    Example:
-        >>> "infection" in names()
-        True
-    """
-    return list(registry)
-
-
 def shapes(model: Model) -> dict[str, Any]:
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     return {"params": params, "state": state}

@@ -17,8 +17,8 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     """A bundle by name or from a file.
 
     Args:
-        name: One of `names`, or the path of a file, told by its ending, by a separator, or because
-            no bundle has that name and a file has.
+        name: A name in `registry`, or the path of a file, told by its ending, by a separator, or
+            because no bundle has that name and a file has.
 
     Returns:
         The bundle, checked against its network.

@@ -15,7 +15,7 @@ def test_it_keeps_what_a_network_promises():
 
 
 def test_it_is_known_by_its_name():
-    assert "dlinknet" in lj.models.names()
+    assert "dlinknet" in lj.models.registry
     assert lj.models.create("dlinknet").stride == 16
 
 

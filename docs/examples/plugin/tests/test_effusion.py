@@ -6,6 +6,7 @@ from lungmask_jax_dlinknet.effusion import EFFUSION, without_films
 
 import lungmask_jax as lj
 from lungmask_jax.cli import main
+from lungmask_jax.testing import check_step, check_task
 
 
 def with_effusion(seed):
@@ -34,6 +35,11 @@ def metadata(tmp_path):
 def test_the_task_and_its_step_are_known_by_name():
     assert lj.tasks.registry["effusion"] is EFFUSION
     assert lj.postprocess.registry["without_films"] is without_films
+
+
+def test_the_task_and_its_step_keep_to_what_the_library_relies_on():
+    check_task(EFFUSION)
+    check_step(without_films)
 
 
 def test_a_film_goes_and_fluid_stays():
