@@ -72,7 +72,7 @@ def test_a_known_model_comes_back_voxel_for_voxel():
 
 @pytest.mark.parametrize("slices", [1, 4])
 def test_nothing_in_hu_takes_away_what_the_network_calls_lung(slices):
-    """Emphysema at -990 HU was taken for gas."""
+    """As emphysema at -990 HU, though gas is as dark."""
     ct = np.full((slices, 64, 64), 40, np.int16)
     ct[:, 8:56, 4:28] = ct[:, 8:56, 36:60] = -990
     ct[:, 20:40, 40:44], ct[:, 0, 0] = -800, 700
@@ -180,7 +180,6 @@ def test_an_ensemble_is_saved_and_joined_like_any_bundle(tmp_path):
 
 
 def test_the_order_of_an_ensemble_does_not_matter():
-    """The threshold of the first alone counted."""
     bundles = [threshold_bundle(hu=hu) for hu in (-800.0, -500.0, -300.0)]
     for number, (threshold, slope) in enumerate([(0.2, 1.0), (0.5, 2.0), (0.8, 1.5)]):
         post = changed_steps(bundles[number].spec.postprocess, "threshold", at=threshold)
