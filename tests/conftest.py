@@ -13,10 +13,16 @@ import pytest
 hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("lungmask_jax")
 
-collect_ignore = ["references"]  # scripts that need other libraries; what they made is there
+# no tests: what several files share, and what scripts made that need other libraries
+shared = ["drawn_losses.py", "known_models.py", "scan_files.py", "shapes.py"]
+collect_ignore = ["references", *shared]
 
-# little is computed here, and much compiled, the same again in many tests and processes
-QUICK = "--xla_backend_optimization_level=0"
+# little is computed here, and much compiled, the same again in many tests and processes: a step of
+# training takes a third of the time to compile without MLIR for each fusion
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
+)
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 

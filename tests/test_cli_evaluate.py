@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,19 +12,31 @@ from lungmask_jax.evaluation import SHOWN
 from lungmask_jax.phantoms import phantom
 
 
-@pytest.fixture
-def masks(tmp_path):
+@pytest.fixture(scope="module")
+def chests():
+    return [phantom((4, 64, 64), disease=0.2, seed=number) for number in range(3)]
+
+
+@pytest.fixture(scope="module")
+def folders(chests, tmp_path_factory):
     """Predictions as segment leaves them, one wrong by a row, and the truth."""
-    found, true = tmp_path / "found", tmp_path / "true"
+    folder = tmp_path_factory.mktemp("evaluated")
+    found, true = folder / "found", folder / "true"
     found.mkdir()
     true.mkdir()
-    for number in range(3):
-        made = phantom((4, 64, 64), disease=0.2, seed=number)
+    for number, made in enumerate(chests):
         io.save(made.infection, true / f"case{number}.nii.gz")
         io.save(made.lungs, found / f"case{number}_ct_lungs.nii.gz")
         array = np.roll(made.infection.array, int(number == 2), axis=1)
         io.save(made.infection.with_array(array), found / f"case{number}_ct_infection.nii.gz")
-    return ["evaluate", "--pred", str(found), "--true", str(true)]
+    return folder
+
+
+@pytest.fixture
+def masks(folders, tmp_path):
+    """A copy of the folders, which a test may change."""
+    shutil.copytree(folders, tmp_path, dirs_exist_ok=True)
+    return ["evaluate", "--pred", str(tmp_path / "found"), "--true", str(tmp_path / "true")]
 
 
 def test_evaluate_writes_every_case_and_a_summary(masks, tmp_path, capsys):
@@ -70,7 +83,7 @@ def test_evaluate_segments_what_a_list_names(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("target", ["lungs", "infection"])
-def test_scans_were_read_before_a_model_that_lacks_was_asked_for(tmp_path, capsys, target):
+def test_a_model_that_lacks_is_asked_for_before_scans_are_read(tmp_path, capsys, target):
     for name in ("ct.nii", "lungs.nii", "infection.nii"):
         (tmp_path / name).write_bytes(b"no scan")
     row = "ct.nii,lungs.nii,infection.nii"
@@ -84,13 +97,11 @@ def test_scans_were_read_before_a_model_that_lacks_was_asked_for(tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_evaluate_draws_boxes_and_the_worst_cases(masks, tmp_path):
+def test_evaluate_draws_boxes_and_the_worst_cases(masks, chests, tmp_path):
     scans = tmp_path / "scans"
     scans.mkdir()
-    for number in range(3):
-        io.save(
-            phantom((4, 64, 64), disease=0.2, seed=number).ct, scans / f"case{number}_ct.nii.gz"
-        )
+    for number, made in enumerate(chests):
+        io.save(made.ct, scans / f"case{number}_ct.nii.gz")
     words = [*masks, "--scans", str(scans), "--worst", "1"]
     assert cli.main([*words, "-o", str(tmp_path / "one")]) == 0
     drawn = sorted(path.name for path in (tmp_path / "one").glob("*.png"))
@@ -110,11 +121,10 @@ def test_without_matplotlib_scores_are_written_and_one_note_said(
     assert capsys.readouterr().err.count("no box plots: expected matplotlib") == 1
 
 
-def test_pictures_of_a_former_run_stayed_among_the_new_ones(masks, tmp_path):
+def test_pictures_of_a_former_run_go(masks, chests, tmp_path):
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()
-    for number in range(3):
-        made = phantom((4, 64, 64), disease=0.2, seed=number)
+    for number, made in enumerate(chests):
         io.save(made.ct, scans / f"case{number}.nii.gz")
         io.save(made.lungs, tmp_path / "true" / f"case{number}_lungs.nii.gz")
         (tmp_path / "true" / f"case{number}.nii.gz").rename(
@@ -133,11 +143,11 @@ def test_pictures_of_a_former_run_stayed_among_the_new_ones(masks, tmp_path):
     ]
 
 
-def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
+def test_scores_outlive_a_scan_that_cannot_be_read(masks, chests, tmp_path, capsys):
     scans = tmp_path / "scans"
     scans.mkdir()
-    for number in range(3):
-        io.save(phantom((4, 64, 64), seed=number).ct, scans / f"case{number}.nii.gz")
+    for number, made in enumerate(chests):
+        io.save(made.ct, scans / f"case{number}.nii.gz")
     (scans / "case1.nii.gz").write_bytes(b"no scan")
     words = [*masks, "--scans", str(scans)]
     assert cli.main([*words, "-o", str(tmp_path / "three")]) == 1
@@ -155,14 +165,13 @@ def test_scores_outlive_a_scan_that_cannot_be_read(masks, tmp_path, capsys):
     assert "expected a scan of every case" in capsys.readouterr().err
 
 
-def test_one_failed_case_lost_the_summary_of_a_comparison(masks, tmp_path, capsys):
+def test_a_case_that_fails_leaves_the_summary_of_a_comparison(masks, chests, tmp_path, capsys):
     assert cli.main([*masks, "-o", str(tmp_path / "one")]) == 0
     table = tmp_path / "one" / "cases.csv"
     (tmp_path / "found" / "case2_ct_infection.nii.gz").write_bytes(b"no mask")
     words = [*masks, "--by-type", "--against", str(table)]
-    for number in range(3):
+    for number, made in enumerate(chests):
         for folder, name in (("found", f"case{number}_ct_lesions"), ("true", f"case{number}")):
-            made = phantom((4, 64, 64), disease=0.2, seed=number)
             io.save(made.lesions, tmp_path / folder / f"{name}.nii.gz")
     (tmp_path / "found" / "case2_ct_lesions.nii.gz").write_bytes(b"no mask")
     assert cli.main([*words, "-o", str(tmp_path / "two")]) == 1
@@ -223,7 +232,7 @@ def test_lesions_of_a_list_are_scored_by_type(tmp_path):
     assert found["infection"]["dice"]["mean"] > 0.3
 
 
-def test_types_were_scored_against_a_truth_that_tells_none(masks, tmp_path, capsys):
+def test_types_are_not_scored_against_a_truth_that_tells_none(masks, tmp_path, capsys):
     for path in (tmp_path / "found").glob("*_infection*"):
         path.rename(path.with_name(path.name.replace("infection", "lesions")))
     (tmp_path / "true" / "case0.nii.gz").write_bytes(b"no mask")

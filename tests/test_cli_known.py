@@ -16,20 +16,24 @@ NAMES = ("ann", "ben", "cleo", "dan")
 NETWORK = ModelSpec(options={"channels": [2], "stem": 1})
 
 
+@pytest.fixture(scope="module")
+def chests():
+    return {name: phantom((2, 32, 32), disease=0.3, seed=k) for k, name in enumerate(NAMES)}
+
+
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+def _quick(chests, monkeypatch):
     """Whatever is segmented has the lungs of one phantom, and no network is compiled."""
-    masks = phantom((2, 32, 32), disease=0.3)
+    masks = chests["ann"]
     found = types.SimpleNamespace(masks={"lungs": masks.lungs, "infection": masks.infection})
     monkeypatch.setattr(inference, "segment", lambda ct, **_: found)
 
 
 @pytest.fixture
-def prints(tmp_path):
+def prints(chests, tmp_path):
     """Fingerprints by name of four scans with masks, and their list."""
     rows, found = [], {}
-    for seed, name in enumerate(NAMES):
-        made = phantom((2, 32, 32), disease=0.3, seed=seed)
+    for name, made in chests.items():
         kinds = {"ct": made.ct, "lungs": made.lungs, "infection": made.infection}
         for kind, volume in kinds.items():
             (tmp_path / kind).mkdir(exist_ok=True)
@@ -45,11 +49,12 @@ def prints(tmp_path):
 def evaluated(tmp_path, prints, capsys):
     """Evaluates with models of these cards: rows of the table, the summary, what was printed."""
 
+    numbers = weights.create_model(NETWORK).init(jax.random.key(0))
+
     def evaluate(card, *words, lungs=(), out="out"):
         paths = []
         for target, one in (("lungs", dict(lungs)), ("infection", card)):
             spec = SegmenterSpec(target=target, model=NETWORK, card=one)
-            numbers = weights.create_model(NETWORK).init(jax.random.key(0))
             paths.append(str(tmp_path / f"{target}.npz"))
             weights.save(paths[-1], spec, *numbers)
         given = ["--data", str(tmp_path / "metadata.csv"), "--weights", *paths, *words]

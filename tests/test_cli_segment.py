@@ -57,12 +57,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(_segment_all, "by_target", named_only)
 
 
+@pytest.fixture(scope="module")
+def small_ct():
+    return phantom((4, 48, 48)).ct
+
+
 @pytest.fixture
-def scan(tmp_path):
+def scan(small_ct, tmp_path):
     """A small scan in a folder of its own."""
     folder = tmp_path / "scans"
     folder.mkdir()
-    io.save(phantom((4, 48, 48)).ct, folder / "one.nii.gz")
+    io.save(small_ct, folder / "one.nii.gz")
     return folder / "one.nii.gz"
 
 

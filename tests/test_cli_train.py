@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,10 +32,11 @@ from lungmask_jax.training import Samples
 SEVEN_STEPS = ["--steps", "7", "--steps-per-epoch", "3"]
 
 
-@pytest.fixture
-def training_set(tmp_path):
-    """Words for a tiny run on three phantoms; one is held out."""
-    images, masks = tmp_path / "images", tmp_path / "masks"
+@pytest.fixture(scope="module")
+def chests(tmp_path_factory):
+    """A folder with the images and the masks of three phantoms."""
+    folder = tmp_path_factory.mktemp("chests")
+    images, masks = folder / "images", folder / "masks"
     images.mkdir()
     masks.mkdir()
     for seed in range(3):
@@ -42,6 +44,14 @@ def training_set(tmp_path):
         io.save(made.ct, images / f"case{seed}.nii.gz")
         whole = made.lungs.with_array((made.lungs.array > 0).astype(np.uint8))
         io.save(whole, masks / f"case{seed}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def training_set(chests, tmp_path):
+    """Words for a tiny run on copies of these phantoms; one is held out."""
+    shutil.copytree(chests, tmp_path, dirs_exist_ok=True)
+    images, masks = tmp_path / "images", tmp_path / "masks"
     words = ["train", "--images", str(images), "--masks", str(masks), "--target", "lungs"]
     return [*words, "--batch-size", "2", "--channels", "4", "8", "--validation", "0.34"]
 
@@ -200,7 +210,7 @@ def test_the_log_is_as_fine_as_it_is_asked_for(training_set, tmp_path):
     assert [line["step"] for line in log_of(out)] == [3, 6, 7]
 
 
-def test_lines_in_a_file_were_broken_after_eighty_characters(training_set, tmp_path, capsys):
+def test_lines_in_a_file_are_not_broken_after_eighty_characters(training_set, tmp_path, capsys):
     out = tmp_path / ("a" * 80 + ".npz")
     assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -324,7 +334,7 @@ def test_a_run_that_cannot_go_on_is_one_line(training_set, tmp_path, capsys, mor
         (["--channels", *["4"] * 10], "image sides that are multiples of"),
     ],
 )
-def test_scans_were_read_before_a_network_that_does_not_fit_was_refused(
+def test_a_network_that_does_not_fit_is_refused_before_scans_are_read(
     training_set, tmp_path, capsys, more, message
 ):
     assert cli.main([*training_set, "-o", str(tmp_path / "a.npz"), *more]) == 1
@@ -428,7 +438,7 @@ def test_a_rate_that_is_no_number_is_named(training_set, tmp_path, capsys, rate)
     assert "expected a finite learning_rate, found" in capsys.readouterr().err
 
 
-def test_a_network_that_cannot_learn_was_called_ready(training_set, tmp_path, capsys):
+def test_a_network_that_cannot_learn_is_not_called_ready(training_set, tmp_path, capsys):
     generator = np.random.default_rng(0)
     for path in (tmp_path / "masks").iterdir():
         mask = io.load_mask(path)

@@ -99,7 +99,7 @@ def test_a_column_tells_whose_scans_are_one_patients(tmp_path: Path) -> None:
     assert [case.patient for case in cases] == ["ann", "ann", "other"]
 
 
-def test_scans_of_one_name_became_one_case_of_one_patient(tmp_path: Path) -> None:
+def test_scans_of_one_name_are_cases_of_their_own(tmp_path: Path) -> None:
     rows = []
     for folder in ("p0", "p1"):
         (tmp_path / folder).mkdir()
@@ -242,7 +242,7 @@ def test_two_files_of_one_name_are_named(tmp_path: Path) -> None:
 
 
 def test_masks_of_something_else_are_not_paired(tmp_path: Path) -> None:
-    """What ``segment`` finds of the lungs was scored as infection."""
+    """As what ``segment`` finds of the lungs for infection."""
     found, true = folders(tmp_path, ["a_lungs.nii.gz", "b_lungs.nii.gz"], ["a.nii", "b.nii"])
     with pytest.raises(ScanError, match=r"masks of infection in .*images, found only .*\*_lungs"):
         pair_masks(found, true)
@@ -365,7 +365,7 @@ def test_joint_mask_as_lungs_or_infection_is_refused(tmp_path: Path) -> None:
         load_case(Case("a", image, {"infection": joint}), by_type=True)
 
 
-def test_a_lung_mask_passed_for_infection(tmp_path: Path) -> None:
+def test_a_lung_mask_does_not_pass_for_infection(tmp_path: Path) -> None:
     image = scan(tmp_path / "ct.nii")
     lungs = mask(tmp_path / "lungs.nii", {1: slice(0, 3), 2: slice(5, 8)})
     with pytest.raises(ScanError, match=r"found up to 2 in .*lungs.nii: make them 0 and 1"):

@@ -98,7 +98,7 @@ def test_other_cases_are_refused_by_name():
         compare(rows([1, 1]), rows([1, 1, 1]), "dice")
 
 
-def test_of_cases_of_one_name_only_the_last_counted():
+def test_cases_of_one_name_are_refused():
     with pytest.raises(SpecError, match="one row per case and label, found 2 of 1"):
         summarize(rows([0.2]) + rows([0.8]), "dice")
 
@@ -127,7 +127,7 @@ def test_a_row_holds_all_scores_with_the_tolerance_of_its_target():
     assert strict["surface_dice"] < row["surface_dice"]
 
 
-def test_a_wrong_mask_was_perfect_where_its_labels_were_not_known():
+def test_labels_that_are_not_known_are_refused():
     lesions = volume([[[1, 1, 2, 3, 3, 3]]])
     part = volume([[[1, 1, 2, 0, 0, 0]]])
     black_and_white = volume([[[0, 0, 255, 255, 0, 0]]])

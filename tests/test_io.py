@@ -1,24 +1,22 @@
 """Files in, volumes out, and back voxel for voxel."""
 
 import gzip
-import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scan_files import ORIENTATIONS, affine_of, chest, nifti
 
-from lungmask_jax.errors import ScanError, ScanWarning, SpecError
+from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.io import load, load_mask, save
 from lungmask_jax.volume import CANONICAL, Volume
 
@@ -27,65 +25,6 @@ DATA = Path(os.environ.get("LUNGMASK_DATA", Path(__file__).parents[1] / "../shar
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"no real scans at {DATA}: set LUNGMASK_DATA"
 )
-
-ORIENTATIONS = [
-    "".join(pair[sign] for pair, sign in zip(pairs, signs, strict=True))
-    for pairs in itertools.permutations(("RL", "AP", "SI"))
-    for signs in itertools.product((0, 1), repeat=3)
-]
-
-
-def chest(shape: tuple[int, ...] = (5, 6, 7)) -> np.ndarray:
-    """Every value from air to bone once or more, so that no two voxels can be exchanged."""
-    return np.linspace(-1020, 1500, int(np.prod(shape))).round().astype(np.int16).reshape(shape)
-
-
-def body(shape: tuple[int, ...] = (8, 32, 32)) -> np.ndarray:
-    """Air around fat, soft tissue, lungs and bone."""
-    array = np.random.default_rng(0).normal(-1000, 10, shape)
-    array[:, 4:28, 4:28] += 900
-    array[:, 6:26, 6:26] += 140
-    array[:, 8:20, 8:14] -= 850
-    array[:, 22:24, 14:18] += 500
-    return np.maximum(array, -1024).round().astype(np.int16)
-
-
-def affine_of(axcodes: str, spacing: tuple[float, ...] = (0.75, 1.5, 2.5)) -> np.ndarray:
-    affine = np.eye(4)
-    for column, (axis, sign) in enumerate(nib.orientations.axcodes2ornt(axcodes)):
-        affine[:3, column] = np.eye(3)[int(axis)] * sign * spacing[column]
-    affine[:3, 3] = -120.5, 33.25, 700.0
-    return affine
-
-
-def tilted(degrees: float) -> np.ndarray:
-    angle = np.deg2rad(degrees)
-    rotation = np.eye(4)
-    rotation[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    return rotation
-
-
-def nifti(
-    path: Path,
-    array: np.ndarray,
-    affine: np.ndarray | None = None,
-    codes: tuple[int, int] = (1, 1),
-    kind: type = nib.Nifti1Image,
-) -> Path:
-    image = kind(array, np.diag([0.75, 0.75, 2.5, 1.0]) if affine is None else affine)
-    image.set_qform(image.affine, int(codes[0]))
-    image.set_sform(image.affine, int(codes[1]))
-    nib.save(image, path)
-    return path
-
-
-def picture(path: Path, array: np.ndarray, *options: int) -> Path:
-    assert cv2.imwrite(str(path), array, options)
-    return path
-
-
-def gray_body(shape: tuple[int, ...] = (8, 32, 32)) -> np.ndarray:
-    return ((np.clip(body(shape), -1250, 250) + 1250) / 1500 * 255).round().astype(np.uint8)
 
 
 # orientation
@@ -96,7 +35,7 @@ def gray_body(shape: tuple[int, ...] = (8, 32, 32)) -> np.ndarray:
 def test_mask_overlays_its_input_voxel_for_voxel(
     tmp_path: Path, axcodes: str, degrees: float
 ) -> None:
-    affine = tilted(degrees) @ affine_of(axcodes)
+    affine = affine_of(axcodes, degrees=degrees)
     source = nib.load(nifti(tmp_path / "scan.nii", chest(), affine, (1, 2)))
     ct = load(tmp_path / "scan.nii")
     save(ct.with_array((ct.array < -500).astype(np.uint8)), tmp_path / "mask.nii")
@@ -145,7 +84,7 @@ def test_save_then_load_is_the_identity(
     values = chest(shape)
     array = {np.uint8: values % 200, np.float32: values + 0.25}.get(kind, values).astype(kind)
     with tempfile.TemporaryDirectory() as folder:
-        affine = (tilted(degrees) @ affine_of(axcodes, spacing)).astype(np.float32)
+        affine = affine_of(axcodes, spacing, degrees).astype(np.float32)
         first = nifti(Path(folder, "first.nii"), array, affine, codes)
         read = load_mask if kind is np.uint8 else load
         volume = read(first)
@@ -302,226 +241,6 @@ def test_errors_of_the_file_system_are_scan_errors(
                 load(given_path)
 
 
-# values
-
-
-def test_padding_and_metal_are_clipped_without_a_word(tmp_path: Path) -> None:
-    array = body()
-    array[:, :2] = -3024
-    array[:, 22, 15] = 9000
-    ct = load(nifti(tmp_path / "scan.nii", array))
-    assert (ct.array.min(), ct.array.max(), ct.array.dtype) == (-1024, 3071, np.int16)
-
-
-def test_whole_floats_become_int16_and_others_float32(tmp_path: Path) -> None:
-    whole = load(nifti(tmp_path / "whole.nii", body().astype(np.float64)))
-    other = load(nifti(tmp_path / "other.nii", body() + 0.5))
-    assert (whole.array.dtype, other.array.dtype) == (np.int16, np.float32)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_some_values_that_are_no_numbers_become_padding(tmp_path: Path, bad: float) -> None:
-    array = body().astype(np.float32)
-    array[:, :2] = bad
-    with pytest.warns(ScanWarning, match="as padding") as caught:
-        ct = load(nifti(tmp_path / "scan.nii", array))
-    assert (ct.array == -1024).mean() >= 2 / 32
-    assert caught[0].filename == __file__
-
-
-def test_mostly_nan_is_refused(tmp_path: Path) -> None:
-    array = body().astype(np.float32)
-    array[:, 8:] = np.nan
-    with pytest.raises(ScanError, match="found NaN or infinity in 75%"):
-        load(nifti(tmp_path / "scan.nii", array))
-
-
-@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
-def test_offset_of_unsigned_ct_is_taken_off(tmp_path: Path, dtype: type) -> None:
-    with pytest.warns(ScanWarning, match="subtracted 1024"):
-        ct = load(nifti(tmp_path / "scan.nii", (body() + 1024).astype(dtype)))
-    np.testing.assert_array_equal(np.sort(ct.array, None), np.sort(body(), None))
-
-
-REFUSED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
-    "constant": (lambda hu: np.full_like(hu, 7), "found 7 in every voxel"),
-    "mask": (lambda hu: (hu > 0).astype(np.uint8), "looks like a mask"),
-    "windowed": (lambda hu: gray_body(hu.shape), r"--window -1250 250 .*window=\(-1250, 250\)"),
-    "unit floats": (lambda hu: (hu.clip(-1000, 400) + 1000) / 1400, "grey levels of a window"),
-    "z-scores": (lambda hu: (hu - hu.mean()) / hu.std(), "not a CT in HU"),
-    "symmetric": (lambda hu: hu.clip(-1000, 1000) / 1000.0, "not a CT in HU"),
-    "soft-tissue window": (lambda hu: hu.clip(-160, 240), "not a CT in HU"),
-    "magnetic resonance": (lambda hu: (hu + 1024).clip(0) ** 2 // 700, "not a CT in HU"),
-    "offset twice": (lambda hu: hu.clip(-1024) - 1024, "subtracted twice"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_values_that_are_no_hu_are_refused(tmp_path: Path, name: str) -> None:
-    change, message = REFUSED[name]
-    array = np.asarray(change(body().astype(np.int32)))
-    array = array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
-    with pytest.raises(ScanError, match=message) as caught:
-        load(nifti(tmp_path / "scan.nii", array))
-    assert "scan.nii" in str(caught.value)
-
-
-def noise(center: float, deviation: float) -> np.ndarray:
-    return np.random.default_rng(1).normal(center, deviation, (4, 16, 16)).astype(np.int16)
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        noise(-850, 60),
-        np.where(noise(0, 1) > 0, noise(-100, 15), noise(50, 20)),
-        np.where(noise(0, 1) > 0, noise(-260, 15), noise(50, 20)),
-        noise(-980, 60),
-        body((1, 32, 32)),
-        np.where(body() == body().min(), -3024, body()),
-    ],
-    ids=["inside a lung", "inside the abdomen", "partial volume", "air", "one slice", "padding"],
-)
-def test_unusual_ct_is_accepted(tmp_path: Path, array: np.ndarray) -> None:
-    np.testing.assert_array_equal(
-        np.sort(load(nifti(tmp_path / "scan.nii", array)).array, None),
-        np.sort(array.clip(-1024), None),
-    )
-
-
-@pytest.mark.parametrize("scale", [1, 1 / 255])
-def test_window_turns_grey_levels_into_hu(tmp_path: Path, scale: float) -> None:
-    levels = gray_body() * np.float32(scale)
-    ct = load(nifti(tmp_path / "scan.nii", levels), window=(-1250, 250))
-    expected = (gray_body() / 255 * 1500 - 1250).clip(-1024)
-    np.testing.assert_allclose(np.sort(ct.array, None), np.sort(expected, None), atol=1e-2)
-
-
-def test_window_leaves_hu_as_they_are(tmp_path: Path) -> None:
-    path = nifti(tmp_path / "scan.nii", body())
-    np.testing.assert_array_equal(load(path, window=(-1250, 250)).array, load(path).array)
-
-
-@pytest.mark.parametrize("window", [(250, -1250), (0, 0), (0, np.inf), (np.nan, 1)])
-def test_window_must_rise(tmp_path: Path, window: tuple[float, float]) -> None:
-    with pytest.raises(SpecError, match="low < high HU"):
-        load(nifti(tmp_path / "scan.nii", body()), window=window)
-
-
-def test_radiograph_is_refused(tmp_path: Path) -> None:
-    array = np.random.default_rng(0).integers(-1000, 1000, (1100, 1030, 1), np.int16)
-    with pytest.raises(ScanError, match=r"1030 x 1100 pixels in .*looks like a radiograph"):
-        load(nifti(tmp_path / "scan.nii", array))
-    with pytest.raises(ScanError, match="looks like a radiograph"):
-        load(picture(tmp_path / "xray.png", array[..., 0].astype(np.uint8)), window=(0, 1))
-
-
-# images
-
-
-def test_image_needs_a_window_and_the_error_tells_how(tmp_path: Path) -> None:
-    path = picture(tmp_path / "slice.png", gray_body()[0])
-    with pytest.raises(ScanError, match=r"--window -1350 150, or window=\(-1350, 150\) in Python"):
-        load(path)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-@pytest.mark.parametrize("factor", [1, 257])
-def test_image_is_mapped_to_the_window(tmp_path: Path, suffix: str, factor: int) -> None:
-    levels = gray_body()[0].astype(np.uint16 if factor > 1 else np.uint8) * factor
-    path = picture(tmp_path / f"slice.{suffix}", levels.astype(levels.dtype))
-    ct = load(path, window=(-1000, 275))
-    np.testing.assert_allclose(ct.array[0], gray_body()[0] * 5.0 - 1000, atol=1e-2)
-    assert (ct.shape, ct.spacing, ct.axcodes) == ((1, 32, 32), (1, 1, 1), "LPS")
-
-
-def test_image_is_in_radiological_view(tmp_path: Path) -> None:
-    levels = np.arange(200, dtype=np.uint8).reshape(10, 20)
-    levels[0, 19] = 255
-    ct = load(picture(tmp_path / "slice.png", levels), window=(-1000, 0))
-    assert ct.array[0, 0, 19] == 0
-    assert "".join(nib.aff2axcodes(ct.affine)) == CANONICAL
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_picture_of_a_mask_is_no_scan(tmp_path: Path, suffix: str) -> None:
-    levels = np.zeros((64, 64), np.uint8)
-    levels[16:48, 16:32] = 255
-    with pytest.raises(ScanError, match="looks like a mask"):
-        load(picture(tmp_path / f"mask.{suffix}", levels), window=(-1350, 150))
-
-
-def test_folder_of_images_is_stacked_in_the_order_of_numbers(tmp_path: Path) -> None:
-    for number in (10, 9, 1):
-        levels = gray_body()[0]
-        levels[0, 0] = 10 * number
-        picture(tmp_path / f"slice_{number}.png", levels)
-    (tmp_path / "notes.txt").write_text("not a slice")
-    (tmp_path / ".hidden.png").write_bytes(b"")
-    ct = load(tmp_path, window=(0, 255))
-    assert ct.array[:, 0, 0].tolist() == [10, 90, 100]
-
-
-def test_pages_of_a_tiff_are_slices(tmp_path: Path) -> None:
-    cv2.imwritemulti(str(tmp_path / "stack.tif"), list(gray_body()))
-    ct = load(tmp_path / "stack.tif", window=(0, 255))
-    np.testing.assert_array_equal(ct.array, gray_body())
-
-
-def test_image_of_another_size_is_named(tmp_path: Path) -> None:
-    picture(tmp_path / "1.png", gray_body()[0])
-    picture(tmp_path / "2.png", gray_body()[0, :20])
-    with pytest.raises(ScanError, match=r"1.png \(32 x 32, 8 bits\), found .*2.png \(20 x 32"):
-        load(tmp_path, window=(0, 255))
-
-
-def test_grey_jpeg_in_three_channels_is_grey_and_a_colored_image_is_not(tmp_path: Path) -> None:
-    three = np.repeat(gray_body()[0][..., None], 3, axis=-1)
-    ct = load(picture(tmp_path / "a.jpg", three, cv2.IMWRITE_JPEG_QUALITY, 95), window=(0, 255))
-    assert np.abs(ct.array[0] - gray_body()[0].astype(float)).mean() < 5
-    three[4, 4] = 0, 0, 200
-    with pytest.raises(ScanError, match=r"b\.png in color"):
-        load(picture(tmp_path / "b.png", three), window=(0, 255))
-
-
-def test_opaque_image_with_alpha_is_grey(tmp_path: Path) -> None:
-    channels = np.dstack([gray_body()[0]] * 3 + [np.full((32, 32), 255, np.uint8)])
-    ct = load(picture(tmp_path / "a.png", channels), window=(0, 255))
-    np.testing.assert_array_equal(ct.array[0], gray_body()[0])
-
-
-def test_hu_plus_1024_in_16_bits_is_told_from_grey_levels(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png", (body()[0] + 1024).astype(np.uint16))
-    with pytest.raises(ScanError, match="--window -1024 64511"):
-        load(path, window=(-1350, 150))
-    np.testing.assert_allclose(load(path, window=(-1024, 64511)).array[0], body()[0], atol=0.01)
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
-def test_damaged_images_are_refused(tmp_path: Path, suffix: str) -> None:
-    data = picture(tmp_path / f"a.{suffix}", gray_body((1, 64, 64))[0]).read_bytes()
-    (tmp_path / f"a.{suffix}").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ScanError, match=rf"a\.{suffix} (cut short|damaged)"):
-        load(tmp_path / f"a.{suffix}", window=(0, 255))
-
-
-def test_failing_decoder_is_a_scan_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise cv2.error("too many pixels")
-
-    path = picture(tmp_path / "a.png", gray_body()[0])
-    monkeypatch.setattr(cv2, "imdecodemulti", fail)
-    with pytest.raises(ScanError, match=r"a\.png damaged \(too many pixels\)"):
-        load(path, window=(0, 255))
-
-
-def test_black_image_and_image_of_floats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ScanError, match="grey level 0 in every pixel"):
-        load(picture(tmp_path / "a.png", np.zeros((9, 9), np.uint8)), window=(0, 255))
-    with pytest.raises(ScanError, match="expected 8 or 16 bits per pixel, found float32"):
-        load(picture(tmp_path / "a.tif", np.ones((9, 9), np.float32)), window=(0, 255))
-
-
 # masks
 
 
@@ -538,51 +257,6 @@ def test_mask_of_floats_that_are_nearly_whole_is_read(tmp_path: Path) -> None:
 def test_values_that_are_no_labels_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     with pytest.raises(ScanError, match="expected a mask of whole labels 0 to 255"):
         load_mask(nifti(tmp_path / "mask.nii", array.astype(np.float32)))
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_black_and_white_images_are_masks_of_0_and_1(tmp_path: Path, suffix: str) -> None:
-    truth = np.zeros((2, 32, 32), np.uint8)
-    truth[1, 8:24, 8:24] = 1
-    for number, one in enumerate(truth):
-        picture(tmp_path / f"{number}.{suffix}", one * 255)
-    np.testing.assert_array_equal(load_mask(tmp_path).array, truth)
-
-
-@pytest.mark.parametrize(
-    ("name", "levels"),
-    [
-        ("a.png", (0, 255)),
-        ("a.jpg", (0, 255)),
-        ("a.png", (0, 1, 2)),
-        ("a.png", (0, 127, 255)),
-        ("a.png", (0, 100, 200, 255)),
-    ],
-)
-def test_pictures_of_masks_are_no_scans(tmp_path: Path, name: str, levels: tuple[int, ...]) -> None:
-    mask = np.zeros((64, 64), np.uint8)
-    for number, level in enumerate(levels):
-        mask[8 * number + 8 : 8 * number + 16, 8:40] = level
-    with pytest.raises(ScanError, match="looks like a mask: give the CT"):
-        load(picture(tmp_path / name, mask), window=(-1350, 150))
-
-
-@pytest.mark.parametrize("outlier", [65535, 64560])
-def test_a_burned_in_label_makes_no_mask_of_a_scan(tmp_path: Path, outlier: int) -> None:
-    levels = (body((1, 64, 64))[0] + 1024).astype(np.uint16)
-    levels[:4, :20] = outlier
-    ct = load(picture(tmp_path / "a.png", levels), window=(-1024, 64511))
-    np.testing.assert_allclose(ct.array[0, 5:], body((1, 64, 64))[0, 5:], atol=1)
-
-
-def test_images_of_labels_keep_them(tmp_path: Path) -> None:
-    labels = np.arange(9, dtype=np.uint8).reshape(3, 3) % 3
-    assert load_mask(picture(tmp_path / "a.png", labels)).array[0].tolist() == labels.tolist()
-
-
-def test_grey_image_is_no_mask(tmp_path: Path) -> None:
-    with pytest.raises(ScanError, match="expected a mask in black and white"):
-        load_mask(picture(tmp_path / "a.png", gray_body()[0]))
 
 
 # saving
@@ -682,51 +356,6 @@ def test_real_slices_load() -> None:
     ct = load(image, window=(-1350, 150))
     assert ct.shape == load_mask(mask).shape
     assert set(np.unique(load_mask(mask).array)) <= {0, 1}
-
-
-# padding beside values that are not HU
-
-
-@pytest.mark.filterwarnings("ignore:treated NaN:lungmask_jax.errors.ScanWarning")
-@pytest.mark.parametrize("padding", [-2000, -1024, np.nan])
-def test_padding_does_not_hide_an_offset(tmp_path: Path, padding: float) -> None:
-    hu = body((8, 32, 32))
-    stored = hu.astype(np.float32) + 1024
-    stored[:, :4] = padding
-    nifti(tmp_path / "scan.nii", stored)
-    with pytest.warns(ScanWarning, match="subtracted 1024"):
-        ct = load(tmp_path / "scan.nii")
-    assert sorted(np.unique(ct.array))[0] == -1024
-    assert np.median(ct.array) == pytest.approx(np.median(hu), abs=200)
-
-
-@pytest.mark.filterwarnings("ignore::lungmask_jax.errors.ScanWarning")
-@pytest.mark.parametrize("padding", [-1024.0, np.nan])
-def test_padding_does_not_hide_a_window(tmp_path: Path, padding: float) -> None:
-    levels = gray_body().astype(np.float32)
-    levels[:, :4] = padding
-    nifti(tmp_path / "scan.nii", levels)
-    with pytest.raises(ScanError, match="grey levels of a window"):
-        load(tmp_path / "scan.nii")
-    ct = load(tmp_path / "scan.nii", window=(-1250, 250))
-    assert ct.array.min() == -1024
-
-
-# masks in two grey levels
-
-
-@pytest.mark.parametrize(("kind", "white"), [(np.uint16, 255), (np.uint8, 127), (np.uint8, 20)])
-def test_a_small_mask_in_two_levels_is_not_empty(tmp_path: Path, kind: type, white: int) -> None:
-    mask = np.zeros((100, 100), kind)
-    mask[:8, :8] = white
-    assert load_mask(picture(tmp_path / "mask.png", mask)).array.sum() == 64
-
-
-def test_small_classes_in_grey_are_not_merged(tmp_path: Path) -> None:
-    mask = np.zeros((100, 100), np.uint8)
-    mask[:8, :8], mask[50, 50] = 128, 255
-    with pytest.raises(ScanError, match="black and white, or of labels"):
-        load_mask(picture(tmp_path / "mask.png", mask))
 
 
 def test_a_window_the_wrong_way_round_is_told_to_be_swapped(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Headers of NIfTI: what is kept to the byte, and what is doubted in words."""
 
 import gzip
-import itertools
 import re
 import warnings
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scan_files import ORIENTATIONS, affine_of, chest
 
 from lungmask_jax.errors import ScanError, ScanWarning
 from lungmask_jax.io import load, load_mask, save
@@ -18,26 +18,6 @@ from lungmask_jax.io._header import FIELDS
 from lungmask_jax.volume import Volume
 
 MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-ORIENTATIONS = [
-    "".join(pair[sign] for pair, sign in zip(pairs, signs, strict=True))
-    for pairs in itertools.permutations(("RL", "AP", "SI"))
-    for signs in itertools.product((0, 1), repeat=3)
-]
-
-
-def chest(shape=(5, 6, 7)):
-    """Every value from air to bone, so that no two voxels can be exchanged."""
-    return np.linspace(-1020, 1500, int(np.prod(shape))).round().astype(np.int16).reshape(shape)
-
-
-def affine_of(axcodes="LPS", spacing=(0.75, 1.5, 2.5), degrees=0.0):
-    affine = np.eye(4)
-    for column, (axis, sign) in enumerate(nib.orientations.axcodes2ornt(axcodes)):
-        affine[:3, column] = np.eye(3)[int(axis)] * sign * spacing[column]
-    affine[:3, 3] = -120.5, 33.25, 700.0
-    turn, angle = np.eye(4), np.deg2rad(degrees)
-    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    return turn @ affine
 
 
 def made(affine=None, *, qform=None, codes=(1, 1), unit="mm", kind=nib.Nifti1Image, order="<"):

@@ -37,7 +37,7 @@ def test_body_box_leaves_the_table_out():
 
 
 def test_body_box_holds_lungs_behind_a_chest_wall_as_thin_as_a_tube():
-    """The front of a large chest was cut off at the mediastinum."""
+    """As the front of a large chest, at the mediastinum."""
     ct = np.full((1, 128, 128), -1000, np.int16)
     ct[0, 30:100, 20:110] = 40
     ct[0, 32:90, 24:60] = ct[0, 32:90, 66:106] = ct[0, 32:45, 24:106] = -900

@@ -84,7 +84,7 @@ def test_what_a_protocol_would_ignore_is_refused(word, tmp_path, capsys):
     assert f"expected --protocol without {word[0]}" in capsys.readouterr().err
 
 
-def test_scans_were_segmented_before_a_wrong_table_to_compare_with_was_refused(tmp_path, capsys):
+def test_a_wrong_table_to_compare_with_is_refused_before_scans_are_read(tmp_path, capsys):
     (tmp_path / "metadata.csv").write_text("not read")
     words = ["evaluate", "--protocol", "covid19-ct-seg", "--data", str(tmp_path / "metadata.csv")]
     words += ["--against", str(tmp_path / "nowhere.csv"), "-o", str(tmp_path / "o")]
@@ -93,7 +93,7 @@ def test_scans_were_segmented_before_a_wrong_table_to_compare_with_was_refused(t
 
 
 @pytest.mark.parametrize("column", ["lung_mask", "infection_mask"])
-def test_all_scores_were_lost_where_a_list_has_one_column_of_masks(tmp_path, capsys, column):
+def test_a_list_with_one_column_of_masks_is_refused_before_scans_are_read(tmp_path, capsys, column):
     for name in ("ct.nii", "truth.nii"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "metadata.csv").write_text(f"ct_scan,{column}\nct.nii,truth.nii\n")

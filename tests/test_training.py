@@ -382,7 +382,7 @@ def test_samples_that_cannot_be_drawn_are_refused():
             next(train(pixelwise(), samples, STILL))
 
 
-def test_labels_that_a_network_lacks_were_background_to_it():
+def test_labels_that_a_network_lacks_are_refused():
     images = np.zeros((2, SIDE, SIDE, 1))
     labels = Samples.of(images, np.full((2, SIDE, SIDE), 3))
     three = unet(channels=(4, 8), num_classes=3)
