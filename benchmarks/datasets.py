@@ -29,6 +29,13 @@ MISLABELLED = "0052 0079 0134 0254"
 # Of lung_slices, by eye: opacities or tumors, so that they are no examples of lungs without any
 DISEASED = "0026 0037 0088 0116 0117 0118 0139 0142 0172 0191 0198 0232 0233 0237 0243"
 
+# Slices without lung, by eye, from the feet: first and end
+LUNGLESS = {
+    "ct_body/body_3mm_ct.nii.gz": (0, 99),
+    "ct_body/dicom_series": (0, 8),
+    "ct_chest/apices_2mm_ct.nii.gz": (41, 49),
+}
+
 
 class Item(NamedTuple):
     """A scan or slice with the truth for one target.
@@ -84,6 +91,7 @@ def lung_items(data: Path) -> Iterator[Item]:
             yield Item(f"dicom/{path.stem}", f"dicom {path.stem[:6]}", "dicom", ct, outline)
     for item in semiseg(data):
         yield item._replace(mask=lung_outline(item.ct, item.mask))
+    yield from without_lungs(data)
     for seed in range(12):
         made = phantoms.phantom((48, 256, 256), disease=0.05 * (seed % 8), seed=1000 + seed)
         yield Item(f"phantom/{seed}", "", "phantom", made.ct, made.lungs)
@@ -116,6 +124,14 @@ def lowres_lungs(data: Path) -> Iterator[Item]:
         name = path.name.removesuffix("_ct.nii.gz")
         mask = io.load_mask(path.with_name(f"{name}_lungs.nii.gz"))
         yield Item(f"lowres/{name}", f"lowres {name}", "lowres", io.load(path), mask)
+
+
+def without_lungs(data: Path) -> Iterator[Item]:
+    """Slices of abdomens and necks, with bowel gas and air around them but no lung."""
+    for name, (first, end) in LUNGLESS.items():
+        ct = io.load(data / name)
+        part = Volume(ct.array[first:end], ct.affine).as_checked()
+        yield Item(f"empty/{Path(name).name}", "", "empty", part, _nothing(part))
 
 
 def lungsegdb(data: Path) -> Iterator[Item]:

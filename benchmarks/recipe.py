@@ -15,14 +15,15 @@ SPECS = {
 }
 SHARES = {  # of a batch, on average
     "lungs": {
-        "lowres": 0.15,
+        "lowres": 0.14,
         "lungsegdb": 0.08,
-        "dicom": 0.1,
-        "semiseg": 0.12,
-        "phantom": 0.1,
-        "lung_slices": 0.22,
+        "dicom": 0.08,
+        "semiseg": 0.1,
+        "phantom": 0.08,
+        "lung_slices": 0.2,
         "exams": 0.08,
-        "whole": 0.15,
+        "whole": 0.13,
+        "empty": 0.11,
     },
     "infection": {
         "semiseg": 0.4,
