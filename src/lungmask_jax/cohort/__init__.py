@@ -1,4 +1,4 @@
-"""Many scans: found in folders, segmented one after another, their results written as a whole."""
+"""Many scans: found in folders, segmented in sequence, each with all its results or none."""
 
 from lungmask_jax.cohort._outputs import Outputs, outputs
 from lungmask_jax.cohort._scans import find_scans, left_out

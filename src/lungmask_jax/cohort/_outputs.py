@@ -24,13 +24,13 @@ _FILES: Final = (".nii", ".gz", ".png", ".jpg", ".tif", ".dcm", ".npz", ".csv", 
 
 @dataclass(frozen=True)
 class Outputs:
-    """A folder for results, and what must not be lost in it.
+    """A folder for results, and its protected files.
 
     Attributes:
-        folder: Where results go.
-        inputs: Real paths of what is read: never replaced.
-        overwrite: Whether files of others may be replaced.
-        left: What runs that were killed have left, with their records.
+        folder: The folder.
+        inputs: Real paths of the inputs, which are never replaced.
+        overwrite: Whether other files may be replaced.
+        left: Hidden folders of killed runs, with their records.
 
     Example:
         >>> list(Outputs(Path("nowhere")).missing({"a": Path("a.nii.gz")}))
@@ -69,7 +69,7 @@ class Outputs:
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[Path]:
-        """A hidden folder to write results into; it is gone after the block."""
+        """A hidden folder to write results into, which is removed after the block."""
         with tempfile.TemporaryDirectory(
             prefix=_HIDDEN, dir=self.folder, ignore_cleanup_errors=True
         ) as folder:
@@ -77,7 +77,7 @@ class Outputs:
 
     @contextlib.contextmanager
     def written(self, record: str) -> Iterator[Path]:
-        """A hidden folder to write results into, which appear together when the block ends well."""
+        """A hidden folder for results, which are moved out together when the block succeeds."""
         with self.staged() as folder:
             yield folder
             with self.moved(folder, record):
@@ -85,7 +85,7 @@ class Outputs:
 
     @contextlib.contextmanager
     def moved(self, staged: Path, record: str) -> Iterator[None]:
-        """Moves results in, all but the record, which follows when the block ends well.
+        """Moves results in, except the record, which follows when the block succeeds.
 
         Own files of an earlier run that are no more written go. If anything fails, all is as it
         was before.
@@ -121,7 +121,7 @@ class Outputs:
             )
 
     def missing(self, scans: Mapping[str, Path]) -> dict[str, Path]:
-        """The scans whose results are not all there."""
+        """The scans without complete results."""
         return {name: path for name, path in scans.items() if not self._is_done(name, path)}
 
     def _is_done(self, name: str, path: Path) -> bool:
@@ -154,15 +154,15 @@ class Outputs:
 def outputs(
     folder: str | os.PathLike[str], *, inputs: Iterable[Path] = (), overwrite: bool = False
 ) -> Outputs:
-    """The folder for results, made if it is not there, or refused before any work.
+    """The folder for results, created if it does not exist, or refused before any work.
 
     Args:
         folder: Its path.
-        inputs: What is read, and must not be replaced.
-        overwrite: Whether files of others may be replaced.
+        inputs: Inputs, which must not be replaced.
+        overwrite: Whether other files may be replaced.
 
     Returns:
-        The folder, with what must not be lost in it.
+        The folder, with its protected files.
 
     Raises:
         SpecError: The path is the name of a file.
@@ -186,5 +186,5 @@ def outputs(
 
 
 def source(path: Path) -> str:
-    """What tells a scan from another one of the same name."""
+    """An identifier of a scan among others of the same name."""
     return os.path.abspath(path)

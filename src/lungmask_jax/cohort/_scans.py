@@ -1,4 +1,4 @@
-"""Which scans are meant by paths of files and folders."""
+"""The scans at paths of files and folders."""
 
 import contextlib
 import os
@@ -14,15 +14,15 @@ _SLICES = (".dcm", ".dcm.gz", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def find_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, Path]:
-    """Scans by the name of their results; what cannot be looked into is left to who reads it.
+    """Scans by the name of their results; unreadable paths are included, to fail when read.
 
-    A folder of NIfTI files stands for the files. Hidden files, and those that a run of this program
-    wrote, are no scans.
+    A folder of NIfTI files stands for the files. Hidden files and results of this program are
+    skipped.
 
     Args:
         paths: Files and folders.
-        recursive: Whether to look into all folders within: each one is as if it was given, if there
-            are scans or slices in it.
+        recursive: Whether to search all subfolders; each with scans or slices counts as if it
+            was given.
 
     Returns:
         Name of the results to path.

@@ -1,4 +1,4 @@
-"""Scans in, their masks, pictures and numbers in a folder out."""
+"""From scans to their masks, pictures and measures in a folder."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle, by_target
 
 Guard: TypeAlias = Callable[[str], contextlib.AbstractContextManager[object]]
-"""What a scan is segmented in, by its name; one that swallows an error leaves the scan out."""
+"""The context of a scan, by its name; it may swallow errors to skip the scan."""
 
 _TABLE: Final = "measures.csv"
 
@@ -26,11 +26,11 @@ class Segmented:
     """A scan whose results are written.
 
     Attributes:
-        name: Of its results.
-        path: Of the scan.
-        row: Its numbers, as in the table.
-        notes: What makes them doubtful, as in `lungmask_jax.inference.Segmentation`.
-        seconds: How long it took.
+        name: Name of its results.
+        path: Path of the scan.
+        row: Its measures, as in the table.
+        notes: Reasons to doubt them, as in `lungmask_jax.inference.Segmentation`.
+        seconds: Time that it took.
 
     Example:
         >>> Segmented("a", Path("a.nii.gz"), {"scan": "a", "lungs_ml": 4012.1}).row["lungs_ml"]
@@ -46,7 +46,7 @@ class Segmented:
 
 @dataclass(frozen=True)
 class _Job:
-    """What all scans have in common."""
+    """The common settings of all scans."""
 
     results: Outputs
     models: Sequence[Bundle]
@@ -56,7 +56,7 @@ class _Job:
     progress: inference.Progress | None
 
     def files(self, name: str) -> list[str]:
-        """What will be written for a scan, its JSON file last."""
+        """The files of a scan, its JSON file last."""
         masks = tasks.mask_names([model.spec.target for model in self.models])
         return inference.file_names(name, masks, uncertainty=self.uncertainty)
 
@@ -72,24 +72,24 @@ def segment_all(
     progress: inference.Progress | None = None,
     begin: Callable[[str], None] = lambda _stage: None,
 ) -> Iterator[Segmented]:
-    """Segments scans one after another; the next one is read meanwhile.
+    """Segments scans in sequence; the next one is read meanwhile.
 
     The files of a scan appear together, and its row in ``measures.csv`` with them.
 
     Args:
-        scans: Name of the results to path, as `find_scans` gives them.
-        results: The folder for the results, as `outputs` gives it.
+        scans: Name of the results to path, from `find_scans`.
+        results: The folder for the results, from `outputs`.
         weights: Models, as for `lungmask_jax.inference.segment`.
-        uncertainty: Whether to map how unsure the last model is that looks inside another mask.
-        read: How to read a scan; called in another thread.
-        guard: Entered with the name of each scan; a context that swallows errors leaves out a scan
-            that fails, and the others go on.
+        uncertainty: Whether to map the uncertainty of the last model inside another mask.
+        read: Reads a scan; called in another thread.
+        guard: Context entered with the name of each scan; if it swallows errors, failed scans are
+            skipped.
         progress: Called as ``progress(task, slices_done, slices)``.
         begin: Called with the name of each stage as it begins, such as ``"weights"``, ``"read"``,
             ``"lung network"`` and ``"write"``.
 
     Returns:
-        Each scan when its results are written. Table and models are looked at before the first.
+        Each scan when its results are written. Table and models are checked before the first.
 
     Raises:
         ScanError: A scan cannot be read, or its results would replace what they must not.
@@ -131,7 +131,7 @@ def _check_table(results: Outputs) -> None:
             "replace it with --overwrite"
         )
     if path.is_dir() and not path.is_symlink():
-        raise ScanError(f"{path} cannot be written, it is a folder: move it")
+        raise ScanError(f"{path} cannot be written because it is a folder: move it")
     if not ours:
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""Bundles by name or from files, whoever wrote them."""
+"""Bundles by name or from files of any program."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,15 +10,15 @@ from lungmask_jax.weights._bundle import Bundle, registry, save
 from lungmask_jax.weights._read import read_bundle
 
 _WORDS: Final = (".npz", ".pth", ".zip")
-"""Endings that no name of a bundle has."""
+"""Suffixes of files; no name of a bundle has one."""
 
 
 def load(name: str | os.PathLike[str]) -> Bundle:
     """A bundle by name or from a file.
 
     Args:
-        name: A name in `registry`, or the path of a file, told by its ending, by a separator, or
-            because no bundle has that name and a file has.
+        name: A name in `registry`, or the path of a file, recognized by its suffix, by a separator,
+            or because a file but no bundle has that name.
 
     Returns:
         The bundle, checked against its network.
@@ -26,7 +26,7 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     Raises:
         UnknownNameError: There is neither such a name nor such a file.
         WeightsError: The file is damaged, its spec cannot be used, its network is not installed,
-            or its arrays are no finite numbers that fit the network.
+            or its arrays are not finite or do not fit the network.
         PluginError: The package of the name returns no path.
 
     Example:
@@ -61,19 +61,19 @@ def _kind(path: Path) -> str:
 def import_file(
     source: str | os.PathLike[str], path: str | os.PathLike[str], *, half: bool = False
 ) -> Bundle:
-    """Writes weights of any kind as a bundle of this library, and reads it back to compare.
+    """Converts weights of any kind to a bundle of this library, and verifies the file.
 
     Args:
-        source: What `load` takes.
-        path: Of the bundle, ending in ``.npz``.
-        half: Whether to store float16, half the size; float32 answers as the source does.
+        source: As for `load`.
+        path: Path of the bundle, ending in ``.npz``.
+        half: Whether to store float16, half the size; float32 gives the results of the source.
 
     Returns:
-        The bundle, as it was read back.
+        The bundle, read back from the file.
 
     Raises:
-        WeightsError: The source cannot be read, a number does not fit into float16, or what was
-            read back differs.
+        WeightsError: The source cannot be read, a number does not fit into float16, or the
+            written file differs.
         UnknownNameError: There is neither such a name nor such a file.
 
     Example:

@@ -1,4 +1,4 @@
-"""Bundles from files of anybody's making."""
+"""Bundles from untrusted files."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from lungmask_jax.weights._bundle import Bundle, create_model, shapes
 
 
 def read_bundle(path: Path) -> Bundle:
-    """The bundle that `lungmask_jax.weights.save` wrote, checked against its network."""
+    """A bundle from a file of `lungmask_jax.weights.save`, checked against its network."""
 
     def expected(texts: Mapping[str, str]) -> Any:
         return shapes(_model(_spec(texts, path), texts, path))
@@ -41,7 +41,7 @@ def _spec(texts: Mapping[str, str], path: Path) -> SegmenterSpec:
 
 
 def _model(spec: SegmenterSpec, texts: Mapping[str, str], path: Path) -> Model:
-    """The network; where it is missing, the error names the package that had brought it."""
+    """The network; if it is missing, the error names its package."""
     name = spec.model.name
     try:
         return create_model(spec.model)
