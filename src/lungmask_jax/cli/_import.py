@@ -1,4 +1,4 @@
-"""``lungmask-jax import``: weights of others, as a bundle of this library."""
+"""``lungmask-jax import``: third-party weights as a bundle of this library."""
 
 import argparse
 
@@ -10,7 +10,7 @@ from lungmask_jax.errors import WeightsError
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes the bundle, and says what it is and under which licence."""
+    """Writes the bundle, and prints its content and licence."""
     if options.out.exists() and not options.overwrite:
         raise WeightsError(
             f"{options.out} is there: give another --out, or replace it with --overwrite"

@@ -1,4 +1,4 @@
-"""Warnings about scans, of which two are worked on at a time."""
+"""Warnings about scans, of which two are processed at a time."""
 
 import threading
 import warnings
@@ -15,7 +15,7 @@ from lungmask_jax.volume import Volume
 
 @dataclass
 class Notes:
-    """What was warned of.
+    """Warnings by thread and by file.
 
     Attributes:
         by_thread: Lines since they were taken.
@@ -34,7 +34,7 @@ class Notes:
         return self.by_thread.pop(threading.get_ident(), [])
 
     def load(self, path: Path, window: tuple[float, float] | None) -> Volume:
-        """Reads a scan; an error takes with it what was warned of, which may be its reason."""
+        """Reads a scan; warnings are added to its error, because they may be the reason."""
         try:
             return io.load(path, window=window)
         except Exception as error:
@@ -51,7 +51,7 @@ class Notes:
 
 @contextmanager
 def noted() -> Iterator[Notes]:
-    """A block whose warnings about scans are kept, not shown; others are shown as ever."""
+    """A block whose warnings about scans are kept, not shown; others are shown as usual."""
     notes = Notes()
     with warnings.catch_warnings():
         warnings.simplefilter("always", ScanWarning)

@@ -19,14 +19,14 @@ from lungmask_jax.volume import Volume
 def check_task(task: Task) -> None:
     """Checks that a task can be trained, measured and drawn.
 
-    Its name fits file names and columns, every label has a color, what it lies inside is a task,
-    and its settings and the steps of its masks are those that the library knows.
+    Its name is valid for file names and columns, every label has a color, its outer mask is a task,
+    and the library knows its settings and the steps of its masks.
 
     Args:
         task: The task; steps and tasks that it names must be installed or registered.
 
     Raises:
-        ConformanceError: At the first thing that is not so.
+        ConformanceError: At the first failure.
 
     Example:
         >>> check_task(Task(name="effusion", inside="lungs"))
@@ -55,18 +55,18 @@ def check_task(task: Task) -> None:
 
 
 def check_step(step: Callable[..., Volume]) -> None:
-    """Checks that a step of post-processing can make masks of bundles.
+    """Checks that a post-processing step works in bundles.
 
-    ``step(mask, *, numbers) -> mask`` of the same shape, for masks with something and with
-    nothing; labels stay whole numbers, the mask that is given stays as it is, and the same mask
-    gets the same answer. Numbers have names, and defaults that JSON can hold. Arguments named as a
-    field of `lungmask_jax.postprocess.Scan` get that.
+    ``step(mask, *, numbers) -> mask`` of the same shape, also for empty masks; labels are
+    integers, the given mask does not change, and the same mask gives the same result. Parameters
+    have names, and defaults that JSON can hold. Arguments with the name of a field of
+    `lungmask_jax.postprocess.Scan` receive it.
 
     Args:
         step: The function.
 
     Raises:
-        ConformanceError: At the first thing that is not so.
+        ConformanceError: At the first failure.
 
     Example:
         >>> check_step(postprocess.fill_holes)

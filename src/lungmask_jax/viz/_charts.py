@@ -1,4 +1,4 @@
-"""Charts by matplotlib, each a figure of its own, apart from what others draw."""
+"""Charts by matplotlib, each a separate figure, independent of the caller's figures."""
 
 import importlib.util
 import math
@@ -20,10 +20,10 @@ _LONGEST: Final = 80  # characters that are drawn
 
 
 def missing_plots() -> str:
-    """Why charts cannot be drawn.
+    """The reason why charts cannot be drawn.
 
     Returns:
-        What is missing, and how to install it; nothing if charts can be drawn.
+        The missing package, and how to install it; empty if charts can be drawn.
 
     Example:
         >>> missing_plots()
@@ -45,14 +45,14 @@ def learning_curve(
     scores: Sequence[str] = (),
     title: str = "",
 ) -> np.ndarray:
-    """How losses and scores went while training.
+    """The learning curve: losses and scores during training.
 
     A value that is missing or not finite leaves a gap; a lone value is a dot. Without records the
     axes are empty.
 
     Args:
-        records: One mapping an epoch, name to number.
-        x: Name of what runs along the bottom.
+        records: One mapping per epoch, name to number.
+        x: Name of the horizontal axis.
         series: Names drawn on the left axis, which fits their range.
         scores: Names drawn dashed on the right axis, which goes from 0 to 1.
         title: Above the chart.
@@ -88,10 +88,10 @@ def learning_curve(
 
 
 def box_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], *, title: str = "") -> np.ndarray:
-    """Scores between 0 and 1: quartiles as a box, the median as a line, every case as a dot.
+    """Box plots of scores between 0 and 1: quartiles, median, and a dot for every case.
 
-    Whiskers reach to the farthest case within one and a half times the box (Tukey). What is not
-    finite is left out, and counted beside the name.
+    Whiskers reach to the farthest case within one and a half times the box (Tukey). Values
+    that are not finite are skipped, and counted beside the name.
 
     Args:
         scores: Name of a score to model to a value for each case; models have one color each.
@@ -203,7 +203,7 @@ def _finite(records: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
 
 
 def _lone(along: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What has no neighbor, and would not be seen in a line."""
+    """Values without a neighbor, which a line would not show."""
     there = np.pad(np.isfinite(along + values), 1)
     alone = there[1:-1] & ~there[:-2] & ~there[2:]
     return along[alone], values[alone]
@@ -215,7 +215,7 @@ def _score_words(name: str, row: Mapping[str, Sequence[float]]) -> str:
 
 
 def _words(text: str) -> str:
-    """A name as any font can show it."""
+    """A name with characters that any font can show."""
     shown = legible(text[:_LONGEST].replace("_", " "))
     return shown.encode("latin-1", "replace").decode("latin-1")
 
