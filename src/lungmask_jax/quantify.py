@@ -196,8 +196,7 @@ def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:
     inside = [(lung != 0, sick != 0) for lung, sick in zip(lungs, infection, strict=True)]
     areas = np.array([(lung.sum(), (lung & sick).sum()) for lung, sick in inside], float)
     largest = areas[:, 0].max(initial=0.0)
-    shares: np.ndarray = 100 * areas[:, 1] / largest if largest else np.full(len(areas), np.nan)
-    return shares
+    return 100 * areas[:, 1] / largest if largest else np.full(len(areas), np.nan)
 
 
 def _check_shapes(first: Volume, *others: Volume) -> None:

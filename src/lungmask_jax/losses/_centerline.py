@@ -96,8 +96,7 @@ def _eroded(images: jax.Array) -> jax.Array:
         jax.lax.reduce_window(images, jnp.inf, jax.lax.min, *_three(images, axis), "SAME")
         for axis in spatial_axes(images)
     ]
-    least: jax.Array = functools.reduce(jnp.minimum, each)
-    return least
+    return functools.reduce(jnp.minimum, each)
 
 
 def _dilated(images: jax.Array) -> jax.Array:

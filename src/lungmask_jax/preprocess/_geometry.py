@@ -158,8 +158,7 @@ def _body(tissue: np.ndarray) -> np.ndarray:
     beside = (top < bottom[largest]) & (bottom > top[largest])
     keep = beside & (area >= 0.02 * area[largest])
     rows = slice(top[largest], bottom[largest])
-    body: np.ndarray = keep[components] | _enclosed(tissue, rows, 0.02 * area[largest])
-    return body
+    return keep[components] | _enclosed(tissue, rows, 0.02 * area[largest])
 
 
 def _enclosed(tissue: np.ndarray, rows: slice, smallest: float) -> np.ndarray:

@@ -123,10 +123,9 @@ def _corners(box: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _mapped(
     images: jax.Array, size: tuple[int, int], scale: jax.Array, translation: jax.Array
 ) -> jax.Array:
-    mapped: jax.Array = jax.image.scale_and_translate(
+    return jax.image.scale_and_translate(
         images, (len(images), *size), (1, 2), scale, translation, "linear", antialias=True
     )
-    return mapped
 
 
 def _stretched(images: jax.Array) -> jax.Array:

@@ -34,4 +34,4 @@ def from_json(text: str, kind: type[T]) -> T:
     if isinstance(values, Mapping) and "version" in values:
         values = upgraded(values)
         same_version(values["version"])  # before its new keys are called unknown
-    return coerced(values, kind, kind.__name__)  # type: ignore[no-any-return]
+    return coerced(values, kind, kind.__name__)

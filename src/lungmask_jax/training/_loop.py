@@ -222,8 +222,7 @@ def _placed(array: np.ndarray, chosen: np.ndarray, mesh: Mesh) -> jax.Array:
     """Rows of an array, each read only by the process of its device."""
 
     def rows(index: Any) -> np.ndarray:
-        part: np.ndarray = array[chosen[index[0]]]
-        return part
+        return array[chosen[index[0]]]
 
     shape = (len(chosen), *array.shape[1:])
     return jax.make_array_from_callback(shape, divided(mesh), rows)

@@ -97,8 +97,7 @@ def _members(bundle: Bundle) -> tuple[Any, Any]:
     numbers = bundle.params, bundle.state
     if bundle.spec.model.members > 1:
         return numbers
-    stacked: tuple[Any, Any] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], numbers)
-    return stacked
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], numbers)
 
 
 def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
