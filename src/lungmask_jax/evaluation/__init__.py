@@ -20,7 +20,7 @@ from lungmask_jax.evaluation._published import (
     judge_covid19_ct_seg,
     judge_covid_semiseg,
 )
-from lungmask_jax.evaluation._report import Report
+from lungmask_jax.evaluation._report import Picture, Report
 from lungmask_jax.evaluation._scores import (
     TEXTS,
     Comparison,
@@ -31,7 +31,6 @@ from lungmask_jax.evaluation._scores import (
     summarize,
 )
 from lungmask_jax.evaluation._tables import SHOWN
-from lungmask_jax.evaluation._worst import Picture
 
 __all__ = [
     "PROTOCOLS",
