@@ -12,7 +12,6 @@ from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
 __all__ = [
-    "SEVERITY_PERCENT",
     "Signs",
     "in_percent",
     "measures",
@@ -21,7 +20,7 @@ __all__ = [
     "slice_shares",
 ]
 
-SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
+_SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
 
 _LEAST_PERCENT: Final = 0.1
@@ -115,7 +114,7 @@ def severity(*percents: float) -> str:
     if not present:
         return "unknown"
     worst = max(present)
-    return f"CT-{sum(worst > limit for limit in SEVERITY_PERCENT)}"
+    return f"CT-{sum(worst > limit for limit in _SEVERITY_PERCENT)}"
 
 
 def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) -> Signs:

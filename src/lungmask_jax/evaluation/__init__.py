@@ -22,7 +22,6 @@ from lungmask_jax.evaluation._published import (
 )
 from lungmask_jax.evaluation._report import Picture, Report
 from lungmask_jax.evaluation._scores import (
-    TEXTS,
     Comparison,
     Row,
     Summary,
@@ -36,7 +35,6 @@ __all__ = [
     "PROTOCOLS",
     "SEEN",
     "SHOWN",
-    "TEXTS",
     "Comparison",
     "MaskPair",
     "Picture",

@@ -16,7 +16,6 @@ from lungmask_jax.training._step import (
     make_mesh,
     make_train_step,
 )
-from lungmask_jax.training._teacher import taught
 
 __all__ = [
     "Augment",
@@ -32,6 +31,5 @@ __all__ = [
     "optimizer",
     "save_checkpoint",
     "schedule",
-    "taught",
     "train",
 ]
