@@ -173,13 +173,6 @@ def test_numbers_of_a_metric_are_plain_and_the_same_for_masks_of_all_types(metri
             metric(*pair)
 
 
-def test_volume_counts_voxels():
-    mask = np.zeros((2, 3, 4), np.uint8)
-    assert metrics.volume_ml(mask, 0.5) == 0
-    mask[0, :2, :2] = 1
-    assert metrics.volume_ml(mask, 0.5) == 2
-
-
 @pytest.mark.parametrize("name", [*RATIOS, "counts", "overlap", "lesions"])
 def test_masks_of_two_shapes_are_refused(name):
     with pytest.raises(ShapeError, match=r"one shape, found \(2,\) and \(3,\)"):

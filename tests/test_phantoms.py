@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.labels import LEFT, RIGHT
-from lungmask_jax.phantoms import FIELD_MM, Phantom, phantom
+from lungmask_jax.phantoms import Phantom, phantom
+from lungmask_jax.phantoms._grid import FIELD_MM
 
 SHAPE = (48, 128, 128)
 

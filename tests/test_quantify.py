@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.labels import swap_sides
-from lungmask_jax.quantify import SEVERITY_PERCENT, measures, severity, signs, slice_shares
+from lungmask_jax.quantify import measures, severity, signs, slice_shares
 from lungmask_jax.tasks import Task, registry
 from lungmask_jax.volume import Volume
 
@@ -131,10 +131,6 @@ def test_more_infection_never_lowers_the_class(one, other):
 def test_a_lung_that_is_not_there_does_not_count():
     assert severity(math.nan, 30.0) == severity(30.0, math.nan) == "CT-2"
     assert severity(math.nan, math.nan) == "unknown"
-
-
-def test_the_limits_rise():
-    assert list(SEVERITY_PERCENT) == sorted(SEVERITY_PERCENT)
 
 
 def test_masks_of_two_scans_are_refused():

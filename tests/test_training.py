@@ -20,7 +20,6 @@ from lungmask_jax.training import (
     optimizer,
     save_checkpoint,
     schedule,
-    taught,
     train,
 )
 from lungmask_jax.training._augmented import augmented, built_in
@@ -503,24 +502,6 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path, run, monkeyp
     monkeypatch.undo()
     assert equal(load_checkpoint(path, NOISY, RANDOM), run[0])
     assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
-
-
-def test_a_teacher_labels_each_slice_by_the_mean_over_its_mirror_images():
-    images = drawn(5).images
-    samples = taught(images, pixelwise(), {"w": jnp.float32(4), "b": jnp.float32(-2)}, {})
-    assert samples.masks.dtype == np.float16
-    # this network looks at one pixel at a time: mirroring changes nothing
-    np.testing.assert_allclose(samples.masks, 1 / (1 + np.exp(2 - 4 * images)), atol=1e-3)
-
-    def position(params, state, images, *, train=False, key=None):
-        ramp = jnp.linspace(-3, 3, SIDE)[:, None] + jnp.linspace(-2, 5, SIDE)[None]
-        return jnp.broadcast_to(ramp[None, :, :, None], images.shape), state
-
-    lopsided = Model(init=lambda key: ({}, {}), apply=position)
-    belief = taught(images, lopsided, {}, {}).masks
-    np.testing.assert_allclose(belief, belief[:, ::-1], atol=2e-3)
-    np.testing.assert_allclose(belief, belief[:, :, ::-1], atol=2e-3)
-    assert np.ptp(belief) > 0.1
 
 
 def test_soft_masks_are_learnt_as_they_are():

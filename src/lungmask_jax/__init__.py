@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from lungmask_jax import (
         augment,
         calibration,
+        cli,
         cohort,
         data,
         errors,
         evaluation,
+        files,
         fitting,
         inference,
         io,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         prediction,
         preprocess,
         quantify,
+        registry,
         report,
         spec,
         tasks,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         training,
         trees,
         viz,
+        volume,
         weights,
     )
     from lungmask_jax.errors import LungmaskError, ScanError, ScanWarning
@@ -67,11 +71,13 @@ __all__ = [
     "__version__",
     "augment",
     "calibration",
+    "cli",
     "cohort",
     "data",
     "errors",
     "evaluate",
     "evaluation",
+    "files",
     "fit",
     "fitting",
     "inference",
@@ -88,6 +94,7 @@ __all__ = [
     "preprocess",
     "quantify",
     "recipe",
+    "registry",
     "report",
     "save",
     "segment",
@@ -98,6 +105,7 @@ __all__ = [
     "training",
     "trees",
     "viz",
+    "volume",
     "weights",
 ]
 
@@ -127,4 +135,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

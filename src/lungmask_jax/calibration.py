@@ -77,8 +77,7 @@ def calibrated(probabilities: np.ndarray, numbers: tuple[float, float]) -> np.nd
         [0.5, 0.667]
     """
     slope, offset = numbers
-    found: np.ndarray = special.expit(slope * _log_odds(probabilities) + offset)
-    return found
+    return special.expit(slope * _log_odds(probabilities) + offset)
 
 
 def best_threshold(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
@@ -164,8 +163,7 @@ def _dice(found: np.ndarray, truth: np.ndarray, lesion: float) -> np.ndarray:
     marked, right = _above(found), _above(np.asarray(found)[inside])
     if not inside.any():
         return 2 * lesion / (2 * lesion + marked)
-    dice: np.ndarray = 2 * right / (marked + np.count_nonzero(inside))
-    return dice
+    return 2 * right / (marked + np.count_nonzero(inside))
 
 
 def _above(found: np.ndarray) -> np.ndarray:
@@ -194,10 +192,7 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _log_odds(probabilities: np.ndarray) -> np.ndarray:
-    found: np.ndarray = special.logit(
-        np.clip(np.asarray(probabilities, np.float64), _SMALLEST, 1 - _SMALLEST)
-    )
-    return found
+    return special.logit(np.clip(np.asarray(probabilities, np.float64), _SMALLEST, 1 - _SMALLEST))
 
 
 def _check(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> None:

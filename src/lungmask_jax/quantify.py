@@ -12,7 +12,6 @@ from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
 __all__ = [
-    "SEVERITY_PERCENT",
     "Signs",
     "in_percent",
     "measures",
@@ -21,7 +20,7 @@ __all__ = [
     "slice_shares",
 ]
 
-SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
+_SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
 
 _LEAST_PERCENT: Final = 0.1
@@ -115,7 +114,7 @@ def severity(*percents: float) -> str:
     if not present:
         return "unknown"
     worst = max(present)
-    return f"CT-{sum(worst > limit for limit in SEVERITY_PERCENT)}"
+    return f"CT-{sum(worst > limit for limit in _SEVERITY_PERCENT)}"
 
 
 def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) -> Signs:
@@ -196,8 +195,7 @@ def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:
     inside = [(lung != 0, sick != 0) for lung, sick in zip(lungs, infection, strict=True)]
     areas = np.array([(lung.sum(), (lung & sick).sum()) for lung, sick in inside], float)
     largest = areas[:, 0].max(initial=0.0)
-    shares: np.ndarray = 100 * areas[:, 1] / largest if largest else np.full(len(areas), np.nan)
-    return shares
+    return 100 * areas[:, 1] / largest if largest else np.full(len(areas), np.nan)
 
 
 def _check_shapes(first: Volume, *others: Volume) -> None:

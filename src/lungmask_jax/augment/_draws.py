@@ -8,8 +8,7 @@ import jax
 def smooth_field(key: jax.Array, shape: tuple[int, ...], cells: int) -> jax.Array:
     """Smooth noise of unit size with about `cells` bumps along a side, one channel."""
     coarse = normal(key, (shape[0], cells, cells, 1))
-    smooth: jax.Array = jax.image.resize(coarse, (*shape[:3], 1), "cubic")
-    return smooth
+    return jax.image.resize(coarse, (*shape[:3], 1), "cubic")
 
 
 def uniform(key: jax.Array, count: int, *, minval: float = 0.0, maxval: float = 1.0) -> jax.Array:

@@ -81,9 +81,8 @@ def _coordinates(key: jax.Array, size: tuple[int, int], strength: float) -> jax.
 
 def _sampled(image: jax.Array, coordinates: jax.Array) -> jax.Array:
     def channel(plane: jax.Array) -> jax.Array:
-        found: jax.Array = jax.scipy.ndimage.map_coordinates(
+        return jax.scipy.ndimage.map_coordinates(
             plane, [*coordinates], order=1, mode="constant", cval=0.0
         )
-        return found
 
     return jax.vmap(channel, in_axes=-1, out_axes=-1)(image)

@@ -113,7 +113,6 @@ def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.
 def _grown(masks: jax.Array) -> jax.Array:
     """Masks and what is within a 64th of their height, about the wall of a stomach."""
     reach = 2 * (masks.shape[1] // 64) + 1
-    grown: jax.Array = jax.lax.reduce_window(
+    return jax.lax.reduce_window(
         masks, 0.0, jax.lax.max, (1, reach, reach, 1), (1, 1, 1, 1), "SAME"
     )
-    return grown

@@ -2,7 +2,9 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import (
@@ -12,6 +14,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from lungmask_jax import quantify, tasks
 from lungmask_jax.tasks import Task
@@ -49,6 +52,41 @@ def bar() -> Progress:
         redirect_stderr=sys.stderr.isatty(),  # or errors would go where progress is shown
         disable=not shown.is_terminal,
     )
+
+
+@dataclass
+class Stages:
+    """A stopwatch for stages that follow one another.
+
+    Attributes:
+        seconds: Of each stage so far.
+        running: The stage that runs, and since when.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    running: tuple[str, float] | None = None
+
+    def begin(self, stage: str) -> None:
+        """Ends the stage that runs, and begins another one."""
+        self.end()
+        self.running = stage, time.perf_counter()
+
+    def end(self) -> None:
+        """Ends the stage that runs, if one does."""
+        if self.running:
+            stage, since = self.running
+            passed = time.perf_counter() - since
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + passed
+            self.running = None
+
+    def table(self) -> Table:
+        """Seconds and share of each stage."""
+        total = sum(self.seconds.values())
+        shown = Table("stage", "seconds", "share")
+        for stage, seconds in self.seconds.items():
+            shown.add_row(stage, f"{seconds:.2f}", f"{seconds / total:.0%}")
+        shown.add_row("all", f"{total:.2f}", "")
+        return shown
 
 
 def stepper(progress: Progress) -> Callable[[str, int, int], None]:

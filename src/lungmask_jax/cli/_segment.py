@@ -10,8 +10,7 @@ from rich.progress import Progress
 from lungmask_jax import DISCLAIMER, cohort
 from lungmask_jax.cli._border import Failures, one_line, stopping
 from lungmask_jax.cli._notes import Notes, noted
-from lungmask_jax.cli._progress import bar, counted, stepper, summary
-from lungmask_jax.cli._stages import Stages
+from lungmask_jax.cli._progress import Stages, bar, counted, stepper, summary
 
 
 def run(options: argparse.Namespace) -> int:

@@ -20,9 +20,8 @@ from lungmask_jax.evaluation._published import (
     judge_covid19_ct_seg,
     judge_covid_semiseg,
 )
-from lungmask_jax.evaluation._report import Report
+from lungmask_jax.evaluation._report import Picture, Report
 from lungmask_jax.evaluation._scores import (
-    TEXTS,
     Comparison,
     Row,
     Summary,
@@ -31,13 +30,11 @@ from lungmask_jax.evaluation._scores import (
     summarize,
 )
 from lungmask_jax.evaluation._tables import SHOWN
-from lungmask_jax.evaluation._worst import Picture
 
 __all__ = [
     "PROTOCOLS",
     "SEEN",
     "SHOWN",
-    "TEXTS",
     "Comparison",
     "MaskPair",
     "Picture",

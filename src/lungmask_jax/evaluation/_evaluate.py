@@ -10,10 +10,9 @@ from lungmask_jax import report, tasks
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError
 from lungmask_jax.evaluation._masks import MaskPair, Masks, Weights, Window, jobs
-from lungmask_jax.evaluation._report import Report
+from lungmask_jax.evaluation._report import Picture, Report, worst
 from lungmask_jax.evaluation._scores import Row, case_rows
 from lungmask_jax.evaluation._tables import read_rows
-from lungmask_jax.evaluation._worst import Picture, worst
 from lungmask_jax.tasks import INFECTION, LUNGS
 
 Progress: TypeAlias = Callable[[int, int, Sequence[Row]], object]

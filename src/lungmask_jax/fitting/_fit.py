@@ -1,6 +1,7 @@
 """From labeled scans to a calibrated bundle."""
 
 import functools
+import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,12 @@ from lungmask_jax import training, viz, weights
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
 from lungmask_jax.fitting._calibration import Judgement, calibrated
-from lungmask_jax.fitting._card import card
 from lungmask_jax.fitting._doubts import unfallen, unlearned
 from lungmask_jax.fitting._files import Existing, Line, RunFiles
 from lungmask_jax.fitting._prepare import prepare
 from lungmask_jax.fitting._scans import Progress, TrainingScans
 from lungmask_jax.models import Model
-from lungmask_jax.spec import Recipe
+from lungmask_jax.spec import Recipe, to_json
 from lungmask_jax.training import Epoch, Samples, TrainState
 from lungmask_jax.weights import Bundle
 
@@ -242,3 +242,33 @@ def _merit(line: Mapping[str, float]) -> float:
 def _line(epoch: Epoch | FitEpoch) -> Line:
     values: dict[str, Any] = {name: getattr(epoch, name) for name in _LINE}
     return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def card(recipe: Recipe, scans: TrainingScans, start: Bundle | None) -> dict[str, Any]:
+    """The card of a run, before its scores are known."""
+    before = start.spec.card if start else {}
+    held_out = {scan.name: scan.fingerprint for scan in scans.held_out}
+    written = {
+        **recipe.segmenter.card,
+        "trained_on": [*scans.learned],
+        "held_out": [*held_out],
+        "trained_on_images": _images(scans.learned, before, "trained_on_images"),
+        "held_out_images": _images(held_out, before, "held_out_images"),
+        "training": json.loads(to_json(recipe.training)),
+        "validation": recipe.validation,
+    }
+    if recipe.window:
+        written["window"] = list(recipe.window)
+    if recipe.segmenter.preprocess.around:
+        written["lungs"] = Path(recipe.lungs).name
+    if start:
+        name = Path(recipe.start).name
+        written |= {"started_from": name, "started_from_checksum": start.checksum}
+    return written
+
+
+def _images(scans: Mapping[str, str], before: Mapping[str, Any], key: str) -> list[str]:
+    """Fingerprints, including those of the initial bundle, whose weights have seen its scans."""
+    known = before.get(key)
+    more = known if isinstance(known, list) else []
+    return list(dict.fromkeys([*scans.values(), *more]))

@@ -60,14 +60,7 @@ def cldice(
 
 
 def skeleton(images: jax.Array, iterations: int) -> jax.Array:
-    """The ridge lines: differences of successively eroded images and their openings.
-
-    Args:
-        images: ``(N, ..., C)`` in [0, 1].
-        iterations: Erosions after the first opening.
-
-    Returns:
-        Same shape, in [0, 1].
+    """What openings take away from ever more eroded images: the ridge lines.
 
     Example:
         >>> import jax.numpy as jnp
@@ -96,8 +89,7 @@ def _eroded(images: jax.Array) -> jax.Array:
         jax.lax.reduce_window(images, jnp.inf, jax.lax.min, *_three(images, axis), "SAME")
         for axis in spatial_axes(images)
     ]
-    least: jax.Array = functools.reduce(jnp.minimum, each)
-    return least
+    return functools.reduce(jnp.minimum, each)
 
 
 def _dilated(images: jax.Array) -> jax.Array:

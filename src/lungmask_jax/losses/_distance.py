@@ -98,5 +98,4 @@ def _lower_envelope(squares: jax.Array, axis: int, step: float) -> jax.Array:
         apart = step * (place - source.astype(jnp.float32))
         return jnp.minimum(least, jnp.broadcast_to(heights, squares.shape) + apart**2)
 
-    least: jax.Array = jax.lax.fori_loop(0, squares.shape[axis], lowered, squares)
-    return least
+    return jax.lax.fori_loop(0, squares.shape[axis], lowered, squares)

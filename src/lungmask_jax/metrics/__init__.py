@@ -22,7 +22,6 @@ from lungmask_jax.metrics._overlap import (
     precision,
     sensitivity,
     specificity,
-    volume_ml,
 )
 from lungmask_jax.metrics._probability import Reliability, brier, calibration_error, reliability
 from lungmask_jax.metrics._scores import scores
@@ -59,5 +58,4 @@ __all__ = [
     "stretched",
     "surface_distances",
     "threshold_curves",
-    "volume_ml",
 ]

@@ -65,8 +65,7 @@ def nearest(cubes: Cubes, others: Cubes, spacing: np.ndarray) -> tuple[np.ndarra
 
 def reach(spacing: np.ndarray) -> list[int]:
     """The margin in cubes that `nearest` needs around a grid, along each axis."""
-    furthest: list[int] = _steps(tuple(spacing))[0].max(axis=0).tolist()
-    return furthest
+    return _steps(tuple(spacing))[0].max(axis=0).tolist()
 
 
 @functools.lru_cache(maxsize=16)
@@ -87,10 +86,8 @@ def _far(places: np.ndarray, others: Cubes, spacing: np.ndarray) -> np.ndarray:
     if not len(places):
         return np.zeros(0)
     tree = cKDTree(_millimetres(others.places, others, spacing), balanced_tree=False)
-    distances: np.ndarray = tree.query(_millimetres(places, others, spacing), workers=-1)[0]
-    return distances
+    return tree.query(_millimetres(places, others, spacing), workers=-1)[0]
 
 
 def _millimetres(places: np.ndarray, grid: Cubes, spacing: np.ndarray) -> np.ndarray:
-    result: np.ndarray = np.stack(np.unravel_index(places, grid.cut.shape), axis=1) * spacing
-    return result
+    return np.stack(np.unravel_index(places, grid.cut.shape), axis=1) * spacing

@@ -236,23 +236,6 @@ def f_beta(
     return _ratio((1 + weight) * tp, (1 + weight) * tp + weight * fn + fp, empty=1.0)
 
 
-def volume_ml(mask: np.ndarray, voxel_ml: float) -> float:
-    """Volume of a mask.
-
-    Args:
-        mask: Boolean or 0/1, any shape.
-        voxel_ml: Volume of one voxel, as in `Volume.voxel_ml`.
-
-    Returns:
-        Millilitres.
-
-    Example:
-        >>> volume_ml(np.ones((10, 10, 10)), 0.001)
-        1.0
-    """
-    return float(np.count_nonzero(mask) * voxel_ml)
-
-
 def _counted(prediction: np.ndarray | Counts, target: np.ndarray | None) -> Counts:
     if isinstance(prediction, Counts):
         return Counts(*map(int, prediction))  # products of numpy integers overflow

@@ -48,8 +48,7 @@ def surfel_areas(spacing: Sequence[float]) -> np.ndarray:
     """
     steps = np.asarray(spacing, np.float64)
     faces = np.prod(steps) / steps
-    areas: np.ndarray = np.linalg.norm(_normals(len(steps)) * faces, axis=-1).sum(axis=-1)
-    return areas
+    return np.linalg.norm(_normals(len(steps)) * faces, axis=-1).sum(axis=-1)
 
 
 @functools.cache

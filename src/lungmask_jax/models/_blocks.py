@@ -165,8 +165,7 @@ def lecun_normal(
 def _convolved(features: jax.Array | Joined, convolution: Any) -> jax.Array:
     """A convolution of joined features; in 2-D, the coarse ones stay on their grid."""
     if not isinstance(features, Joined):
-        found: jax.Array = convolution(features)
-        return found
+        return convolution(features)
     if features.factors != (2, 2) or convolution.kernel_size != (3, 3):
         return _convolved(features.whole, convolution)
     dtype = features.fine.dtype
@@ -222,8 +221,7 @@ def convolved_volumes(
     def usual(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(volumes, kernel, *settings, **options)
 
-    found: jax.Array = jax.lax.platform_dependent(volumes, kernel, cpu=by_slices, default=usual)
-    return found
+    return jax.lax.platform_dependent(volumes, kernel, cpu=by_slices, default=usual)
 
 
 def by_slices(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -249,5 +247,4 @@ def _norm(channels: int, style: Style, rngs: nnx.Rngs) -> nnx.Module | None:
 def _normed(features: jax.Array, norm: Any) -> jax.Array:
     if norm is None:
         return features
-    found: jax.Array = norm(features).astype(features.dtype)
-    return found
+    return norm(features).astype(features.dtype)

@@ -49,8 +49,7 @@ def _slid(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     size = len(kernel)
     weights = kernel.reshape(size * size, 1, 1, 1, -1)
     terms = [p * w for p, w in zip(_shifted(padded, size, stride), weights, strict=True)]
-    total: jax.Array = functools.reduce(jnp.add, terms)
-    return total
+    return functools.reduce(jnp.add, terms)
 
 
 def _shifted(padded: jax.Array, size: int, stride: int) -> list[jax.Array]:

@@ -67,10 +67,9 @@ def ensemble(model: Model, count: int) -> Model:
 
 def _each(one: Callable[[Any], jax.Array], members: Any) -> jax.Array:
     """`one` of each member: in parallel, or in sequence on a CPU, where that is not slower."""
-    found: jax.Array = jax.lax.platform_dependent(
+    return jax.lax.platform_dependent(
         members, cpu=lambda all_: jax.lax.map(one, all_), default=jax.vmap(one)
     )
-    return found
 
 
 def _mean(logits: jax.Array) -> jax.Array:

@@ -61,8 +61,7 @@ def enlarged(features: jax.Array, factors: Factors) -> jax.Array:
 def interpolated(features: jax.Array, sides: tuple[int, ...]) -> jax.Array:
     """Values of a finer grid, linear between the centers of the pixels."""
     n, *_, c = features.shape
-    found: jax.Array = jax.image.resize(features, (n, *sides, c), "linear")
-    return found
+    return jax.image.resize(features, (n, *sides, c), "linear")
 
 
 def _blocks(images: jax.Array, factors: Factors) -> jax.Array:

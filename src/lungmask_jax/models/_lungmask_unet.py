@@ -88,8 +88,7 @@ class _Up(nnx.Module):
 
     def __call__(self, coarse: jax.Array, fine: jax.Array) -> jax.Array:
         enlarged = interpolated(self.up["1"](coarse), fine.shape[1:-1])
-        joined: jax.Array = self.conv_block(jnp.concatenate([enlarged, fine], axis=-1))
-        return joined
+        return self.conv_block(jnp.concatenate([enlarged, fine], axis=-1))
 
 
 class _UNet(nnx.Module):
@@ -109,5 +108,4 @@ class _UNet(nnx.Module):
         found = features.pop()
         for up in self.up_path:
             found = up(found, features.pop())
-        logits: jax.Array = self.last(found)
-        return logits
+        return self.last(found)

@@ -73,8 +73,7 @@ class _Conv(nnx.Module):
         self.norm = _InstanceNorm(outputs)
 
     def __call__(self, features: jax.Array) -> jax.Array:
-        normed: jax.Array = self.norm(self.conv(features))
-        return normed
+        return self.norm(self.conv(features))
 
 
 class _Stack(nnx.Module):
@@ -108,8 +107,7 @@ class _Projection(nnx.Module):
         self.norm = _InstanceNorm(outputs)
 
     def __call__(self, features: jax.Array) -> jax.Array:
-        normed: jax.Array = self.norm(self.conv(features))
-        return normed
+        return self.norm(self.conv(features))
 
 
 class _Residual(nnx.Module):
@@ -221,8 +219,7 @@ class _Decoder(nnx.Module):
         for up, stage in zip(self.transpconvs, self.stages, strict=True):
             found = stage(jnp.concatenate([up(found), skips.pop()], axis=-1))
         (last,) = self.seg_layers.values()
-        logits: jax.Array = last(found)
-        return logits
+        return last(found)
 
 
 class UNet(nnx.Module):
@@ -240,8 +237,7 @@ class UNet(nnx.Module):
                 f"expected image sides that are multiples of {self.total}, found {sides}: resize "
                 "or pad the images"
             )
-        logits: jax.Array = self.decoder(self.encoder(images))
-        return logits
+        return self.decoder(self.encoder(images))
 
 
 def _leaky(features: jax.Array) -> jax.Array:

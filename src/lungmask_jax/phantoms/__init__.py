@@ -5,7 +5,6 @@ vessel tree and a disease field fill the lungs. Anatomy is laid out in millimetr
 the same patient at every resolution.
 """
 
-from lungmask_jax.phantoms._grid import FIELD_MM
 from lungmask_jax.phantoms._phantom import Phantom, phantom
 
-__all__ = ["FIELD_MM", "Phantom", "phantom"]
+__all__ = ["Phantom", "phantom"]

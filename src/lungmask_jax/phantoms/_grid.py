@@ -76,8 +76,7 @@ def in_field(points_mm: np.ndarray, patient: Anatomy) -> np.ndarray:
         np.float64(160.0)
     """
     middle = np.array([FIELD_MM[0] / 2, 0, 0])
-    moved: np.ndarray = (points_mm - middle) * patient.size + middle + (0, 0, patient.shift_mm)
-    return moved
+    return (points_mm - middle) * patient.size + middle + (0, 0, patient.shift_mm)
 
 
 def smooth_field(generator: np.random.Generator, grid: Grid, scale_mm: float) -> np.ndarray:

@@ -117,5 +117,4 @@ def _mean(hu: np.ndarray, mask: np.ndarray, sigma: Sequence[float]) -> np.ndarra
     """The mean HU of what the mask holds around each pixel, with the weights of a Gaussian."""
     inside = mask.astype(np.float32)
     total, weight = (ndimage.gaussian_filter(one, sigma) for one in (hu * inside, inside))
-    mean: np.ndarray = total / np.maximum(weight, 1e-6)
-    return mean
+    return total / np.maximum(weight, 1e-6)

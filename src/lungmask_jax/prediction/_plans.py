@@ -42,8 +42,7 @@ def in_slices(
 
     def probabilities(start: int, count: int) -> jax.Array:
         seen = slices.read(start - around, start + count + around)
-        found: jax.Array = _of_slices(*numbers, seen, box, model=model, images=images, spec=spec)
-        return found
+        return _of_slices(*numbers, seen, box, model=model, images=images, spec=spec)
 
     return Plan(probabilities, inner, inner if model.ndim == 3 else 1)
 
@@ -64,8 +63,7 @@ def in_patches(
     def probabilities(start: int, count: int) -> jax.Array:
         found = mean(start, min(start + count, len(slices)))
         padded = np.pad(found, [(0, count - len(found)), (0, 0), (0, 0), (0, 0)])
-        restored: jax.Array = _restored(padded, box, size=slices.size)
-        return restored
+        return _restored(padded, box, size=slices.size)
 
     return Plan(probabilities, inner, 1)
 
@@ -88,8 +86,7 @@ def _of_slices(
     found = predict(params, state, _stacked(prepared, model))
     if model.ndim == 3:
         found = found[0, around : len(slices) - around]
-    restored: jax.Array = _restored(found, box, size=slices.shape[1:])
-    return restored
+    return _restored(found, box, size=slices.shape[1:])
 
 
 def _stacked(images: jax.Array, model: Model) -> jax.Array:

@@ -1,19 +1,20 @@
 """`Predictor`: a network with its weights, which predicts probabilities."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models import Model
-from lungmask_jax.prediction._batches import in_batches
 from lungmask_jax.prediction._patches import Read, in_patches
 from lungmask_jax.prediction._views import make_predict
 from lungmask_jax.spec import PredictSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,3 +126,34 @@ class Predictor:
         if not any(self.spec.patch):
             raise SpecError("the spec has no patch size for volumes: set PredictSpec.patch")
         return in_patches(self.forward(), read, length, labels=self.labels, spec=self.spec)
+
+
+def in_batches(
+    work: Callable[[int, int], T], total: int, count: int, *, least: int = 1
+) -> Iterator[T]:
+    """Yields batch after batch; if the device's memory is too small, halved ones.
+
+    Args:
+        work: ``work(start, count)`` of one batch, the last of which may reach past the end. It
+            waits until the device is done, and has no side effects: a batch may be repeated.
+        total: Number of items.
+        count: The size of a batch.
+        least: The smallest size.
+
+    Yields:
+        The results of `work`.
+
+    Raises:
+        JaxRuntimeError: The memory is too small for the smallest batch, or something else failed.
+    """
+    start = 0
+    while start < total:
+        try:
+            result = work(start, count)
+        except jax.errors.JaxRuntimeError as error:
+            if count <= least or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            count //= 2
+        else:
+            yield result
+            start += count

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import preprocess
-from lungmask_jax.prediction._batches import in_batches
 from lungmask_jax.prediction._plans import in_patches, in_slices
-from lungmask_jax.prediction._predictor import Predictor
+from lungmask_jax.prediction._predictor import Predictor, in_batches
 from lungmask_jax.prediction._thick import ThickSlices, parts
 from lungmask_jax.spec import PreprocessSpec
 from lungmask_jax.volume import Volume

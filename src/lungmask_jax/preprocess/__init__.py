@@ -4,11 +4,10 @@ Boxes are found on the host, where thin slices are averaged; everything per slic
 jit-able JAX on ``(N, H, W)``.
 """
 
-from lungmask_jax.preprocess._batches import batches
 from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
-from lungmask_jax.preprocess._geometry import Box, body_box, full_box, mask_box, region
-from lungmask_jax.preprocess._images import network_images, resample, restore, windowed
+from lungmask_jax.preprocess._geometry import Box, body_box, mask_box, region
+from lungmask_jax.preprocess._images import batches, network_images, resample, restore, windowed
 from lungmask_jax.preprocess._noise import noise_hu
 from lungmask_jax.preprocess._thickness import averaged, majority, thickness
 
@@ -19,7 +18,6 @@ __all__ = [
     "bilateral",
     "body_box",
     "clahe",
-    "full_box",
     "majority",
     "mask_box",
     "median3",

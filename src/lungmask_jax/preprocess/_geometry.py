@@ -55,7 +55,7 @@ def region(ct: Volume, spec: PreprocessSpec, around: Volume | None = None) -> Bo
         Box(top=0, bottom=4, left=0, right=6)
     """
     if spec.region == "full":
-        return full_box(ct)
+        return _whole_slice(ct)
     if not spec.around:
         return body_box(ct, margin_mm=spec.margin_mm)
     if around is None:
@@ -64,22 +64,6 @@ def region(ct: Volume, spec: PreprocessSpec, around: Volume | None = None) -> Bo
             "found none: predict it first"
         )
     return mask_box(around, margin_mm=spec.margin_mm)
-
-
-def full_box(volume: Volume) -> Box:
-    """The whole slice.
-
-    Args:
-        volume: Any volume.
-
-    Returns:
-        The box that cuts nothing off.
-
-    Example:
-        >>> full_box(Volume(np.zeros((1, 4, 6), np.int16)))
-        Box(top=0, bottom=4, left=0, right=6)
-    """
-    return Box(0, volume.shape[1], 0, volume.shape[2])
 
 
 def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
@@ -110,7 +94,7 @@ def body_box(volume: Volume, *, margin_mm: float = 0.0) -> Box:
     for tissue in coarse:
         found |= _body(tissue)
     if not found.any():
-        return full_box(volume)
+        return _whole_slice(volume)
     rows, columns = _extent(np.any(found, axis=1)), _extent(np.any(found, axis=0))
     (top, bottom), (left, right) = rows, columns
     reach = step - 1  # tissue may begin just after the pixel looked at before
@@ -136,10 +120,14 @@ def mask_box(mask: Volume, *, margin_mm: float = 0.0) -> Box:
     """
     flat = np.any(mask.array != 0, axis=0)
     if not flat.any():
-        return full_box(mask)
+        return _whole_slice(mask)
     return _grown(
         Box(*_extent(np.any(flat, axis=1)), *_extent(np.any(flat, axis=0))), mask, margin_mm
     )
+
+
+def _whole_slice(volume: Volume) -> Box:
+    return Box(0, volume.shape[1], 0, volume.shape[2])
 
 
 def _body(tissue: np.ndarray) -> np.ndarray:
@@ -158,8 +146,7 @@ def _body(tissue: np.ndarray) -> np.ndarray:
     beside = (top < bottom[largest]) & (bottom > top[largest])
     keep = beside & (area >= 0.02 * area[largest])
     rows = slice(top[largest], bottom[largest])
-    body: np.ndarray = keep[components] | _enclosed(tissue, rows, 0.02 * area[largest])
-    return body
+    return keep[components] | _enclosed(tissue, rows, 0.02 * area[largest])
 
 
 def _enclosed(tissue: np.ndarray, rows: slice, smallest: float) -> np.ndarray:

@@ -1,14 +1,18 @@
 """From HU to the input of a network, and from its output back to the grid of the scan."""
 
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.spec import PreprocessSpec
+
+_MULTIPLE = 128
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -123,10 +127,9 @@ def _corners(box: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _mapped(
     images: jax.Array, size: tuple[int, int], scale: jax.Array, translation: jax.Array
 ) -> jax.Array:
-    mapped: jax.Array = jax.image.scale_and_translate(
+    return jax.image.scale_and_translate(
         images, (len(images), *size), (1, 2), scale, translation, "linear", antialias=True
     )
-    return mapped
 
 
 def _stretched(images: jax.Array) -> jax.Array:
@@ -134,3 +137,26 @@ def _stretched(images: jax.Array) -> jax.Array:
     low = images.min(axis=(1, 2), keepdims=True)
     span = images.max(axis=(1, 2), keepdims=True) - low
     return (images - low) / jnp.where(span > 0, span, 1.0)
+
+
+def batches(slices: np.ndarray, count: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Batches of one fixed shape, padded with the last slice and the edges.
+
+    Args:
+        slices: ``(N, H, W)``.
+        count: Slices per batch.
+
+    Yields:
+        ``(where, batch)``: the slices ``slices[where]`` in ``batch``, ``(count, H', W')`` with the
+        next multiples of 128 as H' and W'. Cut results back to ``[: where.stop - where.start, :H,
+        :W]``.
+
+    Example:
+        >>> [(where, batch.shape) for where, batch in batches(np.zeros((3, 512, 500)), 2)]
+        [(slice(0, 2, None), (2, 512, 512)), (slice(2, 3, None), (2, 512, 512))]
+    """
+    rows, columns = (-side % _MULTIPLE for side in slices.shape[1:])
+    for first in range(0, len(slices), count):
+        where = slice(first, min(first + count, len(slices)))
+        missing = first + count - where.stop
+        yield where, np.pad(slices[where], [(0, missing), (0, rows), (0, columns)], mode="edge")

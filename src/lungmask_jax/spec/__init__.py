@@ -5,17 +5,16 @@ and survives JSON unchanged.
 """
 
 from lungmask_jax.spec._json import VERSION, json_value, to_json
-from lungmask_jax.spec._predict import PredictSpec
 from lungmask_jax.spec._read import from_json
-from lungmask_jax.spec._recipe import Recipe
+from lungmask_jax.spec._recipe import Recipe, TrainSpec
 from lungmask_jax.spec._specs import (
     PRESETS,
     ModelSpec,
+    PredictSpec,
     PreprocessSpec,
     SegmenterSpec,
-    TrainSpec,
+    changed_steps,
 )
-from lungmask_jax.spec._steps import changed_steps
 
 __all__ = [
     "PRESETS",

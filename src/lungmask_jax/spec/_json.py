@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from lungmask_jax.errors import SpecError, nearest, shown
 
@@ -21,6 +21,12 @@ DEPTH: Final = 32
 
 INTEGER: Final = 2**63
 """What integers stay below: what all other programs can read, too."""
+
+MOST: Final = 1e9
+"""The limit of numbers without another one: no setting makes sense beyond it."""
+
+MILLIMETRES: Final = 10_000.0
+"""No scanner's table is longer."""
 
 
 def to_json(spec: object) -> str:
@@ -156,3 +162,22 @@ def same_version(version: int) -> None:
             f"expected a spec of version {VERSION}, found {shown(version)}: "
             "another lungmask_jax wrote it, upgrade to read it"
         )
+
+
+class Checked:
+    """A base that checks types and turns lists into tuples, so values from JSON compare equal."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = coerced(getattr(self, name), kind, f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Ranges, in the classes that have any."""
+
+
+def within(name: str, value: float | tuple[float, ...], least: float, most: float) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    if not all(least <= one <= most for one in values):
+        raise SpecError(f"expected {name} from {least:,.10g} to {most:,.10g}, found {shown(value)}")

@@ -6,9 +6,8 @@ from typing import Any, Final, Literal
 
 from lungmask_jax import tasks
 from lungmask_jax.errors import SpecError, nearest, shown
-from lungmask_jax.spec._checked import MILLIMETRES, MOST, Checked, within
-from lungmask_jax.spec._json import VERSION, same_version
-from lungmask_jax.spec._predict import SIDE, PredictSpec
+from lungmask_jax.spec._json import MILLIMETRES, MOST, VERSION, Checked, same_version, within
+from lungmask_jax.tasks import Steps
 
 _HU: Final = 1e6
 """CT numbers are below, also of metal on an extended scale."""
@@ -19,16 +18,10 @@ _TILES: Final = 256
 _MEMBERS: Final = 100
 """Most networks of an ensemble: beyond ten, another one changes almost nothing."""
 
-_BATCH: Final = 65_536
-"""Most slices per step: more than in any published training."""
-
-_CYCLES: Final = 1_000
-"""Each is a schedule of its own."""
-
 _REGIONS: Final = ("full", "body")
 
-_SEED: Final = 2**63 - 1
-"""The largest seed of JAX."""
+_SIDE: Final = 2048
+"""Pixels of the finest matrix that a CT scanner has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +74,7 @@ class PreprocessSpec(Checked):
         if not self.window[0] < self.window[1]:
             raise SpecError(f"expected a window of low < high HU, found {self.window}")
         within("window", self.window, -_HU, _HU)
-        within("size", self.size, 8, SIDE)
+        within("size", self.size, 8, _SIDE)
         within("margin_mm", self.margin_mm, 0, MILLIMETRES)
         within("thickness_mm", self.thickness_mm, 0, MILLIMETRES)
         within("clahe_clip_limit", self.clahe_clip_limit, 0, MOST)
@@ -108,6 +101,43 @@ class ModelSpec(Checked):
 
     def _check(self) -> None:
         within("members", self.members, 1, _MEMBERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSpec(Checked):
+    """How a network is applied to a scan.
+
+    Attributes:
+        mirror: Which of ``(slices, rows, columns)`` are also mirrored. The mean is over every
+            combination: over eight for all three. Mirroring of slices is for 3-D networks.
+        shift: If above 0, the mean is also over the image moved by so many pixels along the
+            diagonals.
+        patch: ``(slices, rows, columns)`` of the patches of a 3-D network; three zeros mean whole
+            slices, as for every 2-D network.
+        step: Largest distance to the next patch, as a share of the patch. Where patches overlap,
+            voxels near the middle of a patch have larger weights.
+
+    Example:
+        >>> PredictSpec(patch=(32, 96, 96)).step
+        0.5
+        >>> PredictSpec(step=1.5)
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.SpecError: expected a step above 0 and up to 1, found 1.5
+    """
+
+    mirror: tuple[bool, bool, bool] = (False, False, False)
+    shift: int = 0
+    patch: tuple[int, int, int] = (0, 0, 0)
+    step: float = 0.5
+
+    def _check(self) -> None:
+        within("shift", self.shift, 0, _SIDE)
+        within("patch", self.patch, 0, _SIDE)
+        if any(self.patch) and not all(self.patch):
+            raise SpecError(f"expected three sides of a patch or three zeros, found {self.patch}")
+        if not 0 < self.step <= 1:
+            raise SpecError(f"expected a step above 0 and up to 1, found {self.step}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,79 +198,6 @@ class SegmenterSpec(Checked):
             object.__setattr__(self, "postprocess", task.postprocess)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainSpec(Checked):
-    """Settings of a training.
-
-    Attributes:
-        steps: Optimizer steps.
-        batch_size: Slices per step.
-        accumulate: Number of parts into which a batch is divided, to save memory; they share
-            one update.
-        learning_rate: Peak of the schedule.
-        schedule: After the warm-up: ``"cosine"`` to zero, ``"poly"`` (power 0.9) to zero, or
-            ``"constant"``.
-        cycles: Number of times the schedule starts at its peak; more than 1 are warm restarts.
-        warmup: Share of the steps with linear warm-up.
-        weight_decay: Weight decay of AdamW.
-        clip_norm: Largest global norm of a gradient.
-        ema_decay: Decay of the running mean of the weights, which is saved.
-        loss: A name in `lungmask_jax.losses`.
-        loss_options: Its keyword arguments, class weights for instance.
-        augment: Strength of flips, warps and changes of intensity; 0 turns them off.
-        gas: Share of images with synthetic gas outside the lungs; half as many get a bone
-            window. For lung models only.
-        opacities: Share of images with synthetic dense disease inside the lungs; half as many get
-            emphysema. For lung models only, which must keep such lung inside their mask.
-        coarse: Share of images with coarse and noisy pixels.
-        steps_per_epoch: Steps between two records of the log, with a validation each.
-        seed: Seed of weights, order and augmentation; the same seed gives the same model.
-
-    Example:
-        >>> TrainSpec(steps=100, loss="dice").batch_size
-        8
-    """
-
-    steps: int = 600
-    batch_size: int = 8
-    accumulate: int = 1
-    learning_rate: float = 2e-3
-    schedule: Literal["cosine", "poly", "constant"] = "cosine"
-    cycles: int = 1
-    warmup: float = 0.05
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    ema_decay: float = 0.99
-    loss: str = "bce_dice"
-    loss_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    augment: float = 1.0
-    opacities: float = 0.0
-    gas: float = 0.0
-    coarse: float = 0.0
-    steps_per_epoch: int = 50
-    seed: int = 0
-
-    def _check(self) -> None:
-        for name in ("steps", "steps_per_epoch"):
-            within(name, getattr(self, name), 1, MOST)
-        within("batch_size", self.batch_size, 1, _BATCH)
-        within("accumulate", self.accumulate, 1, _BATCH)
-        within("cycles", self.cycles, 1, _CYCLES)
-        within("seed", self.seed, 0, _SEED)
-        if self.batch_size % self.accumulate:
-            raise SpecError(
-                f"expected a batch_size that is a multiple of accumulate, found {self.batch_size} "
-                f"and {self.accumulate}"
-            )
-        for name in ("weight_decay", "augment", "learning_rate", "clip_norm"):
-            within(name, getattr(self, name), 0, MOST)
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise SpecError(f"expected {name} above 0, found {getattr(self, name)}")
-        for name in ("warmup", "ema_decay", "opacities", "gas", "coarse"):
-            within(name, getattr(self, name), 0, 1)
-
-
 class _Presets(Mapping[str, PreprocessSpec]):
     """The presets of the tasks, and that of the forerunner of this library."""
 
@@ -264,3 +221,25 @@ class _Presets(Mapping[str, PreprocessSpec]):
 
 PRESETS: Final = _Presets()
 """Preprocessing by name: that of each task, and ``"forerunner"``."""
+
+
+def changed_steps(steps: Steps, name: str, **numbers: float) -> Steps:
+    """The same steps, one of them with other parameters.
+
+    Args:
+        steps: Steps of a spec.
+        name: Name of the step; the first of this name is changed, or a new one put first.
+        numbers: The changed parameters.
+
+    Returns:
+        The steps.
+
+    Example:
+        >>> changed_steps((("threshold", {"at": 0.5}), ("sides", {})), "threshold", at=0.4)
+        (('threshold', {'at': 0.4}), ('sides', {}))
+    """
+    place = next((place for place, (one, _) in enumerate(steps) if one == name), None)
+    if place is None:
+        return ((name, numbers), *steps)
+    changed = name, {**steps[place][1], **numbers}
+    return (*steps[:place], changed, *steps[place + 1 :])

@@ -80,8 +80,7 @@ def _refuses(loss: Callable[..., jax.Array], channels: int) -> bool:
             return True
         return False
 
-    found: bool = tried(f"losses of logits {shape} under jax.jit", TRACEABLE, refused)
-    return found
+    return tried(f"losses of logits {shape} under jax.jit", TRACEABLE, refused)
 
 
 def _check_shapes(loss: Callable[..., jax.Array], sides: tuple[int, ...], channels: int) -> None:

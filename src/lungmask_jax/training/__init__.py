@@ -7,11 +7,15 @@ and the number of the step, so a resumed run equals an uninterrupted one.
 from lungmask_jax.training._augmented import Augment
 from lungmask_jax.training._checkpoint import load_checkpoint, save_checkpoint
 from lungmask_jax.training._loop import Epoch, best, train
-from lungmask_jax.training._mesh import make_mesh
 from lungmask_jax.training._optimizer import optimizer, schedule
 from lungmask_jax.training._samples import Samples
-from lungmask_jax.training._step import TrainState, TrainStep, create_state, make_train_step
-from lungmask_jax.training._teacher import taught
+from lungmask_jax.training._step import (
+    TrainState,
+    TrainStep,
+    create_state,
+    make_mesh,
+    make_train_step,
+)
 
 __all__ = [
     "Augment",
@@ -27,6 +31,5 @@ __all__ = [
     "optimizer",
     "save_checkpoint",
     "schedule",
-    "taught",
     "train",
 ]

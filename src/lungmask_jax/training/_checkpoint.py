@@ -92,8 +92,7 @@ def load_checkpoint(
         return template
 
     stored = trees.read(Path(path), _WHAT, shapes=shapes)
-    restored: TrainState = jax.device_put(trees.fill(template, stored.arrays, Path(path)))
-    return restored
+    return jax.device_put(trees.fill(template, stored.arrays, Path(path)))
 
 
 def _check_same_run(

@@ -22,9 +22,14 @@ from lungmask_jax.models import Model
 from lungmask_jax.prediction import Predictor
 from lungmask_jax.spec import TrainSpec
 from lungmask_jax.training._augmented import Augment
-from lungmask_jax.training._mesh import divided, replicated
 from lungmask_jax.training._samples import Samples
-from lungmask_jax.training._step import TrainState, create_state, make_train_step
+from lungmask_jax.training._step import (
+    TrainState,
+    create_state,
+    divided,
+    make_train_step,
+    replicated,
+)
 
 _AHEAD = 2  # batches that are made while the device works
 _LAG = 1  # steps the device is given beyond the one it works on
@@ -222,8 +227,7 @@ def _placed(array: np.ndarray, chosen: np.ndarray, mesh: Mesh) -> jax.Array:
     """Rows of an array, each read only by the process of its device."""
 
     def rows(index: Any) -> np.ndarray:
-        part: np.ndarray = array[chosen[index[0]]]
-        return part
+        return array[chosen[index[0]]]
 
     shape = (len(chosen), *array.shape[1:])
     return jax.make_array_from_callback(shape, divided(mesh), rows)

@@ -31,8 +31,7 @@ def schedule(spec: TrainSpec) -> optax.Schedule:
     ends = [warmup + round(rest * part / spec.cycles) for part in range(spec.cycles + 1)]
     decays = [_decay(spec, stop - start) for start, stop in itertools.pairwise(ends)]
     warm = optax.linear_schedule(0.0, peak, max(warmup, 1))
-    joined: optax.Schedule = optax.join_schedules([warm, *decays], ends[:-1])
-    return joined
+    return optax.join_schedules([warm, *decays], ends[:-1])
 
 
 def _decay(spec: TrainSpec, steps: int) -> optax.Schedule:

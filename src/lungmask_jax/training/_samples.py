@@ -237,8 +237,7 @@ def _places(inside: np.ndarray, model: Model | None) -> np.ndarray:
         first = np.arange(0, len(inside), inner)
         first = first[[inside[start : start + inner].any() for start in first]]
     steps = np.arange(-around, inner + around)
-    places: np.ndarray = np.clip(first[:, None] + steps, 0, len(inside) - 1)
-    return places
+    return np.clip(first[:, None] + steps, 0, len(inside) - 1)
 
 
 def _images(slices: np.ndarray, box: jax.Array, spec: PreprocessSpec) -> np.ndarray:

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lungmask_jax import losses
 from lungmask_jax.errors import ShapeError, SpecError
 from lungmask_jax.models import Model
 from lungmask_jax.spec import TrainSpec
 from lungmask_jax.training._augmented import Augment, augmented, built_in, checked
-from lungmask_jax.training._mesh import divided, replicated
 from lungmask_jax.training._optimizer import optimizer
 
 
@@ -218,3 +218,36 @@ def _parts(batch: jax.Array, count: int) -> jax.Array:
     if len(batch) % count:
         raise ShapeError(f"expected a batch for {count} equal parts, found {len(batch)} images")
     return batch.reshape(len(batch) // count, count, *batch.shape[1:]).swapaxes(0, 1)
+
+
+def make_mesh(*, count: int | None = None) -> Mesh:
+    """A one-dimensional mesh of devices that share each batch, for `make_train_step` and `train`.
+
+    Args:
+        count: Number of devices; by default all of this process and its peers.
+
+    Returns:
+        A mesh with the one axis ``"batch"``.
+
+    Raises:
+        SpecError: There are fewer devices.
+
+    Example:
+        >>> make_mesh(count=1).axis_names
+        ('batch',)
+    """
+    devices = jax.devices()
+    count = len(devices) if count is None else count
+    if not 1 <= count <= len(devices):
+        raise SpecError(f"expected 1 to {len(devices)} devices (all there are), found {count}")
+    return Mesh(np.array(devices[:count]), ("batch",))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A sharding with the same data on every device."""
+    return NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+
+
+def divided(mesh: Mesh) -> NamedSharding:
+    """A sharding with the first axis divided among the devices."""
+    return NamedSharding(mesh, PartitionSpec("batch"))  # type: ignore[no-untyped-call]

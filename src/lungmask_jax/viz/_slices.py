@@ -43,8 +43,7 @@ def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.n
     if not low < high:
         raise SpecError(f"expected a window of low < high HU, found {window}")
     share = (np.asarray(slice_hu, np.float32) - low) / (high - low)
-    grey: np.ndarray = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
-    return grey
+    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
 def overlay(

@@ -6,9 +6,8 @@ executed.
 """
 
 from lungmask_jax.weights._bundle import Bundle, create_model, registry, save
-from lungmask_jax.weights._card import exposure
 from lungmask_jax.weights._converted import converted
-from lungmask_jax.weights._ensemble import by_target, ensemble
+from lungmask_jax.weights._ensemble import by_target, ensemble, exposure
 from lungmask_jax.weights._export import export
 from lungmask_jax.weights._load import import_file, load
 from lungmask_jax.weights._pth import read_pth

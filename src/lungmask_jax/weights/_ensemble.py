@@ -1,9 +1,9 @@
 """Several bundles as one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final, Literal
 
 import jax
 import numpy as np
@@ -14,6 +14,11 @@ from lungmask_jax.spec import SegmenterSpec, changed_steps
 from lungmask_jax.tasks import Steps
 from lungmask_jax.weights._bundle import Bundle
 from lungmask_jax.weights._load import load
+
+_SEEN: Final[Mapping[str, Literal["learned from", "held out"]]] = {
+    "trained_on": "learned from",
+    "held_out": "held out",
+}
 
 
 def by_target(chosen: Sequence[str | os.PathLike[str] | Bundle], *needed: str) -> dict[str, Bundle]:
@@ -97,8 +102,7 @@ def _members(bundle: Bundle) -> tuple[Any, Any]:
     numbers = bundle.params, bundle.state
     if bundle.spec.model.members > 1:
         return numbers
-    stacked: tuple[Any, Any] = jax.tree.map(lambda leaf: np.asarray(leaf)[None], numbers)
-    return stacked
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], numbers)
 
 
 def _mean_postprocess(bundles: Sequence[Bundle]) -> Steps:
@@ -145,3 +149,38 @@ def _comparable(spec: SegmenterSpec) -> SegmenterSpec:
     return replace(
         spec, model=replace(spec.model, members=1), postprocess=postprocess.complete(post)
     )
+
+
+def exposure(
+    card: Mapping[str, Any], case: str, fingerprint: str
+) -> Literal["", "held out", "learned from"]:
+    """Whether the networks of a bundle have seen a case.
+
+    Args:
+        card: Card of a bundle, also of an ensemble. ``lungmask-jax train`` stores fingerprints of
+            all scans in it, ``trained_on_images`` and ``held_out_images``; without these, the
+            names are compared, ``trained_on`` and ``held_out``.
+        case: Name of the case.
+        fingerprint: `lungmask_jax.data.fingerprint` of its scan.
+
+    Returns:
+        ``"learned from"``; ``"held out"``, if epoch and threshold were chosen on it; or ``""``, if
+        the card does not say that it was seen.
+
+    Example:
+        >>> exposure({"trained_on": ["a"], "held_out": ["b"]}, "b", "")
+        'held out'
+    """
+    members = card.get("members")
+    if isinstance(members, list):
+        known = {exposure(one, case, fingerprint) for one in members if isinstance(one, Mapping)}
+    else:
+        known = {word for key, word in _SEEN.items() if _named(card, key, case, fingerprint)}
+    return next((word for word in _SEEN.values() if word in known), "")
+
+
+def _named(card: Mapping[str, Any], key: str, case: str, fingerprint: str) -> bool:
+    images, names = card.get(f"{key}_images"), card.get(key)
+    if isinstance(images, list):
+        return fingerprint in images
+    return isinstance(names, list) and case in names
