@@ -200,7 +200,10 @@ def test_the_log_is_as_fine_as_it_is_asked_for(training_set, tmp_path):
     assert [line["step"] for line in log_of(out)] == [3, 6, 7]
 
 
-def test_lines_in_a_file_are_not_broken_after_eighty_characters(training_set, tmp_path, capsys):
+def test_lines_in_a_file_are_not_broken_after_eighty_characters(
+    training_set, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(Judgement, "learned", True)  # after a single step
     out = tmp_path / ("a" * 80 + ".npz")
     assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
