@@ -57,8 +57,8 @@ def evaluated(tmp_path, prints, capsys):
             spec = SegmenterSpec(target=target, model=NETWORK, card=one)
             paths.append(str(tmp_path / f"{target}.npz"))
             weights.save(paths[-1], spec, *numbers)
-        given = ["--data", str(tmp_path / "metadata.csv"), "--weights", *paths, *words]
-        assert cli.main(["evaluate", *given, "-o", str(tmp_path / out)]) == 0
+        given = ["--data", str(tmp_path / "metadata.csv"), "--weights", *paths, "--worst", "0"]
+        assert cli.main(["evaluate", *given, *words, "-o", str(tmp_path / out)]) == 0
         with (tmp_path / out / "cases.csv").open() as file:
             rows = list(csv.DictReader(file))
         summary = json.loads((tmp_path / out / "summary.json").read_text())

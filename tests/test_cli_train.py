@@ -29,6 +29,7 @@ from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.training import Samples
 
+NETWORK = ["--channels", "4", "8", "--preprocess", "size=[64,64]"]
 SEVEN_STEPS = ["--steps", "7", "--steps-per-epoch", "3"]
 
 
@@ -53,7 +54,7 @@ def training_set(chests, tmp_path):
     shutil.copytree(chests, tmp_path, dirs_exist_ok=True)
     images, masks = tmp_path / "images", tmp_path / "masks"
     words = ["train", "--images", str(images), "--masks", str(masks), "--target", "lungs"]
-    return [*words, "--batch-size", "2", "--channels", "4", "8", "--validation", "0.34"]
+    return [*words, "--batch-size", "2", "--validation", "0.34", *NETWORK]
 
 
 def log_of(out):
@@ -129,7 +130,7 @@ def test_options_that_do_not_fit_are_one_line(training_set, tmp_path, capsys):
 def test_training_goes_on_from_a_bundle_with_its_network_and_weights(training_set, tmp_path):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     assert cli.main([*training_set, "-o", str(first), "--steps", "1"]) == 0
-    further = [word for word in training_set if word not in ("--channels", "4", "8")]
+    further = [word for word in training_set if word not in NETWORK]
     words = [*further, "-o", str(second), "--start", str(first), "--steps", "1", "--seed", "5"]
     assert cli.main([*words, "--learning-rate", "1e-9"]) == 0
     before, after = weights.load(first), weights.load(second)
@@ -185,12 +186,12 @@ def test_lung_masks_that_are_learned_as_infection_are_suspected(training_set, tm
 def test_a_run_that_started_from_a_bundle_goes_on_only_as_such(training_set, tmp_path, capsys):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     assert cli.main([*training_set, "-o", str(first), "--steps", "1"]) == 0
-    further = [word for word in training_set if word not in ("--channels", "4", "8")]
+    further = [word for word in training_set if word not in NETWORK]
     words = [*further, "-o", str(second), "--steps", "1"]
     assert cli.main([*words, "--start", str(first)]) == 0
     card = weights.load(second).spec.card
     assert card["started_from_checksum"] == weights.load(first).checksum
-    assert cli.main([*words, "--channels", "4", "8", "--resume"]) == 1
+    assert cli.main([*words, *NETWORK, "--resume"]) == 1
     assert f"start was {card['started_from_checksum'][:12]}, is none" in capsys.readouterr().err
     assert cli.main([*words, "--start", str(first), "--resume"]) == 0
 
@@ -199,7 +200,7 @@ def test_a_bundle_to_start_from_that_does_not_fit_is_one_line(training_set, tmp_
     out = ["-o", str(tmp_path / "a.npz")]
     assert cli.main([*training_set, *out, "--start", "lungs"]) == 1
     assert "expected --start alone" in capsys.readouterr().err
-    words = [word for word in training_set if word not in ("--channels", "4", "8")]
+    words = [word for word in training_set if word not in NETWORK]
     assert cli.main([*words, *out, "--start", "infection"]) == 1
     assert "expected a bundle for the lungs, found one for infection" in capsys.readouterr().err
 
@@ -210,7 +211,10 @@ def test_the_log_is_as_fine_as_it_is_asked_for(training_set, tmp_path):
     assert [line["step"] for line in log_of(out)] == [3, 6, 7]
 
 
-def test_lines_in_a_file_are_not_broken_after_eighty_characters(training_set, tmp_path, capsys):
+def test_lines_in_a_file_are_not_broken_after_eighty_characters(
+    training_set, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(Judgement, "learned", True)  # after a single step
     out = tmp_path / ("a" * 80 + ".npz")
     assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
