@@ -99,31 +99,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def toml(spec: SegmenterSpec) -> str:
-    """The recipe of a bundle, from what it says about itself.
-
-    Args:
-        spec: Of a bundle whose card has ``training``, a `TrainSpec`.
-
-    Returns:
-        TOML that `recipe` reads, with all settings of preprocessing and training.
-
-    Raises:
-        SpecError: The card does not say how the bundle was trained.
-
-    Example:
-        >>> print(toml(SegmenterSpec(target="lungs", card={"training": {"steps": 9}})))
-        target = "lungs"
-        model = "unet"
-        steps = 9
-        batch-size = 8
-        ...
-        [preprocess]
-        window = [-1100.0, 250.0]
-        ...
-        [setting]
-        schedule = "cosine"
-        ...
-    """
+    """The recipe of a bundle whose card says how it was trained, as TOML that `recipe` reads."""
     if "members" in spec.card:  # an ensemble, whose networks were trained alike
         spec = replace(spec, card=spec.card["members"][0])
     if "training" not in spec.card:

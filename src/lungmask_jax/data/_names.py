@@ -20,13 +20,7 @@ SAME_PATIENT: Final = re.compile(
 
 
 def stem(name: str) -> str:
-    """A file name without its suffix.
-
-    Args:
-        name: A file name.
-
-    Returns:
-        The name up to the suffix; other dots are kept.
+    """A file name without its suffix; other dots are kept.
 
     Example:
         >>> stem("a.1.nii.gz"), stem("b.v2")
@@ -39,13 +33,7 @@ def stem(name: str) -> str:
 
 
 def patient(name: str) -> str:
-    """The patient of a scan, if the name shows it.
-
-    Args:
-        name: Name of a case.
-
-    Returns:
-        The same text for scans of one patient of COVID-19-CT-Seg, else the name.
+    """The patient of a scan: one text for all of a patient of COVID-19-CT-Seg, else the name.
 
     Example:
         >>> patient("radiopaedia_10_85902_1"), patient("radiopaedia_10_85902_3"), patient("case_1")

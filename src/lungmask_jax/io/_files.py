@@ -19,9 +19,7 @@ DEEPEST: Final = 5
 def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     """The files of one scan, in numeric order, and their kind.
 
-    Args:
-        path: A file, or a folder of DICOM files or of images. Hidden files are skipped. If a
-            folder holds only folders, these are searched for DICOM, too.
+    Hidden files are skipped. If a folder holds only folders, these are searched for DICOM, too.
 
     Returns:
         ``(kind, files)``, where kind is ``"nifti"`` (one file), ``"dicom"`` (with all other files
@@ -29,12 +27,6 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
 
     Raises:
         ScanError: The path does not exist, or has nothing readable.
-
-    Example:
-        >>> scan_files("nowhere.nii.gz")
-        Traceback (most recent call last):
-        ...
-        lungmask_jax.errors.ScanError: expected a scan, found nothing at nowhere.nii.gz: check ...
     """
     path = Path(path)
     if is_folder(path):
@@ -51,13 +43,7 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
 
 
 def contents(path: Path) -> bytes:
-    """All bytes of a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its bytes, as stored.
+    """All bytes of a file, as stored.
 
     Raises:
         ScanError: It cannot be read, is not a file, or is larger than any image of a scan.
@@ -75,12 +61,6 @@ def contents(path: Path) -> bytes:
 def number_order(path: Path) -> list[tuple[int, str]]:
     """A sorting key that puts ``slice_2`` before ``slice_10``.
 
-    Args:
-        path: A file.
-
-    Returns:
-        Its name, cut into numbers and what is between them.
-
     Example:
         >>> sorted([Path("b10"), Path("b9")], key=number_order)[0].name
         'b9'
@@ -90,17 +70,7 @@ def number_order(path: Path) -> list[tuple[int, str]]:
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file, which show its type.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The first `HEAD` bytes, unpacked if they are compressed; fewer if the file is cut short.
-
-    Raises:
-        ScanError: It cannot be read.
-    """
+    """The first `HEAD` bytes of a file, decompressed, which show its type; all of a shorter one."""
     with opened(path) as file:
         packed, head = file.peek(HEAD)[:HEAD], b""
         stream = unpacked(file, piece=4096)

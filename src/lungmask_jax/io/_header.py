@@ -41,17 +41,10 @@ def parsed(block: bytes) -> Any:
 
 
 def affine_mm(header: Any, source: object) -> np.ndarray:
-    """From indices of the stored array to millimetres in RAS.
+    """From indices of the stored array to millimetres in RAS, ``(4, 4)`` float64.
 
     The sform has precedence over the qform, as in nibabel; without either, the first axis points
     to the left. Sizes below 0 lose their sign, those that are 0 or not finite become 1.
-
-    Args:
-        header: A NIfTI header; it is not changed.
-        source: Where it comes from, for messages.
-
-    Returns:
-        ``(4, 4)`` float64.
 
     Raises:
         ScanError: It is not invertible, or there is only a qform, and it is not a rotation.
@@ -91,15 +84,7 @@ def affine_mm(header: Any, source: object) -> np.ndarray:
 
 
 def unit_mm(header: Any, source: object) -> float:
-    """The length of a header's unit in millimetres.
-
-    Args:
-        header: A NIfTI header.
-        source: Where it comes from, for messages.
-
-    Warns:
-        ScanWarning: The unit is unknown.
-    """
+    """The length of a header's unit in millimetres; warns of an unknown one."""
     code = int(header["xyzt_units"]) % 8
     if code not in MILLIMETRES:
         warn(f"the unit of length in {source} has the unknown code {code}: assumed millimetres")

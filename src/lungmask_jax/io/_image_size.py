@@ -16,13 +16,7 @@ _HEIGHT: Final = 257
 
 
 def page_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    r"""``(rows, columns)`` of each page of an image.
-
-    Args:
-        data: A PNG, JPEG or TIFF file.
-
-    Yields:
-        One pair for JPEG, one a page for TIFF, one a frame for PNG.
+    r"""``(rows, columns)`` of each page of a TIFF, each frame of a PNG, or of a JPEG.
 
     Raises:
         ValueError: The header is damaged.

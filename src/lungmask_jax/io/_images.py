@@ -24,16 +24,10 @@ ENDS: Final = {b"\x89PNG": b"IEND", b"\xff\xd8": b"\xff\xd9"}
 
 
 def read_images(files: list[Path]) -> np.ndarray:
-    """The slices of a scan, stacked.
-
-    Args:
-        files: Images of one size in order; a TIFF may hold several pages.
-
-    Returns:
-        ``(slices, rows, columns)``, uint8 or uint16.
+    """The slices of a scan, stacked: ``(slices, rows, columns)``, uint8 or uint16.
 
     Raises:
-        ScanError: An image is damaged, colored, too large, or of another size or depth than the
+        ScanError: An image is damaged, in color, too large, or differs in size or depth from the
             first.
     """
     pages: list[tuple[Path, np.ndarray]] = []
@@ -53,15 +47,10 @@ def read_images(files: list[Path]) -> np.ndarray:
 
 
 def labels_of(levels: np.ndarray, source: str | os.PathLike[str]) -> np.ndarray:
-    """Labels from images of a mask.
+    """Labels from images of a mask, uint8 or uint16.
 
-    Args:
-        levels: uint8 or uint16 grey levels.
-        source: Where they come from, for messages.
-
-    Returns:
-        Same shape, uint8: the levels themselves if none is above 15; 1 for the brighter of two
-        levels; else 1 above half of the brightest.
+    These are the grey levels themselves if none is above 15; 1 for the brighter of two levels; else
+    1 above half of the brightest.
 
     Raises:
         ScanError: The images are neither black and white nor labels.

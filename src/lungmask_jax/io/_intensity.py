@@ -34,24 +34,14 @@ ADVICE: Final = (
 def hounsfield(
     array: np.ndarray, source: object, *, window: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """HU from the values of a volume.
+    """HU from the values of a volume, within [-1024, 3071]; int16 if all are whole, else float32.
 
     Values that are not finite become padding and an offset of 1024 is subtracted, both with a
-    warning; padding below -1024 and metal above 3071 are clipped without one.
-
-    Args:
-        array: Any shape, real numbers; it is not changed.
-        source: Where it comes from, for messages.
-        window: HU ``(low, high)`` of grey levels 0 and 255 (or 1), if it turns out to hold these.
-
-    Returns:
-        Same shape, within [-1024, 3071]; int16 if all values are whole, else float32.
+    warning; padding below -1024 and metal above 3071 are clipped without one. The window is used
+    if the volume turns out to hold grey levels up to 255 (or 1).
 
     Raises:
         ScanError: The values are not those of a CT.
-
-    Warns:
-        ScanWarning: Values were corrected.
 
     Example:
         >>> hounsfield(np.array([-3024, -1000, 40, 9000]), "scan.nii")
@@ -76,16 +66,7 @@ def hounsfield(
 def from_gray(
     levels: np.ndarray, white: float, window: tuple[float, float], source: object
 ) -> np.ndarray:
-    """HU from grey levels.
-
-    Args:
-        levels: Any shape, 0 (black) to `white`.
-        white: The largest level that there can be.
-        window: HU ``(low, high)`` of black and white.
-        source: Where they come from, for messages.
-
-    Returns:
-        Same shape, within [-1024, 3071]; int16 if all values are whole, else float32.
+    """HU from grey levels, 0 to `white`, of the same type as from `hounsfield`.
 
     Raises:
         ScanError: All levels are equal, or only 12 of 16 bits are used.

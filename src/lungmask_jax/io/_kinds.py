@@ -49,13 +49,7 @@ _LONG: Final = ("OB", "SQ", "UN")
 
 
 def kind_of(head: bytes) -> Kind:
-    r"""The kind of a scan's file.
-
-    Args:
-        head: Its first `HEAD` bytes, unpacked; all of them if there are fewer.
-
-    Returns:
-        ``"other"`` for what is not read.
+    r"""The type of a file, from its first `HEAD` bytes; ``"other"`` for unsupported ones.
 
     Example:
         >>> kind_of(b"\x89PNG\r\n"), kind_of(bytes(128) + b"DICM"), kind_of(b"%PDF-1.7")
@@ -69,13 +63,7 @@ def kind_of(head: bytes) -> Kind:
 
 
 def other_kind(head: bytes) -> tuple[str, str]:
-    r"""The type of an unsupported file, and what to do.
-
-    Args:
-        head: Its first `HEAD` bytes, unpacked; all of them if there are fewer.
-
-    Returns:
-        ``(what, advice)``; the first goes behind the file's name and an "is".
+    r"""The type of an unsupported file, to stand after "the file is", and what to do.
 
     Example:
         >>> other_kind(b"NRRD0005\n")

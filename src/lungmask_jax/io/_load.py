@@ -96,15 +96,7 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
 
 
 def checked(volume: Volume, source: object, window: tuple[float, float] | None) -> Volume:
-    """A scan in HU, corrected if that is safe.
-
-    Args:
-        volume: A scan in canonical order, its values as they were found.
-        source: Where it comes from, for messages.
-        window: As for `load`.
-
-    Returns:
-        The scan, int16 or float32 within [-1024, 3071], marked as checked.
+    """A scan in HU, corrected if that is safe, and marked as checked.
 
     Raises:
         ScanError: It is not a CT, or its values are not HU.
@@ -124,14 +116,7 @@ def checked(volume: Volume, source: object, window: tuple[float, float] | None) 
 
 @contextmanager
 def in_memory(source: object) -> Iterator[None]:
-    """A context that turns a lack of memory into an error with the name of the scan.
-
-    Args:
-        source: Where the scan comes from.
-
-    Raises:
-        ScanError: In place of a ``MemoryError``.
-    """
+    """A context that turns a lack of memory into an error with the name of the scan."""
     try:
         yield
     except MemoryError as error:

@@ -39,16 +39,10 @@ _BEHIND: Final = 2**20
 
 
 def read_nifti(path: Path) -> Volume:
-    """A volume with the file's values, slope and intercept applied.
+    """A volume in canonical order with the file's values, slope and intercept applied.
 
     No more is decompressed than the header asks for, and no more is allocated than
-    `LARGEST_VOXELS` need.
-
-    Args:
-        path: A NIfTI file. One slice may be 2-D; axes beyond the third must have length 1.
-
-    Returns:
-        The values in canonical order, of the stored type, or of a float type if they are scaled.
+    `LARGEST_VOXELS` need. One slice may be 2-D; axes beyond the third must have length 1.
 
     Raises:
         ScanError: The file is damaged or too large, or is not one 3-D volume of real numbers.
@@ -74,16 +68,7 @@ def read_nifti(path: Path) -> Volume:
 
 
 def check_layout(shape: tuple[int, ...], kind: np.dtype[Any], source: object) -> None:
-    """Raises unless this is one volume of numbers, and not too large for a scan.
-
-    Args:
-        shape: As stored.
-        kind: Of the stored values.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ScanError: It is a series, in color, empty or too large.
-    """
+    """Raises unless this is one volume of numbers, and not too large for a scan."""
     if len(shape) < 2 or any(length != 1 for length in shape[3:]) or kind.kind not in "iufb":
         raise ScanError(
             f"expected one 3-D volume of numbers, found shape {shape} of {kind} in {source}: "
@@ -101,15 +86,7 @@ def check_layout(shape: tuple[int, ...], kind: np.dtype[Any], source: object) ->
 
 
 def check_scaling(slope: float, intercept: float, source: object) -> tuple[float, float]:
-    """Slope and intercept of the stored values.
-
-    Args:
-        slope: As the header says.
-        intercept: As the header says.
-        source: Where it comes from, for messages.
-
-    Returns:
-        ``(slope, intercept)``; ``(1, 0)`` without a slope, as the standard wants it.
+    """Slope and intercept of the stored values; without a slope ``(1, 0)``, as in the standard.
 
     Raises:
         ScanError: The intercept is not finite.
@@ -136,15 +113,7 @@ def check_scaling(slope: float, intercept: float, source: object) -> tuple[float
 
 
 def scaled(values: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Values with slope and intercept applied.
-
-    Args:
-        values: Any shape.
-        slope: A factor.
-        intercept: Added after it.
-
-    Returns:
-        The values themselves if nothing changes, else float32, or float64 for float64.
+    """Values with slope and intercept applied; the values themselves if nothing changes.
 
     Example:
         >>> scaled(np.array([0, 1000], np.int16), 0.5, -1024.0)

@@ -19,14 +19,7 @@ def canonical(
 ) -> Volume:
     """A volume in canonical order; an oblique one is reoriented to the nearest axes.
 
-    Args:
-        array: 3-D, in the file's order.
-        affine: ``(4, 4)``, from indices of `array` to millimetres in RAS.
-        source: Where it comes from, for messages.
-        block: Its NIfTI header, for its masks.
-
-    Returns:
-        The volume, its array contiguous.
+    `block` is its NIfTI header, for its masks. The array is contiguous.
 
     Raises:
         ScanError: The affine does not give three directions in space.
@@ -45,13 +38,7 @@ def canonical(
 
 
 def stored(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """The inverse of `canonical`.
-
-    Args:
-        volume: In canonical order.
-
-    Returns:
-        ``(array, affine)`` in the order of the file it came from.
+    """``(array, affine)`` in the order of the original file: the inverse of `canonical`.
 
     Example:
         >>> array, affine = stored(Volume(np.zeros((3, 4, 5)), axcodes="LPS"))
@@ -64,15 +51,7 @@ def stored(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_affine(affine: np.ndarray, source: object) -> None:
-    """Raises for an affine that is close to singular.
-
-    Args:
-        affine: ``(4, 4)``.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ScanError: It does not give three directions in space.
-    """
+    """Raises for an affine that does not give three directions in space."""
     turned = np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3
     if not (turned and np.isfinite(io_orientation(affine)).all()):
         raise ScanError(

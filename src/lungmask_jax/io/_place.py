@@ -32,14 +32,7 @@ _ALONG: Final = 0.3
 
 
 def refuse_turned(volume: Volume) -> None:
-    """Raises for a volume that is not in canonical order.
-
-    Args:
-        volume: A scan that was not read from a file.
-
-    Raises:
-        ScanError: Its affine says that slices, rows or columns run another way.
-    """
+    """Raises for a volume whose affine is not in canonical order."""
     directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
     if min(directions[2, 0], -directions[1, 1], -directions[0, 2]) < _ALONG:
         raise ScanError(
@@ -50,15 +43,7 @@ def refuse_turned(volume: Volume) -> None:
 
 
 def refuse_radiograph(shape: tuple[int, ...], source: object) -> None:
-    """Raises for one large image.
-
-    Args:
-        shape: Of the scan.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ScanError: It is one, larger than `RADIOGRAPH_SIDE` on both sides.
-    """
+    """Raises for a single image with both sides above `RADIOGRAPH_SIDE`."""
     *others, rows, columns = sorted(shape)
     if max(others) == 1 and min(rows, columns) > RADIOGRAPH_SIDE:
         raise ScanError(
@@ -68,15 +53,7 @@ def refuse_radiograph(shape: tuple[int, ...], source: object) -> None:
 
 
 def note_shear(volume: Volume, source: object) -> None:
-    """Warns of axes that are not at right angles.
-
-    Args:
-        volume: A scan.
-        source: Where it comes from, for messages.
-
-    Warns:
-        ScanWarning: They miss one by more than `SHEAR_DEGREES`.
-    """
+    """Warns of axes that miss a right angle by more than `SHEAR_DEGREES`."""
     directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
     cosines = np.abs((directions.T @ directions)[np.triu_indices(3, 1)])
     degrees = float(np.rad2deg(np.arcsin(np.clip(cosines.max(), 0, 1))))
@@ -88,15 +65,7 @@ def note_shear(volume: Volume, source: object) -> None:
 
 
 def note_size(volume: Volume, source: object) -> None:
-    """Warns of voxel sizes that are unlikely for a patient.
-
-    Args:
-        volume: A scan.
-        source: Where it comes from, for messages.
-
-    Warns:
-        ScanWarning: The size of the voxels is unknown or impossible.
-    """
+    """Warns of voxel sizes that are unknown, or impossible for a patient."""
     step, *pixel = volume.spacing
     sizes = " x ".join(f"{mm:.4g}" for mm in volume.spacing)
     if not volume.has_size:

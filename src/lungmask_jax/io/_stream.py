@@ -27,14 +27,7 @@ PIECE: Final = 2**18
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is that of a folder.
-
-    Args:
-        path: A folder, or anything else that is there.
-
-    Raises:
-        ScanError: The path does not exist, or cannot be read.
-    """
+    """Whether a path is that of a folder; raises if it does not exist."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # or no name at all
@@ -45,23 +38,10 @@ def is_folder(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
-    """A file to read from.
-
-    Args:
-        path: A file, or a link to one. Pipes and devices are refused, as they may never end.
-
-    Yields:
-        Its bytes, as stored.
+    """A file to read from. Pipes and devices are refused, as they may never end.
 
     Raises:
         ScanError: It cannot be read, or is not a file.
-
-    Example:
-        >>> with opened(Path("/dev/zero")) as file:
-        ...     file.read()
-        Traceback (most recent call last):
-        ...
-        lungmask_jax.errors.ScanError: /dev/zero is not a file but a device, ...
     """
     try:
         kind = _special(os.stat(path).st_mode)
@@ -76,12 +56,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
 def unpacked(file: io.BufferedReader, *, piece: int = PIECE) -> io.BufferedReader:
     """The bytes of a file, decompressed while reading if it is a gzip file.
 
-    Args:
-        file: At its start.
-        piece: How many bytes are read or unpacked at once.
-
-    Returns:
-        A stream. It ends with the last gzip member; later bytes are not read.
+    The stream ends with the last gzip member; later bytes are not read.
     """
     if file.peek(2)[:2] != GZIP:
         return file

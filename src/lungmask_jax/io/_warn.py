@@ -7,14 +7,7 @@ from lungmask_jax.errors import ScanWarning
 
 
 def warn(message: str) -> None:
-    """Warns that a scan was corrected or is doubtful.
-
-    Args:
-        message: What was found, where, and what it means.
-
-    Warns:
-        ScanWarning: With that message, at the first caller outside of this package.
-    """
+    """Warns that a scan was corrected or is doubtful, at the first caller outside the package."""
     depth, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "lungmask_jax":
         depth, frame = depth + 1, frame.f_back

@@ -60,14 +60,7 @@ def cldice(
 
 
 def skeleton(images: jax.Array, iterations: int) -> jax.Array:
-    """The ridge lines: differences of successively eroded images and their openings.
-
-    Args:
-        images: ``(N, ..., C)`` in [0, 1].
-        iterations: Erosions after the first opening.
-
-    Returns:
-        Same shape, in [0, 1].
+    """What openings take away from ever more eroded images: the ridge lines.
 
     Example:
         >>> import jax.numpy as jnp

@@ -121,25 +121,7 @@ def jaccard(logits: jax.Array, targets: jax.Array, *, smooth: float = 1.0) -> ja
 def each_dice(
     probabilities: jax.Array, targets: jax.Array, smooth: float, *, squared: bool = False
 ) -> jax.Array:
-    """Dice loss of each channel, from any probabilities.
-
-    Args:
-        probabilities: ``(N, ..., C)`` float32.
-        targets: Same shape, float32.
-        smooth: In pixels.
-        squared: As in `dice`.
-
-    Returns:
-        ``(N, C)``.
-
-    Raises:
-        SpecError: The smoothing is negative.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> each_dice(jnp.ones((1, 4, 4, 1)), jnp.ones((1, 4, 4, 1)), 0.0).tolist()
-        [[0.0]]
-    """
+    """Dice loss of each channel, ``(N, C)``, from any probabilities; see `dice`."""
     refuse_outside(smooth=smooth)
     axes = spatial_axes(targets)
     overlap = (probabilities * targets).sum(axis=axes)

@@ -36,14 +36,8 @@ def disease_at(
 ) -> Disease:
     """Patches that fill a fraction of the lungs, most at the pleura, the back and the bases.
 
-    Args:
-        generator: Source of chance.
-        grid: Where.
-        depth_mm: ``grid.shape``, distance to the lung's outline, positive inside.
-        fraction: Of the lungs' voxels; those of the highest score are ill.
-
-    Returns:
-        One value for each lung voxel, in order.
+    The depth is the distance to the lung's outline, positive inside. There is one value for each
+    lung voxel, in order.
 
     Example:
         >>> grid = Grid((2, 8, 8), (160.0, 47.5, 47.5))
@@ -82,17 +76,7 @@ def _ramp(score: np.ndarray, mask: np.ndarray, start: float, width: float) -> np
 def lung_hu(
     generator: np.random.Generator, grid: Grid, patient: Anatomy, lung: np.ndarray, ill: Disease
 ) -> np.ndarray:
-    """HU of the lungs.
-
-    Args:
-        generator: Source of chance.
-        grid: Where.
-        patient: Whose.
-        lung: ``grid.shape`` bool.
-        ill: One value for each lung voxel.
-
-    Returns:
-        One value for each lung voxel, in order.
+    """HU of the lungs, one value for each voxel of `lung` in order, like those of `ill`.
 
     Example:
         >>> from lungmask_jax.phantoms._anatomy import anatomy

@@ -24,19 +24,11 @@ class Tree:
 
 
 def grow(root_mm: np.ndarray, targets_mm: np.ndarray, bend: float) -> Tree:
-    """A tree that reaches every target from the root.
+    """A tree that reaches every target ``(N, 3)`` from the root, with a point every 0.8 mm.
 
     Each target, nearest first, joins where the way to it and the way from there to the root are
     short (the Prim-Dijkstra trade-off). Radii follow Murray's law: the flow of a branch is the sum
-    of its twigs.
-
-    Args:
-        root_mm: ``(3,)``.
-        targets_mm: ``(N, 3)``.
-        bend: A phase that bends all branches a little.
-
-    Returns:
-        Its points, every 0.8 mm.
+    of its twigs. `bend` is a phase that bends all branches slightly.
 
     Example:
         >>> tree = grow(np.zeros(3), np.array([[0.0, 0.0, 4.0], [0.0, 0.0, 8.0]]), bend=0.0)
@@ -74,16 +66,7 @@ def _sampled(starts: np.ndarray, ends: np.ndarray, radii: np.ndarray, bend: floa
 def stamped(
     tree: Tree, origin_mm: np.ndarray, spacing_mm: np.ndarray, shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """How much of each voxel the branches fill.
-
-    Args:
-        tree: The branches.
-        origin_mm: ``(3,)``, where the first voxel's center is.
-        spacing_mm: ``(3,)``.
-        shape: Of the grid.
-
-    Returns:
-        ``shape``, float32, 0 to 1.
+    """The share of each voxel that the branches fill; the first voxel is centered at the origin.
 
     Example:
         >>> tree = Tree(np.array([[0.0, 2.0, 2.0]]), np.array([1.0]))

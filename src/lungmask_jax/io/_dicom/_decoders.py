@@ -40,19 +40,11 @@ CONVERT: Final = "convert it, for example with gdcmconv --raw, or with dcm2niix"
 
 
 def decoded(data: bytes, pixels: Pixels, file: Path) -> np.ndarray:
-    """A frame of compressed pixels.
-
-    Args:
-        data: The frame, as compressed.
-        pixels: What the header says of it.
-        file: The file that it is from, for messages.
-
-    Returns:
-        ``(rows, columns)``, unsigned, of the allocated bits.
+    """A frame of compressed pixels as ``(rows, columns)``, unsigned, with the allocated bits.
 
     Raises:
         ScanError: There is no decoder for it.
-        Damaged: The decoder fails, or the frame is not of the size that the header says.
+        Damaged: The decoder fails, or the frame does not have the size in the header.
     """
     if pixels.syntax == _RLE:
         return rle_decoded(data, (pixels.rows, pixels.columns), pixels.bits[0])

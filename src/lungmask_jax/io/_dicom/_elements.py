@@ -92,17 +92,11 @@ def encoding_at(stream: BinaryIO) -> Encoding:
 
 
 def read_item(stream: BinaryIO, encoding: Encoding, end: int, depth: int = 0) -> Item:
-    """The wanted elements of a data set, or of an item in a sequence.
-
-    Args:
-        stream: Stands at the first element.
-        encoding: How it is written.
-        end: Where the item ends at the latest.
-        depth: How many items are around it.
+    """The wanted elements of a data set, or of a sequence item at a nesting level of `depth`.
 
     Raises:
-        Damaged: A value, or a fragment of pixels, reaches beyond the end, or items are nested
-            without end.
+        Damaged: A value, or a fragment of pixels, reaches beyond `end`, or items are nested without
+            end.
     """
     item = Item({}, {})
     for head in _heads(stream, encoding, end):

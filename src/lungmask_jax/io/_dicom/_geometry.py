@@ -23,15 +23,13 @@ _LENGTHS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "Pix
 def geometry(
     header: Item, group: dict[str, Item], measures: Item
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Position (3), directions (6) and spacing (2) of a slice, as they are written.
+    """Position (3), directions (6) and spacing (2) of a slice, as written in its header.
 
-    Args:
-        header: The elements of its file.
-        group: Those of its frame, by the names of their sequences.
-        measures: Where its spacing is.
+    In multi-frame files they are in the groups of the frame, by sequence name, and the spacing is
+    in `measures`.
 
     Raises:
-        Unusable: One is missing or no place in a scanner.
+        Unusable: One is missing or impossible in a scanner.
     """
     found = {
         "ImagePositionPatient": group.get("PlanePositionSequence", header),

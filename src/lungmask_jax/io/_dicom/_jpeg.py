@@ -18,16 +18,12 @@ _NO_DATA: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def check_frame(data: bytes, syntax: str, size: tuple[int, int], bits: int) -> None:
-    """Refuses a frame that differs from its header.
+    """Refuses a frame that does not agree with its header.
 
-    Args:
-        data: The frame.
-        syntax: The end of its transfer syntax, behind ``1.2.840.10008.1.2.``.
-        size: Rows and columns that the header of the file says.
-        bits: The allocated ones.
+    The transfer syntax is given without ``1.2.840.10008.1.2.``.
 
     Raises:
-        Damaged: It is of another size, or damaged so that a decoder may not notice.
+        Damaged: It has another size, or damage that a decoder may not notice.
     """
     if syntax in _SOF:
         _check_jpeg(data, _SOF[syntax], size, bits)

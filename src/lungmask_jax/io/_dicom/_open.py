@@ -38,18 +38,11 @@ class Opened(NamedTuple):
 
 @contextmanager
 def opened(file: Path, limit: int = HEADER_BYTES) -> Iterator[Opened]:
-    """A DICOM file, unpacked.
-
-    Args:
-        file: Its path.
-        limit: How many bytes a packed file may have unpacked; the rest is not unpacked.
-
-    Yields:
-        The stream, which stands at the first element of the data set.
+    """A DICOM file, decompressed up to `limit` bytes, at the first element of its data set.
 
     Raises:
         ScanError: The file cannot be read.
-        Damaged: It cannot be unpacked.
+        Damaged: It cannot be decompressed.
     """
     try:
         with file.open("rb") as stream:
@@ -59,17 +52,11 @@ def opened(file: Path, limit: int = HEADER_BYTES) -> Iterator[Opened]:
 
 
 def read_header(file: Path) -> Item:
-    """The elements of a file before its pixels, those of the meta information among them.
-
-    Args:
-        file: A DICOM file.
-
-    Returns:
-        The wanted elements, and where the pixels lie.
+    """The wanted elements of a file, with the meta information, and the place of the pixels.
 
     Raises:
         ScanError: The file cannot be read.
-        Damaged: It is no DICOM file, or a damaged one.
+        Damaged: It is not a DICOM file, or is damaged.
     """
     with opened(file) as (stream, meta, size):
         item = read_item(stream, encoding_at(stream), size)

@@ -19,16 +19,10 @@ _SPARE: Final = 2**20
 
 
 def read_pixels(slices: list[Slice]) -> np.ndarray:
-    """The values of slices of one size, rescaled.
+    """The values of slices of one size, rescaled, ``(slices, rows, columns)``.
 
-    Each file is opened once, and one slice is held beside the result.
-
-    Args:
-        slices: In the order of the result.
-
-    Returns:
-        ``(slices, rows, columns)``; int16 where all slopes and intercepts are whole, with values
-        beyond its range clipped, else float32.
+    Each file is opened once, and one slice is held beside the result. The result is int16 if all
+    slopes and intercepts are whole, with values beyond its range clipped, else float32.
 
     Raises:
         ScanError: A slice cannot be decoded, or there are too many voxels.

@@ -10,17 +10,9 @@ _HEADER = 64
 
 
 def rle_decoded(data: bytes, shape: tuple[int, int], allocated: int) -> np.ndarray:
-    """A frame of one gray value a pixel.
+    """A frame with one gray value per pixel, ``(rows, columns)``, unsigned.
 
-    pydicom warns where bytes are left over, as some writers leave them; here they are ignored.
-
-    Args:
-        data: The frame, as encoded.
-        shape: Its rows and columns.
-        allocated: Bits of a value, whole bytes.
-
-    Returns:
-        ``(rows, columns)``, unsigned.
+    pydicom warns if bytes are left over, as some writers leave them; here they are ignored.
 
     Raises:
         Damaged: It does not hold all pixels.

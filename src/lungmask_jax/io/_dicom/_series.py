@@ -21,12 +21,8 @@ _COPY: Final = ("a copy of another file", "keep one of them")
 def one_series(slices: list[Slice], where: Path) -> tuple[list[Slice], list[Stray], str]:
     """The slices of one series, from the lowest to the highest, each once.
 
-    Of several series, the one with the most positions is used, axial ones first: a coronal
-    reformat has more slices than the scan that it was made from.
-
-    Args:
-        slices: CT slices in any order, one or more.
-        where: The folder, or the file.
+    Of several series the one with the most positions is taken, axial ones first: a coronal
+    reformat has more slices than the scan it was made from.
 
     Returns:
         ``(slices, copies, other)``; `other` names the series that were left out, or is empty.

@@ -136,14 +136,7 @@ class Slice:
 
 
 def read_slices(files: list[Path]) -> tuple[list[Slice], list[Stray]]:
-    """The CT slices in some files, and the types of the other files.
-
-    Args:
-        files: Any files.
-
-    Raises:
-        ScanError: A file cannot be read.
-    """
+    """The CT slices in some files, and the types of the other files."""
     slices: list[Slice] = []
     strays = []
     for file in files:

@@ -13,18 +13,14 @@ _STEEPEST: Final = 45.0
 
 
 def affine_of(slices: list[Slice], advice: str) -> tuple[np.ndarray, list[str]]:
-    """Where a stack of slices lies.
-
-    Args:
-        slices: From the lowest to the highest.
-        advice: What else may be wrong, for the message about a gap.
+    """The affine of a stack of slices, from the lowest to the highest.
 
     Returns:
-        ``(affine, notes)``: ``(4, 4)``, from ``(column, row, slice)`` to RAS mm, and what was taken
-        for regular although it is not quite.
+        ``(affine, notes)``: ``(4, 4)``, from ``(column, row, slice)`` to RAS mm, and the small
+        irregularities that were ignored.
 
     Raises:
-        ScanError: Slices are missing, or several lie at one place.
+        ScanError: Slices are missing, or several are at one position; with the advice.
     """
     notes: list[str] = []
     middle = slices[len(slices) // 2]
