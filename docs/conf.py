@@ -1,4 +1,4 @@
-"""Sphinx: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``; needs no network."""
+"""Sphinx: ``python -m sphinx -j 2 -W --keep-going -b html docs docs/_build/html``; needs no network."""
 
 import sys
 from pathlib import Path
