@@ -1,4 +1,4 @@
-"""Sphinx: ``python -m sphinx -j 2 -W --keep-going -b html docs docs/_build/html``; needs no network."""
+"""Settings of Sphinx: ``python -m sphinx -j 2 -W -b html docs docs/_build/html``, without network."""
 
 import sys
 from pathlib import Path

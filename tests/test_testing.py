@@ -247,12 +247,8 @@ def test_what_a_task_says_is_looked_at(fields, message):
         check_task(Task(**{"name": "mine", **fields}))
 
 
-STEPS = {*postprocess.registry} - {
-    "calibration",
-    "threshold",
-    "most_likely",
-    "crop",
-}  # of another kind
+OTHER_KINDS = {"calibration", "threshold", "most_likely", "crop"}
+STEPS = {*postprocess.registry} - OTHER_KINDS
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))
