@@ -1,4 +1,4 @@
-"""Settings of Sphinx: ``python -m sphinx -j 2 -W -b html docs docs/_build/html``, without network."""
+"""Settings of Sphinx: ``python -m sphinx -W -b html docs docs/_build/html``, without network."""
 
 import sys
 from pathlib import Path
