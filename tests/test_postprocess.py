@@ -230,8 +230,10 @@ def test_the_decision_is_that_of_the_first_steps():
         2,
         1,
         0.3,
+        False,
     )
-    assert postprocess.decision(()) == (1.0, 0.0, 0.5)
+    assert postprocess.decision(()) == (1.0, 0.0, 0.5, False)
+    assert postprocess.decision((("most_likely", {}),)).most_likely
 
 
 def test_what_lies_inside_nothing_is_an_error():

@@ -11,7 +11,7 @@ from scipy import ndimage
 from lungmask_jax import preprocess
 from lungmask_jax.errors import SpecError
 from lungmask_jax.models import Model, unet, unet_3d
-from lungmask_jax.prediction import Predictor, Slab, _predictor, make_predict, predict_scan
+from lungmask_jax.prediction import Predictor, Slab, _predictor, boxes, make_predict, predict_scan
 from lungmask_jax.prediction._patches import importance, starts
 from lungmask_jax.prediction._plans import _stacked
 from lungmask_jax.prediction._thick import ThickSlices, parts
@@ -138,7 +138,7 @@ def scanned(predictor, ct, lungs=None):
         return (probabilities.sum(axis=0),)
 
     ct = Volume(ct).as_checked()
-    for batch in predict_scan(predictor, ct, SEEN, finish=finish, lungs=lungs):
+    for batch in predict_scan(predictor, ct, SEEN, box=boxes(ct, SEEN), finish=finish, lungs=lungs):
         for slices, (array,) in batch.parts:
             found[slices] = array
     assert batch.stop == len(ct)

@@ -102,6 +102,8 @@ def summary(row: Mapping[str, str | float | None]) -> str:
     """The measures of a scan on one line."""
     known = {f"{name}_ml": name for name in tasks.registry}
     parts = [_part(tasks.registry[known[key]], row) for key in row if key in known]
+    score = row.get("ct_severity_score")
+    parts += [] if score is None else [f"CT severity score {score:.0f} of 25"]
     likely = row.get("signs_of_pneumonia")
     signs = [] if likely is None else [f"signs of pneumonia {quantify.in_percent(float(likely))}"]
     return ", ".join([*parts, *signs])

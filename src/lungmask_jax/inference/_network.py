@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import entr, logit
 
-from lungmask_jax import io, postprocess
+from lungmask_jax import io, postprocess, preprocess
 from lungmask_jax.postprocess import Decision
-from lungmask_jax.prediction import Predictor, predict_scan
+from lungmask_jax.prediction import Predictor, boxes, predict_scan
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 Progress = Callable[[str, int, int], None]
+
+OnScan = Callable[[np.ndarray], np.ndarray]
 
 _Give: TypeAlias = Literal["labels", "probabilities", "unsure"]
 _DTYPES: Final[Mapping[_Give, tuple[type, ...]]] = {
@@ -48,7 +50,9 @@ def probabilities(ct: object, bundle: Bundle, *, lungs: Volume | None = None) ->
         >>> probabilities(phantom((1, 96, 96)).ct, load("lungs")).shape
         (1, 96, 96)
     """
-    return _predicted(bundle, io.as_volume(ct), lungs, None, "probabilities")[0]
+    ct = io.as_volume(ct)
+    found = _predicted(bundle, ct, lungs, None, "probabilities")
+    return found.on_scan(found.arrays[0])
 
 
 def labels(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> Volume:
@@ -73,14 +77,27 @@ def labels(ct: object, bundle: Bundle, *, lungs: Volume | None = None) -> Volume
         >>> labels(phantom((1, 96, 96)).ct, load("lungs")).array.max()
         np.uint8(1)
     """
-    return find(io.as_volume(ct), bundle, lungs, None).labels
+    ct = io.as_volume(ct)
+    found = find(ct, bundle, lungs, None)
+    return ct.with_array(found.on_scan(found.labels.array))
 
 
 class Found(NamedTuple):
-    """Labels of all slices, and their uncertainty."""
+    """Labels of all slices, and their uncertainty on the grid of the scan.
+
+    The labels are on the grid of the network's images if each slice has its own box.
+    """
 
     labels: Volume
     doubt: Volume | None
+    on_scan: OnScan
+
+
+class _Predicted(NamedTuple):
+    """What was asked for, and what brings it to the grid of the scan."""
+
+    arrays: tuple[np.ndarray, ...]
+    on_scan: OnScan
 
 
 def find(
@@ -93,27 +110,33 @@ def find(
 ) -> Found:
     """The labels of a checked scan and, on request, their uncertainty."""
     give: _Give = "unsure" if unsure else "labels"
-    arrays = _predicted(bundle, ct, lungs, progress, give)
-    volumes = [ct.with_array(array) for array in arrays]
-    return Found(volumes[0], volumes[1] if unsure else None)
+    (labels, *doubts), on_scan = _predicted(bundle, ct, lungs, progress, give)
+    doubt = ct.with_array(on_scan(doubts[0])) if unsure else None
+    return Found(Volume(labels, ct.affine), doubt, on_scan)
 
 
 def _predicted(
     bundle: Bundle, ct: Volume, lungs: Volume | None, progress: Progress | None, give: _Give
-) -> tuple[np.ndarray, ...]:
+) -> _Predicted:
     """The requested arrays of all slices; zero far from the lungs."""
-    spec = bundle.spec
+    spec, images = bundle.spec, bundle.spec.preprocess
+    box = boxes(ct, images, around=lungs)
+    size = images.size if images.by_slice else ct.shape[1:]
     predictor = Predictor(bundle.model, bundle.params, bundle.state, spec.predict)
     decision = postprocess.decision(spec.postprocess)
     finish = functools.partial(_answers, decision=decision, give=give)
-    results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in _DTYPES[give])
-    for stop, parts in predict_scan(predictor, ct, spec.preprocess, finish=finish, lungs=lungs):
+    results: tuple[np.ndarray, ...] = tuple(
+        np.zeros((len(ct), *size), dtype) for dtype in _DTYPES[give]
+    )
+    for stop, parts in predict_scan(predictor, ct, images, box=box, finish=finish, lungs=lungs):
         for slices, arrays in parts:
             for result, array in zip(results, arrays, strict=True):
                 result[slices] = array
         if progress is not None:
             progress(spec.target, stop, len(ct))
-    return results
+    if not images.by_slice:
+        return _Predicted(results, lambda array: array)
+    return _Predicted(results, functools.partial(preprocess.pasted, boxes=box, size=ct.shape[1:]))
 
 
 @functools.partial(jax.jit, static_argnames=("decision", "give"))

@@ -31,8 +31,8 @@ def notes(ct: Volume, masks: Mapping[str, Volume], noise_hu: float) -> tuple[str
 
     Returns:
         Sentences without a full stop: no lungs, one lung missing or less than half of the other (a
-        third in a single slice), little lung in several slices, an impossible volume, no voxel
-        size, much noise.
+        third in a single slice), little lung in several slices, an impossible volume, a lobe
+        missing in a volume, no voxel size, much noise.
 
     Example:
         >>> lungs = Volume(np.array([[[1, 1, 0, 0]]], np.uint8), np.diag([5.0, 1.0, 1.0, 1.0]))
@@ -40,7 +40,10 @@ def notes(ct: Volume, masks: Mapping[str, Volume], noise_hu: float) -> tuple[str
         ('no left lung found: look at the picture',)
     """
     of_masks = [
-        note for name, mask in masks.items() for note in _of_organ(mask, tasks.registry[name])
+        note
+        for name, mask in masks.items()
+        for notes_of in (_of_organ, _of_parts)
+        for note in notes_of(mask, tasks.registry[name])
     ]
     return (*of_masks, *_of_size(ct), *_of_noise(ct, noise_hu))
 
@@ -80,6 +83,15 @@ def _of_sides(voxels: Mapping[str, int], noun: str, least: float) -> Iterator[st
             f"the {small} {noun} is {few / many:.0%} of the {large} one: dense {noun} may be "
             "missing from it, look at the picture"
         )
+
+
+def _of_parts(mask: Volume, task: Task) -> Iterator[str]:
+    """Parts that are not there in a volume; a slice never shows all."""
+    if task.fills and len(mask) > 1:
+        there = np.bincount(mask.array.ravel(), minlength=max(task.labels) + 1)
+        missing = [name.replace("_", " ") for n, name in task.labels.items() if not there[n]]
+        if missing:
+            yield f"no {' and no '.join(missing)} found: look at the picture"
 
 
 def _of_size(ct: Volume) -> Iterator[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lungmask_jax import io, postprocess, preprocess, quantify, tasks, weights
 from lungmask_jax.errors import SpecError
-from lungmask_jax.inference._network import Progress, find
+from lungmask_jax.inference._network import Found, Progress, find
 from lungmask_jax.inference._notes import notes
 from lungmask_jax.inference._segmentation import Segmentation
 from lungmask_jax.postprocess import Scan
@@ -72,7 +72,7 @@ def segment(
         if around is not None and found.doubt is not None:
             doubt = ct.with_array(found.doubt.array * (around.array != 0))
         begin(f"{noun} masks")
-        masks |= _cleaned(found.labels, ct, bundle, masks)
+        masks |= _cleaned(found, ct, bundle, masks)
         del found  # as large as the scan
     models = {name: f"{one.name} {one.checksum[:12]}" for name, one in bundles.items()}
     noise = preprocess.noise_hu(ct)
@@ -110,6 +110,7 @@ def ordered(models: Mapping[str, Bundle]) -> dict[str, Bundle]:
         ready = [name for name in left if left[name].spec.needs in ("", *there)]
         if not ready:
             raise _missing(left)
+        ready = [name for name in ready if tasks.registry[name].fills not in left] or ready
         done |= {name: left.pop(name) for name in ready}
     return done
 
@@ -148,7 +149,7 @@ def _unseen(_stage: str) -> None:
 
 
 def _cleaned(
-    labels: Volume, ct: Volume, bundle: Bundle, masks: Mapping[str, Volume]
+    found: Found, ct: Volume, bundle: Bundle, masks: Mapping[str, Volume]
 ) -> dict[str, Volume]:
     """The mask of a bundle after its steps, and that of its types, if any."""
     task = tasks.registry[bundle.spec.target]
@@ -156,11 +157,13 @@ def _cleaned(
     scan = Scan(
         ct,
         inside=masks.get(task.inside),
+        fills=masks.get(task.fills),
+        on_scan=found.on_scan,
         midline=(body.left + body.right - 1) / 2,
         middle_row=(body.top + body.bottom - 1) / 2,
         typed=bundle.model.num_classes > 2,
     )
-    mask = postprocess.applied(bundle.spec.postprocess, labels, scan)
+    mask = postprocess.applied(bundle.spec.postprocess, found.labels, scan)
     if not task.types:
         return {task.name: mask}
     return {task.name: mask.with_array((mask.array != 0).view(np.uint8)), task.types: mask}

@@ -17,6 +17,8 @@ from lungmask_jax.volume import Volume
 
 _UNCERTAINTY: Final = "uncertainty"
 _SIGNS: Final = "signs_of_pneumonia"
+_SCORE: Final = "ct_severity_score"
+_SCORED: Final = {tasks.LOBES.name, tasks.INFECTION.name}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,7 @@ class Segmentation:
             ``signs_of_pneumonia``, a probability.
         """
         signs = {} if self.signs is None else {_SIGNS: self.signs.scan}
-        return {**quantify.measures(self.masks), **signs, "noise_hu": self.noise_hu}
+        return {**quantify.measures(self.masks, ct=self.ct), **signs, "noise_hu": self.noise_hu}
 
     def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
         """A montage of slices with the masks drawn on them.
@@ -87,10 +89,13 @@ class Segmentation:
         """
         shown: tuple[str, ...] = ()
         caption = DISCLAIMER
+        score = quantify.measures(self.masks).get(_SCORE) if {*self.masks} >= _SCORED else None
+        if isinstance(score, float) and math.isfinite(score):
+            caption = f"CT severity score {score:.0f} of 25. {caption}"
         if self.signs is not None and math.isfinite(self.signs.scan):
             shown = tuple(f"signs {quantify.in_percent(one)}" for one in self.signs.slices)
             likely = quantify.in_percent(self.signs.scan)
-            caption = f"Signs of pneumonia, of any kind: {likely}. {DISCLAIMER}"
+            caption = f"Signs of pneumonia, of any kind: {likely}. {caption}"
         return viz.montage(
             self.ct, self.masks, count=count, title=title, caption=caption, notes=shown
         )

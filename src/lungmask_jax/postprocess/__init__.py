@@ -10,8 +10,17 @@ from lungmask_jax.postprocess._bowel import without_bowel
 from lungmask_jax.postprocess._components import fill_holes, largest_components
 from lungmask_jax.postprocess._decision import Decision, calibration, most_likely, threshold
 from lungmask_jax.postprocess._inside import lesion_types, within
+from lungmask_jax.postprocess._regions import fill_outer, join_regions, solid_regions
 from lungmask_jax.postprocess._sides import sides
-from lungmask_jax.postprocess._steps import Scan, applied, complete, crop, decision, registry
+from lungmask_jax.postprocess._steps import (
+    Scan,
+    applied,
+    complete,
+    crop,
+    decision,
+    onto_scan,
+    registry,
+)
 
 __all__ = [
     "Decision",
@@ -22,11 +31,15 @@ __all__ = [
     "crop",
     "decision",
     "fill_holes",
+    "fill_outer",
+    "join_regions",
     "largest_components",
     "lesion_types",
     "most_likely",
+    "onto_scan",
     "registry",
     "sides",
+    "solid_regions",
     "threshold",
     "with_aerated",
     "within",

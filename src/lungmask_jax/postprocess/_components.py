@@ -87,10 +87,10 @@ def _labels(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 def _filled(place: Volume, found: np.ndarray, max_hole_mm2: float) -> np.ndarray:
     if found.any():
         region = found[bounds(found)]
-        region |= _enclosed(region, open_ends=True)
+        region |= enclosed(region, open_ends=True)
         _, down, across = place.spacing
         for plane in region:
-            plane |= _enclosed(plane, largest=max_hole_mm2 / (down * across))
+            plane |= enclosed(plane, largest=max_hole_mm2 / (down * across))
     return found
 
 
@@ -155,7 +155,7 @@ def _planes(array: np.ndarray) -> np.ndarray:
     return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:])
 
 
-def _enclosed(
+def enclosed(
     mask: np.ndarray, *, open_ends: bool = False, largest: float | None = None
 ) -> np.ndarray:
     """Background that the outside does not reach through faces."""

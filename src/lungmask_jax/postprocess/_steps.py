@@ -34,6 +34,9 @@ class Scan(NamedTuple):
     Attributes:
         ct: The scan in HU.
         inside: The mask of the outer task; none for a task that may lie anywhere.
+        fills: The mask of the task that this one fills; none without a model of that.
+        on_scan: Resamples an array from the grid of the network's images to that of the scan, if
+            they differ.
         midline: The body's middle column.
         middle_row: The row halfway from its front to its back.
         typed: Whether the network predicts several labels.
@@ -45,6 +48,8 @@ class Scan(NamedTuple):
 
     ct: Volume
     inside: Volume | None = None
+    fills: Volume | None = None
+    on_scan: Callable[[np.ndarray], np.ndarray] | None = None
     midline: float | None = None
     middle_row: float | None = None
     typed: bool = False
@@ -69,16 +74,41 @@ def crop(mask: Volume) -> Volume:
     return _part(mask, _box(mask))
 
 
+def onto_scan(
+    mask: Volume, ct: Volume, *, on_scan: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Volume:
+    """Labels on the grid of the scan; the steps before see those of the network's images.
+
+    Args:
+        mask: Labels.
+        ct: The scan.
+        on_scan: What brings an array from one grid to the other.
+
+    Returns:
+        The labels.
+
+    Example:
+        >>> small, ct = Volume(np.ones((1, 2, 2))), Volume(np.zeros((1, 4, 4)))
+        >>> onto_scan(small, ct, on_scan=lambda array: array.repeat(2, 1).repeat(2, 2)).shape
+        (1, 4, 4)
+    """
+    return mask if on_scan is None else ct.with_array(on_scan(mask.array))
+
+
 registry: Registry[Step] = Registry(
     _HERE,
     {
         "calibration": f"{_HERE}._decision:calibration",
         "crop": f"{_HERE}._steps:crop",
         "fill_holes": f"{_HERE}._components:fill_holes",
+        "fill_outer": f"{_HERE}._regions:fill_outer",
+        "join_regions": f"{_HERE}._regions:join_regions",
         "largest_components": f"{_HERE}._components:largest_components",
         "lesion_types": f"{_HERE}._inside:lesion_types",
         "most_likely": f"{_HERE}._decision:most_likely",
+        "onto_scan": f"{_HERE}._steps:onto_scan",
         "sides": f"{_HERE}._sides:sides",
+        "solid_regions": f"{_HERE}._regions:solid_regions",
         "threshold": f"{_HERE}._decision:threshold",
         "with_aerated": f"{_HERE}._air:with_aerated",
         "within": f"{_HERE}._inside:within",
@@ -185,8 +215,9 @@ def _taken(name: str, numbers: Mapping[str, Any], mask: Volume, scan: Scan) -> V
         raise SpecError(f"expected an outer mask for the step {name!r}, found none")
     with registry.blamed(name, f"fails with {shown(dict(numbers))}"):
         found = registry[name](mask, **asked, **numbers)
-        if not isinstance(found, Volume) or found.shape != mask.shape:
-            raise TypeError(f"expected a mask of shape {mask.shape}, found {shown(found)}")
+        shape = scan.ct.shape if name == "onto_scan" else mask.shape
+        if not isinstance(found, Volume) or found.shape != shape:
+            raise TypeError(f"expected a mask of shape {shape}, found {shown(found)}")
     return found
 
 
@@ -204,6 +235,7 @@ def _applied_in_box(steps: Steps, mask: Volume, scan: Scan) -> Volume:
     cropped = scan._replace(
         ct=_part(scan.ct, box),
         inside=None if scan.inside is None else _part(scan.inside, box),
+        fills=None if scan.fills is None else _part(scan.fills, box),
         midline=None if scan.midline is None else scan.midline - box[2].start,
         middle_row=None if scan.middle_row is None else scan.middle_row - box[1].start,
     )

@@ -5,8 +5,8 @@ slices, or overlapping patches. Scans stay in host memory; the device gets a few
 """
 
 from lungmask_jax.prediction._predictor import Predictor
-from lungmask_jax.prediction._scan import Batch, predict_scan
+from lungmask_jax.prediction._scan import Batch, boxes, predict_scan
 from lungmask_jax.prediction._slab import Slab
 from lungmask_jax.prediction._views import make_predict
 
-__all__ = ["Batch", "Predictor", "Slab", "make_predict", "predict_scan"]
+__all__ = ["Batch", "Predictor", "Slab", "boxes", "make_predict", "predict_scan"]

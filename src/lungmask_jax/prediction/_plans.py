@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax import preprocess
+from lungmask_jax.errors import SpecError
 from lungmask_jax.models import Model
 from lungmask_jax.prediction._predictor import Predictor
 from lungmask_jax.prediction._slab import Slab
@@ -22,18 +23,21 @@ class Plan(NamedTuple):
 
     Attributes:
         probabilities: ``probabilities(start, count) -> (L, count, H', W')`` of so many thick
-            slices on the grid of the scan. No start is below the one before.
+            slices. No start is below the one before.
+        size: Rows and columns of them that are meant, those of the scan; of the network's images
+            where each slice has a box of its own.
         batch_size: Thick slices at a time.
         least: The smallest number that saves memory.
     """
 
     probabilities: Callable[[int, int], jax.Array]
+    size: tuple[int, int]
     batch_size: int
     least: int
 
 
 def in_slices(
-    predictor: Predictor, slices: ThickSlices, box: jax.Array, images: PreprocessSpec
+    predictor: Predictor, slices: ThickSlices, box: np.ndarray, images: PreprocessSpec
 ) -> Plan:
     """Some whole slices at a time, or a slab of which the inner slices are used."""
     model, spec = predictor.model, predictor.spec
@@ -41,16 +45,21 @@ def in_slices(
     numbers = jax.device_put((predictor.params, predictor.state))
 
     def probabilities(start: int, count: int) -> jax.Array:
-        seen = slices.read(start - around, start + count + around)
-        return _of_slices(*numbers, seen, box, model=model, images=images, spec=spec)
+        first, stop = start - around, start + count + around
+        seen = slices.read(first, stop)
+        there = box[np.arange(first, stop).clip(0, len(box) - 1)] if images.by_slice else box
+        return _of_slices(*numbers, seen, there, model=model, images=images, spec=spec)
 
-    return Plan(probabilities, inner, inner if model.ndim == 3 else 1)
+    size = images.size if images.by_slice else slices.thin.shape[1:]
+    return Plan(probabilities, size, inner, inner if model.ndim == 3 else 1)
 
 
 def in_patches(
-    predictor: Predictor, slices: ThickSlices, box: jax.Array, images: PreprocessSpec
+    predictor: Predictor, slices: ThickSlices, box: np.ndarray, images: PreprocessSpec
 ) -> Plan:
     """Patches of the volume of all slices, brought back to the scan some slices at a time."""
+    if images.by_slice:
+        raise SpecError("expected one box for all slices of a patch, found the region 'bodies'")
     inner, _ = Slab.of(predictor.model)
     depth = predictor.spec.patch[0]
 
@@ -65,7 +74,7 @@ def in_patches(
         padded = np.pad(found, [(0, count - len(found)), (0, 0), (0, 0), (0, 0)])
         return _restored(padded, box, size=slices.size)
 
-    return Plan(probabilities, inner, 1)
+    return Plan(probabilities, slices.thin.shape[1:], inner, 1)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "images", "spec"))
@@ -86,6 +95,8 @@ def _of_slices(
     found = predict(params, state, _stacked(prepared, model))
     if model.ndim == 3:
         found = found[0, around : len(slices) - around]
+    if images.by_slice:
+        return jnp.moveaxis(found, -1, 0)
     return _restored(found, box, size=slices.shape[1:])
 
 

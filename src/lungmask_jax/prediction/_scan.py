@@ -34,11 +34,36 @@ class Batch(NamedTuple):
     parts: list[tuple[slice, tuple[np.ndarray, ...]]]
 
 
+def boxes(ct: Volume, spec: PreprocessSpec, *, around: Volume | None = None) -> np.ndarray:
+    """Where a network looks: one box for all slices, or one for each.
+
+    Args:
+        ct: A checked CT in HU.
+        spec: What the network sees of it.
+        around: Predicted mask of the same scan, for the region of a task.
+
+    Returns:
+        ``(4,)`` float32 or ``(N, 4)`` int32: top, bottom, left, right.
+
+    Raises:
+        SpecError: The spec asks for a mask and none is given.
+
+    Example:
+        >>> boxes(Volume(np.zeros((1, 4, 6), np.int16)), PreprocessSpec(region="full"))
+        array([0., 4., 0., 6.], dtype=float32)
+    """
+    if not spec.by_slice:
+        return np.array(preprocess.region(ct, spec, around), np.float32)
+    found: np.ndarray = preprocess.slice_bodies(ct)
+    return found
+
+
 def predict_scan(
     predictor: Predictor,
     ct: Volume,
     spec: PreprocessSpec,
     *,
+    box: np.ndarray,
     finish: Finish,
     lungs: Volume | None = None,
 ) -> Iterator[Batch]:
@@ -50,14 +75,16 @@ def predict_scan(
         predictor: The network.
         ct: A checked CT in HU.
         spec: Its preprocessing.
+        box: The region of the network's images, from `boxes`.
         finish: Makes arrays ``(n, H', W')`` from probabilities ``(L, n, H', W')``, on the device.
         lungs: Lungs of the same scan; batches without any are skipped.
 
     Yields:
-        Batches that cover the scan.
+        Batches that cover the scan. If each slice has its own box, they are on the grid of the
+        network's images, ``(n, *spec.size)``.
 
     Raises:
-        SpecError: The spec needs the lungs and none are given, or the network is not for scans.
+        SpecError: The network is not for scans, or predicts patches and each slice has its own box.
 
     Example:
         >>> from lungmask_jax.phantoms import phantom
@@ -66,12 +93,12 @@ def predict_scan(
         >>> network = Predictor(bundle.model, bundle.params, bundle.state)
         >>> def finish(probabilities):
         ...     return (probabilities.sum(axis=0),)
-        >>> batches = predict_scan(network, ct, bundle.spec.preprocess, finish=finish)
+        >>> spec = bundle.spec.preprocess
+        >>> batches = predict_scan(network, ct, spec, box=boxes(ct, spec), finish=finish)
         >>> [batch.stop for batch in batches]
         [4, 5]
     """
     slices = ThickSlices(ct.array, preprocess.thickness(ct, spec))
-    box = jnp.asarray(preprocess.region(ct, spec, lungs), jnp.float32)
     plan = (in_patches if any(predictor.spec.patch) else in_slices)(predictor, slices, box, spec)
     before: jax.Array | None = None
 
@@ -81,7 +108,7 @@ def predict_scan(
             return Batch(places.stop, []), None
         probabilities = plan.probabilities(start, count)
         return (
-            Batch(places.stop, _finished(probabilities, before, places, slices, finish)),
+            Batch(places.stop, _finished(probabilities, before, places, slices, finish, plan.size)),
             probabilities[:, -1:],
         )
 
@@ -96,9 +123,10 @@ def _finished(
     places: slice,
     slices: ThickSlices,
     finish: Finish,
+    size: tuple[int, int],
 ) -> list[tuple[slice, tuple[np.ndarray, ...]]]:
     """The arrays of the thin slices of a batch, on the host."""
-    rows, columns = slices.thin.shape[1:]
+    rows, columns = size
     follows = before is not None
     previous = probabilities[:, :1] if before is None else before
     finished = []

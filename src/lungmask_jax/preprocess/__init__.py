@@ -4,10 +4,18 @@ Boxes are found on the host, where thin slices are averaged; everything per slic
 jit-able JAX on ``(N, H, W)``.
 """
 
+from lungmask_jax.preprocess._bodies import pasted, slice_bodies
 from lungmask_jax.preprocess._clahe import clahe
 from lungmask_jax.preprocess._denoise import bilateral, median3
 from lungmask_jax.preprocess._geometry import Box, body_box, mask_box, region
-from lungmask_jax.preprocess._images import batches, network_images, resample, restore, windowed
+from lungmask_jax.preprocess._images import (
+    batches,
+    corner_resized,
+    network_images,
+    resample,
+    restore,
+    windowed,
+)
 from lungmask_jax.preprocess._noise import noise_hu
 from lungmask_jax.preprocess._thickness import averaged, majority, thickness
 
@@ -18,14 +26,17 @@ __all__ = [
     "bilateral",
     "body_box",
     "clahe",
+    "corner_resized",
     "majority",
     "mask_box",
     "median3",
     "network_images",
     "noise_hu",
+    "pasted",
     "region",
     "resample",
     "restore",
+    "slice_bodies",
     "thickness",
     "windowed",
 ]

@@ -48,7 +48,7 @@ def region(ct: Volume, spec: PreprocessSpec, around: Volume | None = None) -> Bo
         The box.
 
     Raises:
-        SpecError: The spec needs a mask and none is given.
+        SpecError: The spec needs a mask and none is given, or one box per slice.
 
     Example:
         >>> region(Volume(np.zeros((1, 4, 6), np.int16)), PreprocessSpec(region="full"))
@@ -56,6 +56,8 @@ def region(ct: Volume, spec: PreprocessSpec, around: Volume | None = None) -> Bo
     """
     if spec.region == "full":
         return _whole_slice(ct)
+    if spec.by_slice:
+        raise SpecError("expected a region with one box for all slices, found 'bodies'")
     if not spec.around:
         return body_box(ct, margin_mm=spec.margin_mm)
     if around is None:

@@ -23,7 +23,8 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
 
     Args:
         slices: ``(N, H, W)`` HU, any real dtype.
-        box: ``(4,)`` top, bottom, left, right, as in `Box`.
+        box: ``(4,)`` top, bottom, left, right, as in `Box`; for the region ``"bodies"`` one for
+            each slice, from `slice_bodies`.
         spec: The settings.
 
     Returns:
@@ -38,7 +39,13 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
     """
     if slices.ndim != 3:
         raise ShapeError(f"expected slices (N, H, W), found shape {slices.shape}")
-    images: jax.Array = resample(windowed(slices, spec.window), box, size=spec.size)
+    images: jax.Array
+    if spec.by_slice:
+        kind = jnp.int32 if jnp.issubdtype(slices.dtype, jnp.integer) else jnp.float32
+        clipped = jnp.clip(slices.astype(kind), *(kind(edge) for edge in spec.window))
+        images = windowed(corner_resized(clipped, box, size=spec.size), spec.window)
+    else:
+        images = resample(windowed(slices, spec.window), box, size=spec.size)
     if spec.denoise == "median":
         images = median3(images)
     elif spec.denoise == "bilateral":
@@ -93,6 +100,52 @@ def resample(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax
     start, stop = _corners(box)
     scale = jnp.asarray(size, jnp.float32) / (stop - start)
     return _mapped(images, size, scale, -start * scale)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def corner_resized(slices: jax.Array, boxes: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    """The box of each slice at another size, by linear interpolation, corner on corner.
+
+    So does `scipy.ndimage.zoom`, and lungmask with it: nothing is smoothed before, and whole
+    numbers stay whole.
+
+    Args:
+        slices: ``(N, H, W)``, any real dtype; whole numbers below 4096 on either side of 0.
+        boxes: ``(N, 4)`` int32 top, bottom, left, right.
+        size: ``(rows, columns)`` of the result, at most 512.
+
+    Returns:
+        ``(N, *size)`` float32.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> slices, boxes = jnp.array([[[0, 8], [4, 12]]]), jnp.array([[0, 2, 0, 2]])
+        >>> corner_resized(slices, boxes, size=(3, 3))[0].astype(int).tolist()
+        [[0, 4, 8], [2, 6, 10], [4, 8, 12]]
+    """
+    whole = jnp.issubdtype(slices.dtype, jnp.integer)
+    numbers = slices.astype(jnp.int32 if whole else jnp.float32)
+    scale = max(size[0] - 1, 1) * max(size[1] - 1, 1)
+
+    def one(plane: jax.Array, box: jax.Array) -> jax.Array:
+        top, bottom, left, right = box
+        rows = _between_lines(plane, top, bottom, size[0])
+        return _between_lines(rows.T, left, right, size[1]).T
+
+    found = jax.vmap(one)(numbers, boxes)
+    if whole:  # of even sizes the scale is odd, and no half is there to be rounded
+        return ((2 * found + scale) // (2 * scale)).astype(jnp.float32)
+    return found / scale
+
+
+def _between_lines(plane: jax.Array, start: jax.Array, stop: jax.Array, count: int) -> jax.Array:
+    """So many rows spread evenly over some, times their number less one, which keeps them whole."""
+    scale = max(count - 1, 1)
+    places = jnp.arange(count) * (stop - start - 1)
+    share = (places % scale)[:, None].astype(plane.dtype)
+    first = start + places // scale
+    above, below = plane[first], plane[jnp.minimum(first + 1, stop - 1)]
+    return above * (scale - share) + below * share
 
 
 def restore(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax.Array:

@@ -18,7 +18,7 @@ _TILES: Final = 256
 _MEMBERS: Final = 100
 """Most networks of an ensemble: beyond ten, another one changes almost nothing."""
 
-_REGIONS: Final = ("full", "body")
+_REGIONS: Final = ("full", "body", "bodies")
 
 _SIDE: Final = 2048
 """Pixels of the finest matrix that a CT scanner has."""
@@ -34,7 +34,8 @@ class PreprocessSpec(Checked):
             its own smallest and largest value.
         region: The crop before resizing: the ``"full"`` slice, the ``"body"`` without the
             table, or the mask of another task, such as the predicted ``"lungs"``. One box per
-            scan, never from the true mask.
+            scan, never from the true mask. ``"bodies"`` is the crop of lungmask: one box per
+            slice, resized with corners on corners; the step ``onto_scan`` brings the labels back.
         margin_mm: Margin on all sides of the box.
         thickness_mm: Thinner slices are averaged with their neighbors, up to this thickness; 0
             turns this off. See `lungmask_jax.preprocess.thickness`.
@@ -66,6 +67,11 @@ class PreprocessSpec(Checked):
     def around(self) -> str:
         """The task whose mask gives the region; none for a whole slice or body."""
         return "" if self.region in _REGIONS else self.region
+
+    @property
+    def by_slice(self) -> bool:
+        """Whether each slice has a box of its own."""
+        return self.region == "bodies"
 
     def _check(self) -> None:
         if self.around and self.around not in tasks.registry:
@@ -196,6 +202,12 @@ class SegmenterSpec(Checked):
             )
         if not self.postprocess:
             object.__setattr__(self, "postprocess", task.postprocess)
+        count = [name for name, _ in self.postprocess].count("onto_scan")
+        if count != self.preprocess.by_slice:
+            raise SpecError(
+                "expected one step 'onto_scan' with the region 'bodies' and none without, found "
+                f"{count} with {self.preprocess.region!r}"
+            )
 
 
 class _Presets(Mapping[str, PreprocessSpec]):

@@ -93,13 +93,15 @@ def overlay(
 
 
 def drawn(ct: Volume, masks: Mapping[str, Volume]) -> Drawn:
-    """The masks that a picture shows: types in place of what they divide, if they tell more."""
+    """The masks that a picture shows: types and parts in place of the whole, if they tell more."""
     check(ct, *masks.values())
     parts = {name: tasks.registry[name] for name in masks}
     for name, task in [*parts.items()]:
         if task.divides and task.inside in parts:
             plain = masks[name].array.max(initial=0) <= 1
             parts.pop(name if plain else task.inside)
+        if task.fills in parts and masks[name].array.any():
+            parts.pop(task.fills)
     return [(task, masks[name]) for name, task in parts.items()]
 
 

@@ -131,6 +131,7 @@ def save(
 
     Example:
         >>> import tempfile
+        >>> from lungmask_jax.weights import load
         >>> spec = SegmenterSpec(target="lungs", model=ModelSpec(options={"channels": [4, 8]}))
         >>> params, state = create_model(spec.model).init(jax.random.key(0))
         >>> with tempfile.TemporaryDirectory() as folder:

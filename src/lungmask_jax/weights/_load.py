@@ -1,20 +1,29 @@
 """Bundles by name or from files of any program."""
 
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from lungmask_jax import trees
 from lungmask_jax.errors import WeightsError
 from lungmask_jax.weights._bundle import Bundle, registry, save
+from lungmask_jax.weights._lungmask import is_lungmask, lungmask_bundle
+from lungmask_jax.weights._pth import read_pth
 from lungmask_jax.weights._read import read_bundle
 
-_WORDS: Final = (".npz", ".pth", ".zip")
+_ENDINGS: Final = (".npz", ".pth", ".zip")
 """Suffixes of files; no name of a bundle has one."""
+
+_PICKLE: Final = b"\x80"
 
 
 def load(name: str | os.PathLike[str]) -> Bundle:
-    """A bundle by name or from a file.
+    """A bundle by name or from a file, also from one of lungmask.
+
+    Such weights are recognized by their content, and become a bundle with the masks of their own
+    program. Nothing in the file is executed.
 
     Args:
         name: A name in `registry`, or the path of a file, recognized by its suffix, by a separator,
@@ -25,8 +34,8 @@ def load(name: str | os.PathLike[str]) -> Bundle:
 
     Raises:
         UnknownNameError: There is neither such a name nor such a file.
-        WeightsError: The file is damaged, its spec cannot be used, its network is not installed,
-            or its arrays are not finite or do not fit the network.
+        WeightsError: The file is damaged, its spec cannot be used, its network is not installed or
+            not known, or its arrays are not finite or do not fit the network.
         PluginError: The package of the name returns no path.
 
     Example:
@@ -35,27 +44,6 @@ def load(name: str | os.PathLike[str]) -> Bundle:
     """
     path = _path(name)
     return _READERS[_kind(path)](path)
-
-
-_READERS: Final[Mapping[str, Callable[[Path], Bundle]]] = {"bundle": read_bundle}
-"""From the path of a file of each kind to its bundle."""
-
-
-def _path(name: str | os.PathLike[str]) -> Path:
-    path = Path(name)
-    if isinstance(name, os.PathLike) or os.sep in name or path.suffix in _WORDS:
-        return path
-    if name not in registry and path.exists():
-        return path
-    with registry.blamed(name, "returns no path of a bundle"):
-        return Path(registry[name]())
-
-
-def _kind(path: Path) -> str:
-    """The program that wrote a file, from its content; an unknown one is a damaged bundle."""
-    if path.is_dir():
-        raise WeightsError(f"expected a file of weights, {path} is a folder: give a file in it")
-    return "bundle"
 
 
 def import_file(
@@ -89,3 +77,52 @@ def import_file(
     if (written.checksum, written.spec) != (wanted.checksum, wanted.spec):
         raise WeightsError(f"{path} differs from {source}: write it again, on another disk")
     return written
+
+
+def _path(name: str | os.PathLike[str]) -> Path:
+    path = Path(name)
+    if isinstance(name, os.PathLike) or os.sep in name or path.suffix in _ENDINGS:
+        return path
+    if name not in registry and path.exists():
+        return path
+    with registry.blamed(name, "returns no path of a bundle"):
+        return Path(registry[name]())
+
+
+def _kind(path: Path) -> str:
+    """The kind of a file, from its content; an unknown one is a damaged bundle."""
+    if path.is_dir():
+        raise WeightsError(f"expected a file of weights, {path} is a folder: give a file in it")
+    if path.suffix == ".npz" or not path.is_file():
+        return "bundle"
+    with path.open("rb") as file:
+        if file.read(1) == _PICKLE:
+            return "pytorch"
+    return "pytorch" if any(Path(name).name == "data.pkl" for name in _members(path)) else "bundle"
+
+
+def _members(path: Path) -> list[str]:
+    """The names in a zip; none for other files."""
+    try:
+        with path.open("rb") as file, trees.zip_file(file) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        return []
+
+
+def _from_pytorch(path: Path) -> Bundle:
+    """The bundle of a file of PyTorch, whose tensors identify the network."""
+    tensors = read_pth(path)
+    if not is_lungmask(tensors):
+        raise WeightsError(
+            f"expected the tensors of a network that is known, such as lungmask's, found others in "
+            f"{path}: fill the network yourself with lungmask_jax.weights.converted"
+        )
+    return lungmask_bundle(tensors, path)
+
+
+_READERS: Final[Mapping[str, Callable[[Path], Bundle]]] = {
+    "bundle": read_bundle,
+    "pytorch": _from_pytorch,
+}
+"""Functions from a path to a bundle, by kind of file."""

@@ -8,17 +8,9 @@ from scipy import ndimage, special
 
 from lungmask_jax import tasks
 from lungmask_jax.errors import ShapeError
+from lungmask_jax.quantify._parts import of_parts
 from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
-
-__all__ = [
-    "Signs",
-    "in_percent",
-    "measures",
-    "severity",
-    "signs",
-    "slice_shares",
-]
 
 _SEVERITY_PERCENT: Final = (0.5, 25.0, 50.0, 75.0)
 """Percent of the more affected lung above which CT-1, CT-2, CT-3 and CT-4 begin."""
@@ -45,20 +37,23 @@ class Signs(NamedTuple):
     slices: np.ndarray
 
 
-def measures(masks: Mapping[str, Volume]) -> dict[str, float | str]:
+def measures(masks: Mapping[str, Volume], *, ct: Volume | None = None) -> dict[str, float | str]:
     """Volumes in millilitres, shares in percent, and the severity class.
 
     Args:
         masks: Masks of one scan by the name of their task. Voxels outside the mask that bounds a
             task, such as infection outside the lungs, do not count.
+        ct: The scan in HU, for the density of lobes.
 
     Returns:
         For an organ, the ml of each label and of all: ``right_lung_ml``, ``left_lung_ml``,
         ``lungs_ml``. For a structure inside it, ml and percent of each side and of all:
         ``right_infection_ml``, ..., ``infection_percent``, and ``severity`` if the task has it.
         For types, ml and percent of each: ``ground_glass_ml``, ``consolidation_percent``, ...;
-        all are shares of the outermost mask. The share of a missing lung is NaN, and so are
-        ml above 0 if the voxel size is unknown.
+        all are shares of the outermost mask. For each lobe, ``_mean_hu``, the
+        ``_below_minus_950_hu_percent`` of emphysema, ``_infection_ml``, ``_infection_percent`` and
+        ``_score``, and for all ``ct_severity_score`` from 0 to 25. The share of a missing lung or
+        lobe and the score without it are NaN, and so are ml above 0 if the voxel size is unknown.
 
     Raises:
         ShapeError: The masks have different shapes.
@@ -81,6 +76,7 @@ def measures(masks: Mapping[str, Volume]) -> dict[str, float | str]:
         outer = _outermost(task, masks)
         ml = _voxels(masks[name], masks[outer.name], task, outer) * voxel_ml
         result |= dict(_whole(ml, task) if outer is task else _inside(ml, task, outer))
+    result |= of_parts(masks, ct)
     if first.has_size:
         return result
     return {

@@ -1,0 +1,21 @@
+"""Measures for radiology: volumes, shares, severity, lobes, signs of pneumonia."""
+
+from lungmask_jax.quantify._measures import (
+    Signs,
+    in_percent,
+    measures,
+    severity,
+    signs,
+    slice_shares,
+)
+from lungmask_jax.quantify._parts import lobe_score
+
+__all__ = [
+    "Signs",
+    "in_percent",
+    "lobe_score",
+    "measures",
+    "severity",
+    "signs",
+    "slice_shares",
+]
