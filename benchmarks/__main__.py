@@ -48,8 +48,10 @@ def comparisons(options: argparse.Namespace) -> Mapping[str, list[str]]:
     """Names of the scripts, and their words."""
     scan = ["--scan", options.scan] if options.scan else []
     peer = ["--peer-python", options.peer_python]
+    scans = ["--scans", options.scan] if options.scan else []
     return {
         "end_to_end": [*scan, *peer],
+        "foreign": [*scans, *peer, "--slices", "12"],
         "training": peer,
         "architectures": [],
         "growth": [*scan, "--out", str(options.pictures / "growth.png")],

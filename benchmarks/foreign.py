@@ -49,6 +49,10 @@ def main() -> None:
         *weights, scan, out = options.ours
         segment(weights, scan, out)
         return
+    known = subprocess.run([options.peer_python, "-c", "import lungmask"], capture_output=True)
+    if known.returncode:
+        print(f"{options.peer_python} has no lungmask to compare with.")
+        return
     with tempfile.TemporaryDirectory() as folder:
         for line in table(options, Path(folder)):
             print(line, flush=True)
