@@ -71,13 +71,19 @@ def test_the_encoder_is_as_large_as_published(options, published, top):
     assert sum(leaf.size for leaf in found.values()) == published - last - biases - stem
 
 
-def test_gradients_reach_every_parameter_and_depthwise_kernels_are_none():
+@pytest.fixture(scope="module")
+def fresh():
+    """A tiny network, its numbers and images."""
     model = models.efficient_unet(**TINY)
-    params, state = model.init(jax.random.key(0))
+    images = np.random.default_rng(0).random((2, 64, 64, 1), np.float32)
+    return model, *model.init(jax.random.key(0)), jnp.asarray(images)
+
+
+def test_gradients_reach_every_parameter_and_depthwise_kernels_are_none(fresh):
+    model, params, state, images = fresh
     names = {name.rsplit("/", 1)[-1] for name in trees.leaves(state)}
     assert names == {"kernel"}
     assert {leaf.ndim for leaf in jax.tree.leaves(state)} == {3}
-    images = jnp.asarray(np.random.default_rng(0).random((2, 64, 64, 1), np.float32))
 
     def loss(params):
         logits, after = model.apply(params, state, images, train=True)
@@ -90,10 +96,8 @@ def test_gradients_reach_every_parameter_and_depthwise_kernels_are_none():
     jax.tree.map(np.testing.assert_array_equal, after, state)
 
 
-def test_fresh_weights_neither_fade_nor_explode():
-    model = models.efficient_unet(**TINY)
-    params, state = model.init(jax.random.key(0))
-    images = jnp.asarray(np.random.default_rng(0).random((2, 64, 64, 1), np.float32))
+def test_fresh_weights_neither_fade_nor_explode(fresh):
+    model, params, state, images = fresh
     logits, _ = jax.jit(model.apply)(params, state, images)
     assert 0.05 < float(jnp.std(logits)) < 20
 
