@@ -50,6 +50,8 @@ def reference(volume, patch, step=0.5):
     spike = np.zeros(patch)
     spike[tuple(size // 2 for size in patch)] = 1
     weight = ndimage.gaussian_filter(spike, [size / 8 for size in patch], mode="constant")
+    weight = (10 * weight / weight.max()).astype(np.float16).astype(np.float32)
+    weight[weight == 0] = weight[weight > 0].min()
     places = []
     for side, size in zip(padded.shape, patch, strict=True):
         count = int(np.ceil((side - size) / (size * step))) + 1
@@ -91,7 +93,42 @@ def test_the_weights_of_a_patch_are_those_of_scipy(size):
     spike = np.zeros(size)
     spike[size // 2] = 1
     expected = ndimage.gaussian_filter1d(spike, size / 8, mode="constant")
-    np.testing.assert_allclose(importance(size), expected / expected.max(), rtol=1e-5)
+    np.testing.assert_allclose(importance((size,)), 10 * expected / expected.max(), rtol=1e-3)
+
+
+def test_corners_of_large_patches_count_as_little_as_float16_can_say():
+    weights = importance((32, 32, 32))
+    assert weights.max() == 10
+    assert weights[0, 0, 0] == weights.min() == np.finfo(np.float16).smallest_subnormal
+
+
+@given(st.integers(1, 9))
+def test_every_slice_is_seen_once_by_patches_of_one_slice(length):
+    assert starts(length, 1, 0.5) == list(range(length))
+
+
+def test_a_network_of_slices_sees_patches_of_each():
+    def apply(params, state, images, *, train=False, key=None):
+        return images * 2, state
+
+    network = Model(lambda key: ({}, {}), apply, num_classes=1)
+    spec = PredictSpec(patch=(1, 8, 6), average="logits")
+    volume = noise(3, 20, 17, 1)
+    np.testing.assert_allclose(
+        Predictor(network, {}, {}, spec).volume(volume), 2 * volume, rtol=1e-5
+    )
+
+
+def test_logits_are_averaged_where_the_spec_says_so():
+    def apply(params, state, images, *, train=False, key=None):
+        ramp = jnp.arange(float(images.shape[2]), dtype=jnp.float32)[:, None]
+        return jnp.concatenate([jnp.broadcast_to(ramp, images.shape), 0 * images], axis=-1), state
+
+    network = Model(lambda key: ({}, {}), apply, num_classes=2)
+    spec = PredictSpec(mirror=(False, False, True), average="logits")
+    found = Predictor(network, {}, {}, spec).images(noise(1, 4, 8, 1))
+    np.testing.assert_allclose(found[0, 0, :, 0], 3.5)
+    assert found.shape[-1] == 2
 
 
 def test_volumes_of_all_sizes_share_one_compilation():
@@ -146,7 +183,7 @@ def scanned(predictor, ct, lungs=None):
 
 
 def test_a_patch_that_does_not_suit_its_network_is_refused():
-    with pytest.raises(SpecError, match=r"no patch for a 2-D network, found \(4, 8, 6\)"):
+    with pytest.raises(SpecError, match=r"one slice for a 2-D network, found \(4, 8, 6\)"):
         Predictor(unet(channels=(4, 8)), {}, {}, PATCHES)
     with pytest.raises(SpecError, match=r"multiples of \(1, 4, 4\), found \(4, 8, 5\)"):
         Predictor(unet_3d(channels=(4, 8)), {}, {}, PredictSpec(patch=(4, 8, 5)))

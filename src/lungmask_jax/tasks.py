@@ -16,10 +16,13 @@ from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
 from lungmask_jax.registry import Registry
 
 __all__ = [
+    "EFFUSIONS",
     "INFECTION",
     "LESIONS",
     "LOBES",
     "LUNGS",
+    "NODULES",
+    "VESSELS",
     "Color",
     "Steps",
     "Task",
@@ -208,13 +211,46 @@ LOBES: Final = Task(
 )
 """The five lobes of the lungs, with the labels of lungmask."""
 
+VESSELS: Final = Task(
+    name="vessels",
+    noun="vessel",
+    labels=MappingProxyType(
+        {1: "lung_airways", 2: "lung_airways_wall", 3: "lung_arteries", 4: "lung_veins"}
+    ),
+    colors=MappingProxyType(
+        {1: (86, 180, 233), 2: (240, 228, 66), 3: (0, 114, 178), 4: _VERMILION}
+    ),
+    postprocess=(("most_likely", {}),),
+)
+"""Airways and vessels of the lungs, with the labels of TotalSegmentator."""
+
+EFFUSIONS: Final = Task(
+    name="effusions",
+    noun="effusion",
+    labels=MappingProxyType({1: "pleural_effusion", 2: "pericardial_effusion"}),
+    colors=MappingProxyType({1: (0, 114, 178), 2: _PURPLE}),
+    postprocess=(("most_likely", {}),),
+)
+"""Fluid around lungs and heart, with the labels of TotalSegmentator."""
+
+NODULES: Final = Task(
+    name="nodules",
+    noun="nodule",
+    labels=MappingProxyType({1: "lung_nodules"}),
+    postprocess=(("most_likely", {}),),
+)
+"""Nodules of the lungs, as TotalSegmentator names them."""
+
 registry: Registry[Task] = Registry(
     "lungmask_jax.tasks",
     {
         "infection": "lungmask_jax.tasks:INFECTION",
         "lesions": "lungmask_jax.tasks:LESIONS",
+        "effusions": "lungmask_jax.tasks:EFFUSIONS",
         "lobes": "lungmask_jax.tasks:LOBES",
         "lungs": "lungmask_jax.tasks:LUNGS",
+        "nodules": "lungmask_jax.tasks:NODULES",
+        "vessels": "lungmask_jax.tasks:VESSELS",
     },
     Task,
 )

@@ -10,6 +10,7 @@ import numpy as np
 from jax.scipy.special import entr, logit
 
 from lungmask_jax import io, postprocess, preprocess
+from lungmask_jax.inference._volumes import answers
 from lungmask_jax.postprocess import Decision
 from lungmask_jax.prediction import Predictor, boxes, predict_scan
 from lungmask_jax.volume import Volume
@@ -120,6 +121,10 @@ def _predicted(
 ) -> _Predicted:
     """The requested arrays of all slices; zero far from the lungs."""
     spec, images = bundle.spec, bundle.spec.preprocess
+    told = functools.partial(progress or _unseen, spec.target)
+    if spec.volume is not None:
+        arrays = answers(bundle, ct, lungs, told, _DTYPES[give], give=give)
+        return _Predicted(arrays, _same)
     box = boxes(ct, images, around=lungs)
     size = images.size if images.by_slice else ct.shape[1:]
     predictor = Predictor(bundle.model, bundle.params, bundle.state, spec.predict)
@@ -132,11 +137,19 @@ def _predicted(
         for slices, arrays in parts:
             for result, array in zip(results, arrays, strict=True):
                 result[slices] = array
-        if progress is not None:
-            progress(spec.target, stop, len(ct))
+        told(stop, len(ct))
     if not images.by_slice:
-        return _Predicted(results, lambda array: array)
+        return _Predicted(results, _same)
     return _Predicted(results, functools.partial(preprocess.pasted, boxes=box, size=ct.shape[1:]))
+
+
+def _same(array: np.ndarray) -> np.ndarray:
+    """What is on the grid of the scan already."""
+    return array
+
+
+def _unseen(task: str, done: int, total: int) -> None:
+    """Nobody asked for progress."""
 
 
 @functools.partial(jax.jit, static_argnames=("decision", "give"))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,9 @@ from lungmask_jax.errors import SpecError
 from lungmask_jax.models._model import Model
 
 
-def ensemble(model: Model, count: int) -> Model:
+def ensemble(
+    model: Model, count: int, *, average: Literal["probabilities", "logits"] = "probabilities"
+) -> Model:
     """A network that predicts the mean of the probabilities of `count` networks.
 
     They run as one program. Each leaf of its parameters and state has a first axis for the members;
@@ -20,6 +22,7 @@ def ensemble(model: Model, count: int) -> Model:
     Args:
         model: Each member.
         count: Number of members.
+        average: Whether the mean is of the probabilities, or of the logits as in nnU-Net.
 
     Returns:
         A model that predicts; asked to train it raises `SpecError`.
@@ -60,7 +63,8 @@ def ensemble(model: Model, count: int) -> Model:
         def one(member: tuple[Any, Any]) -> jax.Array:
             return model.apply(*member, images)[0]
 
-        return _mean(_each(one, (params, state))), state
+        logits = _each(one, (params, state))
+        return logits.mean(axis=0) if average == "logits" else _mean(logits), state
 
     return dataclasses.replace(model, init=init, apply=apply, heads=1)
 

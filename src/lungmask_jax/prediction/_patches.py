@@ -1,13 +1,13 @@
 """Sliding windows: a volume through a network in overlapping patches.
 
-Starts, padding and weights are those of nnU-Net (Isensee et al., Nature Methods 2021). The weights
-are a product over the axes, so the mean is first taken across the slices, then along them, and no
-more slices are kept than a patch has.
+Starts, padding and weights are those of nnU-Net (Isensee et al., Nature Methods 2021). Slices are
+finished one after the other, and no more are kept than a patch has.
 """
 
+import functools
 import itertools
 import math
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -36,25 +36,47 @@ def starts(length: int, size: int, step: float) -> list[int]:
         ([0, 2, 4, 6], [0, 4, 7], [0])
     """
     last = max(0, length - size)
-    count = math.ceil(last / (size * step))
+    count = math.ceil(last / max(size * step, 1))
     return [round(last / max(count, 1) * number) for number in range(count + 1)]
 
 
-def importance(size: int) -> np.ndarray:
-    """Weights of the positions in a patch along an axis: a Gaussian of an eighth of its size.
+@functools.lru_cache(maxsize=4)
+def importance(patch: tuple[int, ...]) -> np.ndarray:
+    """Weights of the voxels of a patch: a Gaussian of an eighth of its sides.
+
+    As in nnU-Net the weight is 10 in the middle and rounded to float16; where that gives zero, in
+    corners, it is the least of the others.
 
     Args:
-        size: Size of the patch.
+        patch: Sides of the patch.
 
     Returns:
-        ``(size,)`` float32, 1 in the middle.
+        Of this shape, float32.
 
     Example:
-        >>> importance(8)[2:7].round(2)
-        array([0.14, 0.61, 1.  , 0.61, 0.14], dtype=float32)
+        >>> importance((8,))[2:7].round(2)
+        array([ 1.35,  6.07, 10.  ,  6.07,  1.35], dtype=float32)
     """
-    distances = np.arange(size) - size // 2
-    return np.exp(-0.5 * (distances / (size / 8)) ** 2).astype(np.float32)
+    weights: np.ndarray = np.array(10.0)
+    for side in patch:
+        distances = np.arange(side) - side // 2
+        weights = np.multiply.outer(weights, np.exp(-0.5 * (distances / (side / 8)) ** 2))
+    rounded: np.ndarray = weights.astype(np.float16).astype(np.float32)
+    floored: np.ndarray = np.where(rounded == 0, rounded[rounded > 0].min(), rounded)
+    return floored
+
+
+class _Slice:
+    """Sums over the patches that reach a slice."""
+
+    def __init__(self, shape: tuple[int, ...], labels: int, inside: tuple[slice, ...]) -> None:
+        self.total = np.zeros((*shape[1:3], labels), np.float32)
+        self.weight = np.zeros((*shape[1:3], 1), np.float32)
+        self.inside = inside
+
+    def mean(self) -> np.ndarray:
+        found: np.ndarray = (self.total / self.weight)[self.inside]
+        return found
 
 
 def in_patches(
@@ -65,10 +87,10 @@ def in_patches(
     labels: int,
     spec: PredictSpec,
 ) -> Callable[[int, int], np.ndarray]:
-    """Probabilities of a volume, patch by patch, in one pass over its slices.
+    """Probabilities or logits of a volume, patch by patch, in one pass over its slices.
 
     Args:
-        forward: Probabilities ``(1, D, H, W, L)`` of a patch ``(1, D, H, W, C)``.
+        forward: Answers ``(1, D, H, W, L)`` to a patch ``(1, D, H, W, C)``.
         read: ``read(start, stop)``: slices of the volume ``(stop - start, rows, columns, C)``, at
             most as many as a patch has.
         length: Slices of the volume.
@@ -76,56 +98,51 @@ def in_patches(
         spec: Patch and step.
 
     Returns:
-        ``probabilities(start, stop) -> (stop - start, rows, columns, L)``. A call begins where the
-        last one did, or later; patches in between are skipped.
+        ``mean(start, stop) -> (stop - start, rows, columns, L)``. A call begins where the last one
+        did, or later; patches in between are skipped.
     """
-    depth = spec.patch[0]
-    weights = importance(depth)
+    depth, weights = spec.patch[0], importance(spec.patch)[..., None]
     waiting = deque(starts(length, depth, spec.step))
-    totals: dict[int, np.ndarray] = defaultdict(lambda: np.zeros((1, 1, labels), np.float32))
-    counts: dict[int, np.float32] = defaultdict(np.float32)
+    sums: dict[int, _Slice] = {}
 
     def add(first: int) -> None:
-        window = read(first, min(first + depth, length))
-        before, _ = _edges(len(window), depth)
-        for offset, probabilities in enumerate(_across(forward, window, labels, spec)):
-            weight = weights[before + offset]
-            totals[first + offset] = totals[first + offset] + weight * probabilities
-            counts[first + offset] += weight
+        padded, inside = _padded(read(first, min(first + depth, length)), spec)
+        offsets = range(inside[0].start, inside[0].stop)
+        some = [
+            sums.setdefault(first + n, _Slice(padded.shape, labels, inside[1:]))
+            for n in range(len(offsets))
+        ]
+        for corner in _corners(padded.shape[1:3], spec):
+            answers = np.asarray(forward(padded[(None, slice(None), *corner)]))[0]
+            for one, offset in zip(some, offsets, strict=True):
+                one.total[corner] += weights[offset] * answers[offset]
+                one.weight[corner] += weights[offset]
 
     def mean(start: int, stop: int) -> np.ndarray:
-        for passed in [place for place in totals if place < start]:
-            del totals[passed]
+        for passed in [place for place in sums if place < start]:
+            del sums[passed]
         while waiting and waiting[0] < stop:
             if waiting[0] + depth > start:
                 add(waiting[0])
             waiting.popleft()
-        return np.stack([totals[place] / counts[place] for place in range(start, stop)])
+        return np.stack([sums[place].mean() for place in range(start, stop)])
 
     return mean
 
 
-def _across(forward: Forward, window: np.ndarray, labels: int, spec: PredictSpec) -> np.ndarray:
-    """The weighted mean over patches side by side, of a window ``(D, rows, columns, C)``."""
-    edges = [_edges(side, size) for side, size in zip(window.shape, spec.patch, strict=False)]
-    padded = np.pad(window, [*edges, (0, 0)])
+def _padded(window: np.ndarray, spec: PredictSpec) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """With zeros around it where a patch is larger, and the place of the window within."""
+    missing = [max(0, size - side) for size, side in zip(spec.patch, window.shape, strict=False)]
+    before = [one // 2 for one in missing]
+    edges = [(half, one - half) for half, one in zip(before, missing, strict=True)]
+    inside = (slice(n, n + side) for n, side in zip(before, window.shape, strict=False))
+    return np.pad(window, [*edges, (0, 0)]), tuple(inside)
+
+
+def _corners(sides: tuple[int, int], spec: PredictSpec) -> list[tuple[slice, slice]]:
+    """Rows and columns of patches side by side."""
     _, height, width = spec.patch
-    weight = np.multiply.outer(importance(height), importance(width))[..., None]
-    total = np.zeros((*padded.shape[:3], labels), np.float32)
-    count = np.zeros((*padded.shape[1:3], 1), np.float32)
-    for top, left in itertools.product(
-        starts(padded.shape[1], height, spec.step), starts(padded.shape[2], width, spec.step)
-    ):
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        probabilities = np.asarray(forward(padded[None, :, rows, columns]))[0]
-        total[:, rows, columns] += weight * probabilities
-        count[rows, columns] += weight
-    mean: np.ndarray = total / count
-    inside = (slice(b, b + side) for (b, _), side in zip(edges, window.shape, strict=False))
-    return mean[tuple(inside)]
-
-
-def _edges(length: int, size: int) -> tuple[int, int]:
-    """Zeros before and after an axis that is shorter than a patch."""
-    missing = max(0, size - length)
-    return missing // 2, missing - missing // 2
+    firsts = itertools.product(
+        starts(sides[0], height, spec.step), starts(sides[1], width, spec.step)
+    )
+    return [(slice(top, top + height), slice(left, left + width)) for top, left in firsts]

@@ -50,16 +50,20 @@ class Predictor:
         patch, model = self.spec.patch, self.model
         if not any(patch):
             return
-        if model.ndim == 2:
-            raise SpecError(f"expected no patch for a 2-D network, found {patch}: omit it")
-        strides = model.depth_stride, model.stride, model.stride
+        if model.ndim == 2 and patch[0] != 1:
+            raise SpecError(
+                f"expected a patch of one slice for a 2-D network, found {patch}: omit it, or give "
+                "its first side as 1"
+            )
+        strides = 1 if model.ndim == 2 else model.depth_stride, model.stride, model.stride
         if any(side % stride for side, stride in zip(patch, strides, strict=True)):
             raise SpecError(f"expected patch sides that are multiples of {strides}, found {patch}")
 
     @property
     def labels(self) -> int:
-        """The number of labels above the background."""
-        return max(self.model.num_classes - 1, 1)
+        """The number of labels above the background, or of all labels where these are logits."""
+        logits = self.spec.average == "logits"
+        return self.model.num_classes if logits else max(self.model.num_classes - 1, 1)
 
     def forward(self) -> Callable[[np.ndarray], jax.Array]:
         """The compiled forward pass, with the weights on the device.
@@ -67,7 +71,10 @@ class Predictor:
         Returns:
             ``forward(images) -> (N, ..., L)``, see `make_predict`.
         """
-        predict = make_predict(self.model, mirror=self.spec.mirror, shift=self.spec.shift)
+        spec = self.spec
+        predict = make_predict(
+            self.model, mirror=spec.mirror, shift=spec.shift, average=spec.average
+        )
         return functools.partial(predict, *jax.device_put((self.params, self.state)))
 
     def images(self, images: np.ndarray, *, batch_size: int = 4) -> np.ndarray:
@@ -97,7 +104,7 @@ class Predictor:
         """Probabilities for a prepared volume of any size, in patches.
 
         Args:
-            volume: ``(D, H, W, C)`` float32.
+            volume: ``(D, H, W, C)`` float32; for a network of slices, of these.
 
         Returns:
             ``(D, H, W, L)`` float32.
@@ -125,7 +132,14 @@ class Predictor:
         """
         if not any(self.spec.patch):
             raise SpecError("the spec has no patch size for volumes: set PredictSpec.patch")
-        return in_patches(self.forward(), read, length, labels=self.labels, spec=self.spec)
+        forward = self.forward()
+        if self.model.ndim == 3:
+            return in_patches(forward, read, length, labels=self.labels, spec=self.spec)
+
+        def of_slice(patch: np.ndarray) -> jax.Array:
+            return forward(patch[0])[None]
+
+        return in_patches(of_slice, read, length, labels=self.labels, spec=self.spec)
 
 
 def in_batches(

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,11 @@ _AXES: Final = (-4, -3, -2)
 
 @functools.cache
 def make_predict(
-    model: Model, *, mirror: tuple[bool, bool, bool] = (False, False, False), shift: int = 0
+    model: Model,
+    *,
+    mirror: tuple[bool, bool, bool] = (False, False, False),
+    shift: int = 0,
+    average: Literal["probabilities", "logits"] = "probabilities",
 ) -> Callable[[Any, Any, jax.Array], jax.Array]:
     """The jitted forward pass to probabilities, the mean over some views of each image.
 
@@ -33,6 +37,8 @@ def make_predict(
         mirror: Which of ``(slices, rows, columns)`` are mirrored, in every combination.
         shift: If above 0, each image is also moved by so many pixels along each diagonal, which
             gives five views in all.
+        average: Whether the mean is of probabilities, or of logits, which are returned as they are
+            for all classes.
 
     Returns:
         ``predict(params, state, images) -> (N, ..., L)`` float32: the probability of each label
@@ -56,16 +62,44 @@ def make_predict(
         )
     views = _views(mirror, shift)
 
+    def answer(params: Any, state: Any, view: jax.Array) -> jax.Array:
+        logits = model.apply(params, state, view)[0]
+        return logits if average == "logits" else _probabilities(logits)
+
     def of_view(params: Any, state: Any, images: jax.Array, axes: Axes, step: Step) -> jax.Array:
-        view = _moved(_mirrored(images, axes), step)
-        probabilities = _probabilities(model.apply(params, state, view)[0])
-        return _mirrored(_moved(probabilities, (-step[0], -step[1])), axes)
+        found = answer(params, state, _moved(_mirrored(images, axes), step))
+        return _mirrored(_moved(found, (-step[0], -step[1])), axes)
 
     def predict(params: Any, state: Any, images: jax.Array) -> jax.Array:
+        if model.ndim == 3 and shift == 0 and len(views) > 1:
+            flags = jnp.array([[axis in axes for axis in _AXES] for axes, _ in views])
+            network = functools.partial(answer, params, state)
+            return _mean_of_flips(network, images, flags)
         first, *others = [of_view(params, state, images, *view) for view in views]
         return sum(others, first) / len(views)
 
     return jax.jit(predict)
+
+
+def _mean_of_flips(
+    network: Callable[[jax.Array], jax.Array], images: jax.Array, flags: jax.Array
+) -> jax.Array:
+    """The mean over mirror images, one after the other; the network is compiled once."""
+
+    def add(total: jax.Array, turned: jax.Array) -> tuple[jax.Array, None]:
+        return total + _flipped(network(_flipped(images, turned)), turned), None
+
+    shape = jax.eval_shape(network, images)
+    total, _ = jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), flags)
+    return total / len(flags)
+
+
+def _flipped(images: jax.Array, turned: jax.Array) -> jax.Array:
+    """Mirrored along those of the axes for which a flag is set."""
+    for axis, flag in zip(_AXES, turned, strict=True):
+        places = jnp.arange(images.shape[axis])
+        images = jnp.take(images, jnp.where(flag, places[::-1], places), axis=axis)
+    return images
 
 
 def _views(mirror: tuple[bool, bool, bool], shift: int) -> list[View]:

@@ -17,21 +17,28 @@ from lungmask_jax.preprocess._images import (
     windowed,
 )
 from lungmask_jax.preprocess._noise import noise_hu
+from lungmask_jax.preprocess._resampling import coarse_axis, neighbors
 from lungmask_jax.preprocess._thickness import averaged, majority, thickness
+from lungmask_jax.preprocess._volumes import Frame, network_volume, nonzero_box
 
 __all__ = [
     "Box",
+    "Frame",
     "averaged",
     "batches",
     "bilateral",
     "body_box",
     "clahe",
+    "coarse_axis",
     "corner_resized",
     "majority",
     "mask_box",
     "median3",
+    "neighbors",
     "network_images",
+    "network_volume",
     "noise_hu",
+    "nonzero_box",
     "pasted",
     "region",
     "resample",

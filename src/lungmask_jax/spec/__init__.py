@@ -15,6 +15,7 @@ from lungmask_jax.spec._specs import (
     SegmenterSpec,
     changed_steps,
 )
+from lungmask_jax.spec._volume import VolumeSpec
 
 __all__ = [
     "PRESETS",
@@ -25,6 +26,7 @@ __all__ = [
     "Recipe",
     "SegmenterSpec",
     "TrainSpec",
+    "VolumeSpec",
     "changed_steps",
     "from_json",
     "json_value",

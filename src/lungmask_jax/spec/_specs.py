@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from lungmask_jax import tasks
 from lungmask_jax.errors import SpecError, nearest, shown
 from lungmask_jax.spec._json import MILLIMETRES, MOST, VERSION, Checked, same_version, within
+from lungmask_jax.spec._volume import VolumeSpec
 from lungmask_jax.tasks import Steps
 
 _HU: Final = 1e6
@@ -118,10 +119,12 @@ class PredictSpec(Checked):
             combination: over eight for all three. Mirroring of slices is for 3-D networks.
         shift: If above 0, the mean is also over the image moved by so many pixels along the
             diagonals.
-        patch: ``(slices, rows, columns)`` of the patches of a 3-D network; three zeros mean whole
-            slices, as for every 2-D network.
+        patch: ``(slices, rows, columns)`` of the patches of a 3-D network, or ``(1, rows,
+            columns)`` of a 2-D network; three zeros mean whole slices.
         step: Largest distance to the next patch, as a share of the patch. Where patches overlap,
             voxels near the middle of a patch have larger weights.
+        average: What is averaged over views, patches and members: ``"probabilities"``, or
+            ``"logits"`` as in nnU-Net (Isensee et al., Nature Methods 2021).
 
     Example:
         >>> PredictSpec(patch=(32, 96, 96)).step
@@ -136,6 +139,7 @@ class PredictSpec(Checked):
     shift: int = 0
     patch: tuple[int, int, int] = (0, 0, 0)
     step: float = 0.5
+    average: Literal["probabilities", "logits"] = "probabilities"
 
     def _check(self) -> None:
         within("shift", self.shift, 0, _SIDE)
@@ -155,6 +159,8 @@ class SegmenterSpec(Checked):
         model: The network.
         preprocess: The preprocessing.
         predict: How the network is applied to the scan.
+        volume: For networks of nnU-Net, the preprocessing in place of `preprocess`, of which the
+            region alone counts, and its inverse.
         postprocess: Post-processing steps, names of `lungmask_jax.postprocess` with their
             parameters; by default, those of the task.
         signs: ``(slope, offset)`` of the probability of signs of pneumonia, as
@@ -171,6 +177,7 @@ class SegmenterSpec(Checked):
     model: ModelSpec = field(default_factory=ModelSpec)
     preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
     predict: PredictSpec = field(default_factory=PredictSpec)
+    volume: VolumeSpec | None = None
     postprocess: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), hash=False)
     signs: tuple[float, float] | None = None
     card: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -10,6 +10,7 @@ from lungmask_jax.weights._converted import converted
 from lungmask_jax.weights._ensemble import by_target, ensemble, exposure
 from lungmask_jax.weights._export import export
 from lungmask_jax.weights._load import import_file, load
+from lungmask_jax.weights._nnunet import read_nnunet
 from lungmask_jax.weights._pth import read_pth
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "exposure",
     "import_file",
     "load",
+    "read_nnunet",
     "read_pth",
     "registry",
     "save",

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ class Bundle:
     @property
     def model(self) -> Model:
         """The network of the spec."""
-        return create_model(self.spec.model)
+        return create_model(self.spec.model, average=self.spec.predict.average)
 
 
 def _shipped(name: str) -> Path:
@@ -179,11 +179,14 @@ def _versioned(package: str) -> str:
         return package
 
 
-def create_model(spec: ModelSpec) -> Model:
+def create_model(
+    spec: ModelSpec, *, average: Literal["probabilities", "logits"] = "probabilities"
+) -> Model:
     """The network of a spec; equal specs give the same object, so jit compiles it once.
 
     Args:
         spec: Name and options.
+        average: Of which the answer of several members is the mean.
 
     Returns:
         The model.
@@ -198,11 +201,14 @@ def create_model(spec: ModelSpec) -> Model:
         >>> create_model(ModelSpec(name="unet")) is create_model(ModelSpec(name="unet"))
         True
     """
-    return _created(spec.name, json.dumps(dict(spec.options), sort_keys=True), spec.members)
+    options = json.dumps(dict(spec.options), sort_keys=True)
+    return _created(spec.name, options, spec.members, average)
 
 
 @functools.cache
-def _created(name: str, options: str, members: int) -> Model:
+def _created(
+    name: str, options: str, members: int, average: Literal["probabilities", "logits"]
+) -> Model:
     """By text, in which true, 1 and 1.0 differ."""
     model = models.create(name, **json.loads(options))
     with models.registry.blamed(name, "makes no parameters"):
@@ -213,4 +219,4 @@ def _created(name: str, options: str, members: int) -> Model:
             f"expected a network of at most {_PARAMETERS:,} parameters, found {count:,} in "
             f"{name!r} with {options[:200]}: give fewer channels, levels or members"
         )
-    return model if members == 1 else models.ensemble(model, members)
+    return model if members == 1 else models.ensemble(model, members, average=average)

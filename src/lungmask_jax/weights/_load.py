@@ -10,6 +10,7 @@ from lungmask_jax import trees
 from lungmask_jax.errors import WeightsError
 from lungmask_jax.weights._bundle import Bundle, registry, save
 from lungmask_jax.weights._lungmask import is_lungmask, lungmask_bundle
+from lungmask_jax.weights._nnunet import read_nnunet
 from lungmask_jax.weights._pth import read_pth
 from lungmask_jax.weights._read import read_bundle
 
@@ -20,14 +21,14 @@ _PICKLE: Final = b"\x80"
 
 
 def load(name: str | os.PathLike[str]) -> Bundle:
-    """A bundle by name or from a file, also from one of lungmask.
+    """A bundle by name or from a file, also from one of lungmask or a model of nnU-Net.
 
     Such weights are recognized by their content, and become a bundle with the masks of their own
     program. Nothing in the file is executed.
 
     Args:
-        name: A name in `registry`, or the path of a file, recognized by its suffix, by a separator,
-            or because a file but no bundle has that name.
+        name: A name in `registry`, or the path of a file or folder, recognized by its suffix, by a
+            separator, or because a file but no bundle has that name.
 
     Returns:
         The bundle, checked against its network.
@@ -92,13 +93,16 @@ def _path(name: str | os.PathLike[str]) -> Path:
 def _kind(path: Path) -> str:
     """The kind of a file, from its content; an unknown one is a damaged bundle."""
     if path.is_dir():
-        raise WeightsError(f"expected a file of weights, {path} is a folder: give a file in it")
+        return "nnunet"
     if path.suffix == ".npz" or not path.is_file():
         return "bundle"
     with path.open("rb") as file:
         if file.read(1) == _PICKLE:
             return "pytorch"
-    return "pytorch" if any(Path(name).name == "data.pkl" for name in _members(path)) else "bundle"
+    names = {Path(name).name for name in _members(path)}
+    if names & {"plans.json", "plans.pkl"}:
+        return "nnunet"
+    return "pytorch" if "data.pkl" in names else "bundle"
 
 
 def _members(path: Path) -> list[str]:
@@ -123,6 +127,7 @@ def _from_pytorch(path: Path) -> Bundle:
 
 _READERS: Final[Mapping[str, Callable[[Path], Bundle]]] = {
     "bundle": read_bundle,
+    "nnunet": read_nnunet,
     "pytorch": _from_pytorch,
 }
 """Functions from a path to a bundle, by kind of file."""

@@ -51,8 +51,13 @@ def read_pth(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """
     path = Path(path)
     with trees.damage_named(path, "weights of PyTorch"), path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        value = _zipped(file, size) if _is_zip(file) else _legacy(file, size)
+        return read_open(file, path)
+
+
+def read_open(file: io.BufferedReader, path: Path) -> dict[Any, Any]:
+    """What `read_pth` returns, of a file that is open; `path` is its name in errors."""
+    size = os.fstat(file.fileno()).st_size
+    value = _zipped(file, size) if _is_zip(file) else _legacy(file, size)
     if type(value) is not dict:
         raise WeightsError(
             f"expected a dict of tensors in {path}, found a {type(value).__name__}: "

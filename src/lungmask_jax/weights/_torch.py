@@ -206,3 +206,38 @@ NAMES: Final[Mapping[str, Any]] = {
     "torch.device": Function(_device),
 }
 """The objects for the names in a pickle."""
+
+
+class PickledArray:
+    """An array of numpy that is being read, until its numbers come."""
+
+    array: np.ndarray | None = None
+
+
+def _array_made(kind: Any, *_: Any) -> PickledArray:
+    if kind != "ndarray":
+        raise ValueError("it holds an array of an unknown kind")
+    return PickledArray()
+
+
+def array_filled(state: Any) -> np.ndarray:
+    """The array of what numpy pickles of one: version, shape, dtype, order and bytes."""
+    if type(state) is not tuple or len(state) != 5:
+        raise ValueError("an array in it is described in an unknown way")
+    _, shape, dtype, by_columns, data = state
+    if not (_wholes(shape) and len(shape) <= _DIMENSIONS and isinstance(dtype, np.dtype)):
+        raise ValueError("an array in it has no shape or no dtype")
+    if type(data) is not bytes or len(data) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"an array in it has the shape {shape} and other bytes")
+    flat = np.frombuffer(data, dtype)
+    return flat.reshape(shape[::-1]).T if by_columns is True else flat.reshape(shape)
+
+
+PICKLED_ARRAYS: Final[Mapping[str, Any]] = {
+    **{
+        f"{one}.multiarray._reconstruct": Function(_array_made)
+        for one in ("numpy.core", "numpy._core")
+    },
+    "numpy.ndarray": "ndarray",
+}
+"""What stands for the names in a pickle that holds arrays of numpy."""

@@ -17,12 +17,16 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from lungmask_jax.weights._inert import Budget, Function, check_key, check_plain
+from lungmask_jax.weights._torch import PickledArray, array_filled
 
 _STEP: Final = 16
 """Bytes charged for each step: a place on the stack, and one in a list or in the memo."""
 
 _PAIR: Final = 128
 """Bytes charged for a key of a dict."""
+
+_RECENT: Final = 16
+"""Values that a pickle keeps while it says what an array holds, at most."""
 
 _NAME: Final = 200
 _INTEGER: Final = 16
@@ -196,6 +200,14 @@ def _build(run: _Run) -> None:
     if type(value) is dict and type(state) is dict:
         return
     if isinstance(value, np.dtype) and type(state) is tuple and state[1:2] in _NATIVE:
+        return
+    if type(value) is PickledArray:
+        run.budget.spend(_STEP)
+        array = array_filled(state)
+        run.stack[-1] = array
+        for place in range(max(0, len(run.memo) - _RECENT), len(run.memo)):
+            if run.memo[place] is value:
+                run.memo[place] = array
         return
     raise ValueError("its pickle sets the state of a value without one")
 

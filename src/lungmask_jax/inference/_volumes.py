@@ -1,0 +1,112 @@
+"""Networks of nnU-Net: a scan in, labels or probabilities out, on the grid of the scan."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import entr
+
+from lungmask_jax import preprocess
+from lungmask_jax.errors import SpecError
+from lungmask_jax.prediction import Predictor, predict_volume
+from lungmask_jax.spec import VolumeSpec
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
+
+__all__ = ["answers"]
+
+
+def answers(
+    bundle: Bundle,
+    ct: Volume,
+    around: Volume | None,
+    progress: Callable[[int, int], None],
+    dtypes: tuple[type, ...],
+    *,
+    give: str,
+) -> tuple[np.ndarray, ...]:
+    """What is asked for of all voxels of a scan, one array for each dtype.
+
+    `around` is the mask that the region of the bundle is named for, or that of the previous stage.
+    """
+    spec = _volume_spec(bundle, around)
+    predictor = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
+    region = around if bundle.spec.preprocess.around else None
+    frame = preprocess.Frame.of(ct, spec, around=region, margin_mm=bundle.spec.preprocess.margin_mm)
+    scan, spacing = frame.scan(ct)
+    results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in dtypes)
+    views = [frame.view(result) for result in results]
+    same = scan.shape == views[0].shape
+    grids = views if same else [np.zeros(scan.shape, dtype) for dtype in dtypes]
+    box = preprocess.nonzero_box(scan)
+    part = scan[box]
+    before = frame.view(around.array)[box] if spec.previous and around is not None else None
+    volume = preprocess.network_volume(part, spacing, spec, previous=before)
+    coarse = preprocess.coarse_axis(
+        _full(spec.spacing, spacing), spacing, when=spec.separate_logits, anisotropy=spec.anisotropy
+    )
+    logits = bundle.spec.predict.average == "logits"
+    finish = functools.partial(_of_slice, spec=spec, give=give, logits=logits)
+    slices = predict_volume(predictor, volume, part.shape, finish=finish, coarse=coarse)
+    for place, arrays in enumerate(slices):
+        for grid, array in zip(grids, arrays, strict=True):
+            grid[box][place] = array
+        progress(place + 1, len(part))
+    if not same:
+        for view, grid in zip(views, grids, strict=True):
+            view[...] = frame.restored(grid, view.shape)
+    return results
+
+
+def _volume_spec(bundle: Bundle, around: Volume | None) -> VolumeSpec:
+    spec = bundle.spec.volume
+    if spec is None:
+        raise SpecError(f"expected a network of nnU-Net, {bundle.name} is none")
+    if around is None and (spec.previous or bundle.spec.preprocess.around):
+        need = bundle.spec.preprocess.around or "previous stage"
+        raise SpecError(f"{bundle.name} needs the mask of the {need}: give it")
+    return spec
+
+
+def _full(own: tuple[float, ...], scan: tuple[float, ...]) -> tuple[float, ...]:
+    return own if len(own) == 3 else (scan[0], *own)
+
+
+@functools.partial(jax.jit, static_argnames=("spec", "give", "logits"))
+def _of_slice(
+    answers: jax.Array, *, spec: VolumeSpec, give: str, logits: bool
+) -> tuple[jax.Array, ...]:
+    """What is asked for, of the logits of a slice ``(H, W, L)``, or of its probabilities.
+
+    Of these the background has none: it is what is left.
+    """
+    if not logits:
+        rest = jnp.maximum(1 - answers.sum(axis=-1, keepdims=True), 1e-9)
+        answers = jnp.log(jnp.concatenate([rest, jnp.maximum(answers, 1e-9)], axis=-1))
+    return _asked(answers, spec, give)
+
+
+def _asked(logits: jax.Array, spec: VolumeSpec, give: str) -> tuple[jax.Array, ...]:
+    if give == "labels":
+        return (_labels(logits, spec),)
+    values = jnp.array([label > 0 for label in spec.labels], jnp.float32)
+    if spec.regions:
+        likely = (jax.nn.sigmoid(logits) * values).max(axis=-1)
+    else:
+        likely = jnp.minimum((jax.nn.softmax(logits) * values).sum(axis=-1), 1.0)
+    if give == "probabilities":
+        return (likely,)
+    bits = (entr(likely) + entr(1 - likely)) / jnp.log(2.0)
+    return _labels(logits, spec), jnp.round(100 * bits).astype(jnp.uint8)
+
+
+def _labels(logits: jax.Array, spec: VolumeSpec) -> jax.Array:
+    """Those of the likeliest channels, or of the regions, painted in their order."""
+    if not spec.regions:
+        return jnp.array(spec.labels, jnp.uint8)[logits.argmax(axis=-1)]
+    labels = jnp.zeros(logits.shape[:-1], jnp.uint8)
+    for channel, label in enumerate(spec.labels):
+        labels = jnp.where(logits[..., channel] > 0, jnp.uint8(label), labels)
+    return labels
