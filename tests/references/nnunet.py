@@ -5,6 +5,7 @@
 Needs nnunetv2 and PyTorch; made with nnunetv2 2.8.1.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,11 +21,12 @@ PEER = HERE.parents[1] / "benchmarks" / "peer_nnunet.py"
 SPACING = (2.4, 2.1, 5.0)
 MODELS = {
     "2d": ("Dataset901_plain", "2d", "0"),
-    "fullres": ("Dataset901_plain", "3d_fullres", "0,1"),
     "lowres": ("Dataset901_plain", "3d_lowres", "0"),
     "cascade": ("Dataset901_plain", "3d_cascade_fullres", "0"),
     "residual": ("Dataset902_residual", "3d_fullres", "0"),
 }
+
+KEPT = ("2d", "cascade", "residual")
 
 
 def scan() -> np.ndarray:
@@ -60,8 +62,11 @@ def main() -> None:
             with np.load(root / f"{name}.npz") as found:
                 kept[name] = found["mask"].astype(np.uint8)
                 kept[f"{name}_logits"] = found["logits"].mean(axis=(-2, -1))
+            if name not in KEPT:
+                shutil.rmtree(model)
         np.savez_compressed(HERE / "nnunet.npz", **kept)
         with zipfile.ZipFile(HERE / "nnunet.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            shutil.rmtree(root / "Dataset901_plain/nnUNetTrainer__nnUNetPlans__3d_fullres")
             for path in sorted(root.glob("Dataset*/nnUNetTrainer*/**/*")):
                 if path.suffix == ".pth":
                     shrink(path)

@@ -91,7 +91,7 @@ def _of_slice(
 def _asked(logits: jax.Array, spec: VolumeSpec, give: str) -> tuple[jax.Array, ...]:
     if give == "labels":
         return (_labels(logits, spec),)
-    values = jnp.array([label > 0 for label in spec.labels], jnp.float32)
+    values = jnp.array([label > 0 for label in spec.labels], jnp.float32)[None, None]
     if spec.regions:
         likely = (jax.nn.sigmoid(logits) * values).max(axis=-1)
     else:

@@ -142,12 +142,16 @@ def network_volume(
     channels = [_normalized(image, spec) if spec.normalize_last else image]
     if previous is not None:
         linear = replace(spec, order=1, order_across=0)
+        outside = (previous == 0) & ~ndimage.binary_fill_holes(
+            scan != 0
+        )  # a label of its own there
+        masks = [outside, (previous == 0) & ~outside, *(previous == one for one in spec.previous)]
         shares = [
-            resampled((previous == label).astype(np.float32), shape, spacing, target, spec=linear)
-            for label in (0, *spec.previous)
+            resampled(mask.astype(np.float32), shape, spacing, target, spec=linear)
+            for mask in masks
         ]
-        nearest = np.argmax(shares, axis=0)
-        channels += [nearest == number for number, _ in enumerate(spec.previous, 1)]
+        likeliest = np.argmax(shares, axis=0)
+        channels += [likeliest == number for number, _ in enumerate(spec.previous, 2)]
     return np.stack(channels, axis=-1).astype(np.float32, copy=False)
 
 

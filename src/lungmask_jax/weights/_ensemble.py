@@ -134,7 +134,7 @@ def _decided(steps: Steps, decision: postprocess.Decision) -> Steps:
 
 def _check_alike(first: Bundle, other: Bundle) -> None:
     ours, theirs = _comparable(first.spec), _comparable(other.spec)
-    for name in ("target", "model", "preprocess", "predict", "postprocess"):
+    for name in ("target", "model", "preprocess", "predict", "volume", "postprocess"):
         one, another = getattr(ours, name), getattr(theirs, name)
         if one != another:
             raise SpecError(

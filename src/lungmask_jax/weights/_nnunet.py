@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lungmask_jax import tasks
-from lungmask_jax.errors import SpecError, WeightsError, nearest, shown
+from lungmask_jax.errors import SpecError, WeightsError, shown
 from lungmask_jax.spec import SegmenterSpec, json_value
 from lungmask_jax.tasks import Steps
 from lungmask_jax.weights._bundle import Bundle
@@ -20,7 +20,7 @@ from lungmask_jax.weights._model_files import ModelFiles, model_files
 from lungmask_jax.weights._nnunet1 import MODEL, planned_before, read_pickle, renamed
 from lungmask_jax.weights._plans import Planned, planned
 from lungmask_jax.weights._pth import read_open
-from lungmask_jax.weights._totalsegmentator import KNOWN, adapted
+from lungmask_jax.weights._totalsegmentator import KNOWN, Known, adapted
 
 __all__ = ["read_nnunet"]
 
@@ -87,15 +87,18 @@ def read_nnunet(
 
 def _folder(files: ModelFiles, configuration: str) -> str:
     """The folder of the model, chosen by its configuration where there are several."""
-    folders = {folder.rpartition("__")[-1]: folder for folder in files.folders()}
-    if len(folders) == 1 and not configuration:
-        return next(iter(folders.values()))
-    if configuration not in folders:
+    fits = [
+        folder
+        for folder in files.folders()
+        if configuration in ("", folder.rpartition("__")[-1]) or len(files.folders()) == 1
+    ]
+    if len(fits) != 1:
         raise WeightsError(
-            f"expected a configuration of the models in {files.path}, found "
-            f"{shown(configuration)}: {nearest(configuration, folders)}"
+            f"expected one model in {files.path} of the configuration {configuration!r}, found "
+            f"{', '.join(fits) or 'none'} among {', '.join(files.folders())}: choose another "
+            "configuration, or give the folder of the model"
         )
-    return folders[configuration]
+    return fits[0]
 
 
 def _folds(files: ModelFiles, folder: str, folds: Sequence[str], checkpoint: str) -> dict[str, str]:
@@ -160,7 +163,7 @@ def _member(
     known = KNOWN.get(str(plans.get("dataset_name")))
     target, labels = wanted
     if known is not None and not (target or labels):
-        target, labels = known.target, {found.names[n]: own for n, own in known.labels.items()}
+        target, labels = known.target, _known_labels(found.names, known)
     rank = len(found.volume.spacing)
     turned = {3 - rank + axis for axis in checkpoint.get("inference_allowed_mirroring_axes") or ()}
     mirror = (0 in turned, 1 in turned, 2 in turned)
@@ -169,6 +172,17 @@ def _member(
     spec = replace(spec, card=_card(plans, checkpoint))
     spec = spec if known is None else adapted(spec, known)
     return spec, converted(checkpoint["network_weights"], spec.model)
+
+
+def _known_labels(names: Mapping[int, str], known: Known) -> dict[str, int]:
+    """Those of the task, by the names in the data set."""
+    missing = sorted(known.labels.keys() - names.keys())
+    if missing:
+        raise WeightsError(
+            f"expected the label {missing[0]} of TotalSegmentator in dataset.json, found "
+            f"{shown(dict(names))}: get the weights again"
+        )
+    return {names[value]: own for value, own in known.labels.items()}
 
 
 def _spec(found: Planned, target: str, labels: Mapping[str, int] | None) -> SegmenterSpec:

@@ -1,0 +1,121 @@
+"""Models of nnU-Net in nnU-Net and here: agreement, seconds by stage, peak memory.
+
+    python benchmarks/foreign_nnunet.py --scan CT.nii.gz --peer-python ENVIRONMENT/bin/python
+
+That environment has nnunetv2, which first trains small networks for some steps. Each program runs
+in a process of its own on one core; the second stage of the cascade gets the mask of nnU-Net's own
+first stage.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+MODELS = {
+    "3d_lowres": ("Dataset901_plain", "3d_lowres", "0"),
+    "2d": ("Dataset901_plain", "2d", "0"),
+    "3d_fullres, two folds": ("Dataset901_plain", "3d_fullres", "0,1"),
+    "3d_cascade_fullres": ("Dataset901_plain", "3d_cascade_fullres", "0"),
+    "residual, regions": ("Dataset902_residual", "3d_fullres", "0"),
+}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scan", required=True, help="a small CT as NIfTI")
+    parser.add_argument("--peer-python", default=sys.executable, help="interpreter with nnunetv2")
+    parser.add_argument("--models", type=Path, help="trained before, so that it is not done again")
+    parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.ours:
+        ours(*options.ours, scan=options.scan)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        models = options.models or Path(folder)
+        if options.models is None:
+            done([options.peer_python, HERE / "peer_nnunet.py", "train", models])
+        for line in table(models, Path(folder), options):
+            print(line, flush=True)
+
+
+def table(models: Path, out: Path, options: Any) -> Iterator[str]:
+    """Lines of Markdown."""
+    yield "| network | logits differ by | voxels differ | seconds | there | peak MB | there |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, (dataset, configuration, folds) in MODELS.items():
+        model = models / dataset / f"nnUNetTrainer__nnUNetPlans__{configuration}"
+        before = out / "before.nii.gz" if "cascade" in configuration else ""
+        theirs, mine = out / "theirs.npz", out / "mine.npz"
+        words = [model, folds, options.scan, theirs, *([before] if before else [])]
+        done([options.peer_python, HERE / "peer_nnunet.py", "predict", *words])
+        done(
+            [sys.executable, __file__, "--scan", options.scan, "--ours", model, mine, folds, before]
+        )
+        with np.load(theirs) as one, np.load(mine) as other:
+            logits = np.abs(np.moveaxis(one["logits"], 0, -1) - other["logits"]).max()
+            voxels = np.count_nonzero(one["mask"] != other["mask"])
+            size = one["mask"].size
+            if configuration == "3d_lowres":
+                saved(one["mask"], options.scan, out / "before.nii.gz")
+        said, ran = (json.loads(path.with_suffix(".json").read_text()) for path in (theirs, mine))
+        seconds = sum(said[stage] for stage in ("prepare", "network", "export"))
+        yield (
+            f"| {name} | {logits:.1e} | {voxels} of {size} | {ran['seconds']:.1f} | {seconds:.1f} "
+            f"| {ran['peak_mb']:.0f} | {said['peak_mb']:.0f} |"
+        )
+
+
+def done(command: list[Any]) -> None:
+    """Runs it, and shows what it says where it fails."""
+    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if ran.returncode:
+        raise SystemExit(ran.stderr[-2000:])
+
+
+def saved(mask: np.ndarray, scan: str, path: Path) -> None:
+    """A mask in the order of SimpleITK, at the place of the scan."""
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8).T, nibabel.load(scan).affine), path)
+
+
+def ours(model: str, out: str, folds: str, before: str, *, scan: str) -> None:
+    """Logits and mask by this library."""
+    import lungmask_jax as lj
+    from lungmask_jax import inference, preprocess
+    from lungmask_jax.prediction import Predictor
+
+    labels = {"lungs": 1, "left_lung": 2} if "residual" in model else None
+    bundle = lj.weights.read_nnunet(
+        model, target="lungs", labels=labels, folds=tuple(folds.split(","))
+    )
+    ct = lj.io.load(scan)
+    previous = lj.io.load_mask(before) if before else None
+    began = time.perf_counter()
+    mask = inference.labels(ct, bundle, lungs=previous)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    spec = bundle.spec.volume
+    frame = preprocess.Frame.of(ct, spec)
+    hu, spacing = frame.scan(ct)
+    box = preprocess.nonzero_box(hu)
+    stage = None if previous is None else frame.view(previous.array)[box]
+    volume = preprocess.network_volume(hu[box], spacing, spec, previous=stage)
+    network = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
+    np.savez(out, mask=frame.view(mask.array), logits=network.volume(volume))
+    Path(out).with_suffix(".json").write_text(json.dumps({"seconds": seconds, "peak_mb": peak}))
+
+
+if __name__ == "__main__":
+    main()

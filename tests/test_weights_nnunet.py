@@ -1,0 +1,453 @@
+"""Models of nnU-Net: goldens of nnunetv2 itself, and folders and zips that somebody made up."""
+
+import dataclasses
+import importlib
+import json
+import pickle
+import shutil
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungmask_jax import inference, preprocess
+from lungmask_jax.errors import SpecError, WeightsError
+from lungmask_jax.prediction import Predictor
+from lungmask_jax.spec import VolumeSpec
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import load, read_nnunet
+from lungmask_jax.weights._nnunet1 import renamed
+from lungmask_jax.weights._totalsegmentator import KNOWN
+
+REFERENCES = Path(__file__).parent / "references"
+GOLDEN = REFERENCES / "nnunet.npz"
+ZIP = REFERENCES / "nnunet.zip"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+pth_files = importlib.import_module("pth_files")
+sys.path.remove(str(BENCHMARKS))
+
+ARCHITECTURE = {
+    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "arch_kwargs": {
+        "n_stages": 2,
+        "features_per_stage": [2, 3],
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3]],
+        "strides": [[1, 1, 1], [1, 2, 2]],
+        "n_conv_per_stage": [2, 2],
+        "n_conv_per_stage_decoder": [2],
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "nonlin": "torch.nn.LeakyReLU",
+    },
+}
+OLDER = {
+    "UNet_class_name": "PlainConvUNet",
+    "UNet_base_num_features": 2,
+    "unet_max_num_features": 3,
+    "n_conv_per_stage_encoder": [2, 2],
+    "n_conv_per_stage_decoder": [2],
+    "conv_kernel_sizes": [[1, 3, 3], [3, 3, 3]],
+    "pool_op_kernel_sizes": [[1, 1, 1], [1, 2, 2]],
+}
+FULL = {
+    "patch_size": [4, 8, 8],
+    "spacing": [5.0, 2.0, 2.0],
+    "normalization_schemes": ["CTNormalization"],
+    "architecture": ARCHITECTURE,
+    "resampling_fn_data_kwargs": {"order": 3, "order_z": 0, "force_separate_z": None},
+    "resampling_fn_probabilities_kwargs": {"order": 1, "order_z": 0, "force_separate_z": None},
+}
+PLANS = {
+    "dataset_name": "Dataset001_mine",
+    "transpose_forward": [0, 1, 2],
+    "foreground_intensity_properties_per_channel": {
+        "0": {"mean": -500.0, "std": 300.0, "percentile_00_5": -1000.0, "percentile_99_5": 200.0}
+    },
+    "configurations": {"3d_fullres": FULL},
+}
+DATASET = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "right lung": 1, "left_lung": 2},
+}
+
+
+def tensors(seed=0, *, biased=True):
+    """Random numbers for a network of two stages, under the names of nnU-Net."""
+    generator = np.random.default_rng(seed)
+    shapes = {
+        "encoder.stages.0.0.convs.0": (2, 1, 1, 3, 3),
+        "encoder.stages.0.0.convs.1": (2, 2, 1, 3, 3),
+        "encoder.stages.1.0.convs.0": (3, 2, 3, 3, 3),
+        "encoder.stages.1.0.convs.1": (3, 3, 3, 3, 3),
+        "decoder.stages.0.convs.0": (2, 4, 1, 3, 3),
+        "decoder.stages.0.convs.1": (2, 2, 1, 3, 3),
+    }
+    made = {}
+    for name, shape in shapes.items():
+        made[f"{name}.conv.weight"] = generator.normal(size=shape)
+        for one in ("conv.bias", "norm.weight", "norm.bias"):
+            made[f"{name}.{one}"] = generator.normal(size=shape[0])
+    made["decoder.transpconvs.0.weight"] = generator.normal(size=(3, 2, 1, 2, 2))
+    made["decoder.seg_layers.0.weight"] = generator.normal(size=(3, 2, 1, 1, 1))
+    if biased:
+        made["decoder.transpconvs.0.bias"] = np.zeros(2)
+        made["decoder.seg_layers.0.bias"] = np.zeros(3)
+    return {name: array.astype(np.float32) for name, array in made.items()}
+
+
+def stored(values):
+    """As PyTorch writes them."""
+    return {
+        name: pth_files.tensor(
+            pth_files.Storage(str(number), array.ravel()),
+            array.shape,
+            tuple(step // array.itemsize for step in array.strides),
+        )
+        for number, (name, array) in enumerate(values.items())
+    }
+
+
+def checkpoint(seed=0, configuration="3d_fullres"):
+    return pth_files.zipped(
+        {
+            "network_weights": stored(tensors(seed)),
+            "init_args": {"configuration": configuration},
+            "trainer_name": "nnUNetTrainer",
+            "inference_allowed_mirroring_axes": (0, 2),
+        }
+    )
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A function that writes a model, with whatever is changed in it, and returns its folder."""
+
+    def write(*, plans=PLANS, dataset=DATASET, folds=("0",), name="checkpoint_final.pth"):
+        folder = tmp_path / "Dataset001_mine" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+        shutil.rmtree(folder, ignore_errors=True)
+        for number, fold in enumerate(folds):
+            (folder / f"fold_{fold}").mkdir(parents=True)
+            (folder / f"fold_{fold}" / name).write_bytes(checkpoint(number))
+        (folder / "plans.json").write_text(json.dumps(plans))
+        (folder / "dataset.json").write_text(json.dumps(dataset))
+        return folder
+
+    return write
+
+
+def packed(folder, **compression):
+    path = folder.parents[1] / "model.zip"
+    with zipfile.ZipFile(path, "w", **compression) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder.parents[1]))
+    return path
+
+
+def scan(axcodes="LPS"):
+    noise = np.random.default_rng(0).normal(-400, 300, (9, 20, 24)).round().astype(np.int16)
+    return dataclasses.replace(Volume.of(noise, spacing=(4.0, 2.0, 1.5)), axcodes=axcodes)
+
+
+def test_a_folder_a_folder_around_it_and_a_zip_are_one_model(model):
+    folder = model()
+    paths = [
+        folder,
+        folder.parent,
+        packed(folder),
+        packed(folder, compression=zipfile.ZIP_DEFLATED),
+    ]
+    bundles = [read_nnunet(path) for path in paths]
+    assert len({bundle.checksum for bundle in bundles}) == 1
+    assert load(paths[-1]).spec == load(folder).spec == bundles[0].spec
+    spec = bundles[0].spec
+    assert spec.target == "lungs"
+    assert spec.volume.labels == (0, 1, 2)
+    assert spec.predict.mirror == (True, False, True)
+    assert (spec.volume.window, spec.volume.mean) == ((-1000, 200), -500)
+
+
+def test_of_several_models_one_is_chosen_by_its_configuration():
+    assert read_nnunet(ZIP, configuration="2d").spec.model.options["kernels"][0] == [3, 3]
+    with pytest.raises(WeightsError, match=r"found Dataset901\S+__2d, .* among"):
+        read_nnunet(ZIP)
+    with pytest.raises(WeightsError, match="'3d_lowres', found none among"):
+        read_nnunet(ZIP, configuration="3d_lowres")
+
+
+def test_plans_in_their_old_form_are_the_same(model):
+    old = {key: value for key, value in FULL.items() if key != "architecture"} | OLDER
+    plans = {**PLANS, "configurations": {"base": old, "3d_fullres": {"inherits_from": "base"}}}
+    assert read_nnunet(model(plans=plans)).spec == read_nnunet(model()).spec
+
+
+def test_folds_are_averaged_as_logits(model):
+    folder = model(folds=("0", "1", "all"))
+    both = read_nnunet(folder)
+    assert both.spec.model.members == 2
+    image = np.random.default_rng(0).normal(size=(1, 4, 8, 8, 1)).astype(np.float32)
+
+    def logits(bundle):
+        network = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
+        return network.images(image)
+
+    apart = [logits(read_nnunet(folder, folds=(fold,))) for fold in ("0", "1")]
+    np.testing.assert_allclose(logits(both), np.mean(apart, axis=0), atol=1e-5)
+    assert read_nnunet(folder, folds=("all",)).spec.model.members == 1
+
+
+def test_a_model_segments_on_the_grid_of_the_scan(model):
+    bundle = read_nnunet(model())
+    ct = scan()
+    mask = inference.labels(ct, bundle)
+    assert mask.shape == ct.shape
+    assert set(np.unique(mask.array)) <= {0, 1, 2}
+    likely = inference.probabilities(ct, bundle)
+    assert likely.min() >= 0
+    assert likely.max() <= 1
+    found = inference.segment(ct.as_checked(), weights=[bundle], uncertainty=False)
+    assert found.lungs.array.max() == mask.array.max()
+
+
+def test_a_network_sees_the_axes_of_the_file(model):
+    bundle = read_nnunet(model())
+    one = inference.labels(scan("LPS"), bundle).array
+    turned = scan("LAS")
+    flipped = dataclasses.replace(turned, array=turned.array[:, ::-1])
+    np.testing.assert_array_equal(inference.labels(flipped, bundle).array, one[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": {**DATASET, "channel_names": {"0": "CT", "1": "PET"}}}, "sees one image"),
+        ({"dataset": {**DATASET, "labels": {"background": 0, "a": 1, "b": 5}}}, "labels 0, 1, 2"),
+        ({"dataset": {"channel_names": {"0": "CT"}}}, "background 0"),
+        ({"plans": {**PLANS, "configurations": {}}}, "no configuration '3d_fullres'"),
+        ({"plans": {}}, "expected configurations"),
+        ({"folds": ("0",), "name": "checkpoint_best.pth"}, "checkpoint_final.pth of fold 0"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_named(model, change, message):
+    with pytest.raises(WeightsError, match=message):
+        read_nnunet(model(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalization_schemes": ["RGBTo01Normalization"]}, "RGBTo01Normalization"),
+        ({"resampling_fn_data": "no_resampling_hack"}, "no_resampling_hack"),
+        ({"resampling_fn_probabilities_kwargs": {"order": 3}}, "orders 3 and 0"),
+        ({"inherits_from": "3d_fullres"}, "inherits from itself"),
+        ({"spacing": None}, "lacks what it should have"),
+        ({"architecture": {**ARCHITECTURE, "network_class_name": "a.Primus"}}, "'Primus'"),
+        (
+            {
+                "architecture": {
+                    **ARCHITECTURE,
+                    "arch_kwargs": {**ARCHITECTURE["arch_kwargs"], "nonlin": "torch.nn.ReLU"},
+                }
+            },
+            "expected nonlin",
+        ),
+    ],
+)
+def test_plans_that_are_not_read_are_named(model, change, message):
+    plans = {**PLANS, "configurations": {"3d_fullres": {**FULL, **change}}}
+    with pytest.raises(WeightsError, match=message):
+        read_nnunet(model(plans=plans))
+
+
+def test_labels_of_other_names_are_given_with_their_task(model):
+    folder = model(dataset={**DATASET, "labels": {"background": 0, "lung": 1, "COVID": 2}})
+    with pytest.raises(SpecError, match="lung, COVID, found those of none"):
+        read_nnunet(folder)
+    with pytest.raises(SpecError, match="labels of the task 'infection'"):
+        read_nnunet(folder, target="infection")
+    bundle = read_nnunet(folder, target="infection", labels={"COVID": 1})
+    assert bundle.spec.volume.labels == (0, 0, 1)
+    assert bundle.spec.postprocess[-1][0] == "within"
+
+
+def test_regions_are_painted_in_their_order(model):
+    labels = {"background": 0, "lungs": [1, 2], "left_lung": 2, "right_lung": 1}
+    folder = model(dataset={**DATASET, "labels": labels, "regions_class_order": [1, 2, 1]})
+    bundle = read_nnunet(folder, target="lungs", labels={"right_lung": 1, "left_lung": 2})
+    assert bundle.spec.volume.regions
+    with pytest.raises(WeightsError, match="regions_class_order of 3 regions"):
+        read_nnunet(model(dataset={**DATASET, "labels": labels}))
+
+
+def test_a_zip_that_claims_too_much_is_refused_before_it_is_unpacked(model):
+    path = packed(model(), compression=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/fold_0/checkpoint_final.pth", bytes(10**8))
+    with pytest.raises(WeightsError, match="says that it has 100000000 bytes"):
+        read_nnunet(path)
+
+
+def test_paths_in_a_zip_lead_nowhere(model, tmp_path):
+    path = packed(model())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../../fold_1/checkpoint_final.pth", b"no")
+        archive.writestr("/etc/fold_0/checkpoint_best.pth", b"no")
+    before = sorted(tmp_path.rglob("*"))
+    read_nnunet(path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\3\4 and no more", b"text"])
+def test_what_is_no_model_is_refused(tmp_path, data):
+    path = tmp_path / "model.zip"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="a model of nnU-Net"):
+        read_nnunet(path)
+    with pytest.raises(WeightsError, match=r"no plans\.json"):
+        read_nnunet(tmp_path)
+
+
+@pytest.mark.parametrize("dataset", KNOWN)
+def test_models_of_totalsegmentator_are_used_as_it_does(model, dataset):
+    known = KNOWN[dataset]
+    names = {"background": 0, "one": 1, "two": 2}
+    plans = {**PLANS, "dataset_name": dataset}
+    if max(known.labels) > 2:
+        with pytest.raises(WeightsError, match="of TotalSegmentator in dataset"):
+            read_nnunet(model(plans=plans, dataset={**DATASET, "labels": names}))
+        return
+    bundle = read_nnunet(model(plans=plans, dataset={**DATASET, "labels": names}))
+    assert bundle.spec.volume.labels == (0, 0, 1)
+    assert bundle.spec.volume.totalsegmentator == known.resampled
+    assert bundle.spec.needs == "lobes"
+    assert bundle.spec.predict.mirror == (False, False, False)
+
+
+def test_totalsegmentator_keeps_corners_and_cuts_to_whole_hu():
+    spec = VolumeSpec(spacing=(1.0, 1.0, 1.0), orientation="RAS", totalsegmentator=True)
+    ct = Volume.of(np.arange(8, dtype=np.int16).reshape(2, 2, 2), spacing=(2.0, 2.0, 2.0))
+    frame = preprocess.Frame.of(ct, spec)
+    found, spacing = frame.scan(ct)
+    assert spacing == (1.0, 1.0, 1.0)
+    assert found.shape == (4, 4, 4)
+    np.testing.assert_array_equal(found[0, 0], [3, 2, 2, 2])  # from the left, rows from behind
+    np.testing.assert_array_equal(frame.restored(found, (2, 2, 2)), frame.view(ct.array))
+
+
+def older(folder, plans):
+    """A model of nnU-Net v1: a pickle beside a checkpoint."""
+    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
+    (folder / "plans.pkl").write_bytes(pickle.dumps({}))
+    beside = {"plans": plans, "name": "nnUNetTrainerV2", "init": ("", 0, "", "", True, 0)}
+    (folder / "fold_0" / "model_final_checkpoint.model.pkl").write_bytes(
+        pickle.dumps(beside, protocol=2)
+    )
+    names = {
+        "encoder.stages.0.0.convs": "conv_blocks_context.0.blocks",
+        "encoder.stages.1.0.convs.0": "conv_blocks_context.1.0.blocks.0",
+        "encoder.stages.1.0.convs.1": "conv_blocks_context.1.1.blocks.0",
+        "decoder.stages.0.convs.0": "conv_blocks_localization.0.0.blocks.0",
+        "decoder.stages.0.convs.1": "conv_blocks_localization.0.1.blocks.0",
+        "decoder.transpconvs": "tu",
+        "decoder.seg_layers": "seg_outputs",
+        ".norm.": ".instnorm.",
+    }
+    state = {}
+    for name, array in tensors(biased=False).items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        state[name] = array
+    (folder / "fold_0" / "model_final_checkpoint.model").write_bytes(
+        pth_files.legacy({"epoch": 1, "state_dict": stored(state)})
+    )
+    return state
+
+
+V1 = {
+    "num_modalities": 1,
+    "num_classes": 2,
+    "base_num_features": 2,
+    "normalization_schemes": OrderedDict({0: "CT"}),
+    "use_mask_for_norm": OrderedDict({0: False}),
+    "transpose_forward": [0, 1, 2],
+    "dataset_properties": {
+        "intensityproperties": OrderedDict(
+            {0: {"mean": -500.0, "sd": 300.0, "percentile_00_5": -1000.0, "percentile_99_5": 200.0}}
+        )
+    },
+    "plans_per_stage": {
+        0: {
+            "patch_size": np.array([4, 8, 8]),
+            "current_spacing": np.array([5.0, 2.0, 2.0]),
+            "pool_op_kernel_sizes": [[1, 2, 2]],
+            "conv_kernel_sizes": [[1, 3, 3], [3, 3, 3]],
+        }
+    },
+}
+
+
+def test_a_model_of_nnunet_1_is_read_without_executing_its_pickles(tmp_path, monkeypatch):
+    monkeypatch.setattr("lungmask_jax.weights._nnunet1._MOST_FEATURES", {3: 3})
+    older(tmp_path / "old", V1)
+    bundle = read_nnunet(tmp_path / "old", target="lungs", labels={"1": 1, "2": 2})
+    assert bundle.spec.volume.normalize_last
+    assert bundle.spec.predict.average == "probabilities"
+    assert inference.labels(scan(), bundle).array.max() <= 2
+
+
+def test_tensors_of_nnunet_1_have_their_place(tmp_path):
+    state = older(tmp_path, V1)
+    found = renamed(state)
+    wanted = tensors()
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_program_in_the_pickle_of_nnunet_1_is_named(tmp_path):
+    older(tmp_path, {**V1, "planner": Path("x")})
+    with pytest.raises(WeightsError, match="it names 'pathlib"):
+        read_nnunet(tmp_path, target="lungs", labels={"1": 1})
+
+
+def test_resampling_of_the_scan_is_that_of_scikit_image():
+    """Hand-made: a ramp stays a ramp, and edges repeat."""
+    spec = VolumeSpec(spacing=(1.0, 1.0, 1.0), order=1, normalize="none")
+    ramp = np.arange(4, dtype=np.int16)[None, None].repeat(2, 0).repeat(2, 1)
+    found = preprocess.network_volume(ramp, (1.0, 1.0, 2.0), spec)[0, 0, :, 0]
+    np.testing.assert_allclose(found, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+
+
+def golden(name):
+    kept = np.load(GOLDEN)
+    regions = {"labels": {"lungs": 1, "left_lung": 2}} if name == "residual" else {}
+    configuration = {"2d": "2d", "residual": "3d_fullres", "cascade": "3d_cascade_fullres"}[name]
+    bundle = read_nnunet(ZIP, target="lungs", configuration=configuration, **regions)
+    ct = Volume.of(kept["scan"], spacing=tuple(kept["spacing"]))
+    before = Volume.of(kept["lowres"], spacing=tuple(kept["spacing"]))
+    return kept, bundle, ct, before if name == "cascade" else None
+
+
+@pytest.mark.parametrize("name", ["2d", "residual", "cascade"])
+def test_logits_and_masks_are_those_of_nnunetv2(name):
+    kept, bundle, ct, before = golden(name)
+    frame = preprocess.Frame.of(ct, bundle.spec.volume)
+    previous = None if before is None else before.array
+    hu, spacing = frame.scan(ct)
+    volume = preprocess.network_volume(hu, spacing, bundle.spec.volume, previous=previous)
+    network = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
+    logits = network.volume(volume).mean(axis=(1, 2)).T
+    np.testing.assert_allclose(logits, kept[f"{name}_logits"], atol=1e-3)
+    mask = inference.labels(ct, bundle, lungs=before).array
+    assert (mask == kept[name]).mean() > 0.9999
+
+
+def test_members_may_not_be_there_twice(model):
+    path = packed(model())
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("Dataset001_mine/nnUNetTrainer__nnUNetPlans__3d_fullres/plans.json", b"{}")
+    with pytest.raises(WeightsError, match="is there twice"):
+        read_nnunet(path)
