@@ -18,7 +18,7 @@ from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.prediction import Predictor
 from lungmask_jax.spec import VolumeSpec
 from lungmask_jax.volume import Volume
-from lungmask_jax.weights import load, read_nnunet
+from lungmask_jax.weights import import_file, load, read_nnunet
 from lungmask_jax.weights._nnunet1 import renamed
 from lungmask_jax.weights._totalsegmentator import KNOWN
 
@@ -170,6 +170,17 @@ def test_a_folder_a_folder_around_it_and_a_zip_are_one_model(model):
     assert (spec.volume.window, spec.volume.mean) == ((-1000, 200), -500)
 
 
+def test_a_model_becomes_a_bundle_that_answers_alike(model, tmp_path):
+    folder = model(folds=("0", "1"))
+    written = import_file(folder, tmp_path / "mine.npz")
+    bundle = load(tmp_path / "mine.npz")
+    assert (bundle.spec, bundle.checksum) == (written.spec, read_nnunet(folder).checksum)
+    ct = scan()
+    np.testing.assert_array_equal(
+        inference.labels(ct, bundle).array, inference.labels(ct, read_nnunet(folder)).array
+    )
+
+
 def test_of_several_models_one_is_chosen_by_its_configuration():
     assert read_nnunet(ZIP, configuration="2d").spec.model.options["kernels"][0] == [3, 3]
     with pytest.raises(WeightsError, match=r"found Dataset901\S+__2d, .* among"):
@@ -243,7 +254,7 @@ def test_what_is_wrong_with_a_model_is_named(model, change, message):
         ({"resampling_fn_data": "no_resampling_hack"}, "no_resampling_hack"),
         ({"resampling_fn_probabilities_kwargs": {"order": 3}}, "orders 3 and 0"),
         ({"inherits_from": "3d_fullres"}, "inherits from itself"),
-        ({"spacing": None}, "lacks what it should have"),
+        ({"spacing": None}, "lack what they should have"),
         ({"architecture": {**ARCHITECTURE, "network_class_name": "a.Primus"}}, "'Primus'"),
         (
             {

@@ -88,9 +88,9 @@ class Frame:
             return part, self.spacing
         shape = new_shape(part.shape, self.spacing, self.spec.spacing)
         values = part.astype(np.float64)
-        for axis, size in enumerate(shape):
-            if values.shape[axis] != size:
-                product = np.tensordot(_corners(values.shape[axis], size), values, (1, axis))
+        for axis in sorted(range(3), key=lambda axis: shape[axis] / part.shape[axis]):
+            if values.shape[axis] != shape[axis]:
+                product = np.tensordot(_corners(values.shape[axis], shape[axis]), values, (1, axis))
                 values = np.moveaxis(product, 0, axis)
         return values.astype(np.int32), self.spec.spacing
 
@@ -152,6 +152,8 @@ def network_volume(
         ]
         likeliest = np.argmax(shares, axis=0)
         channels += [likeliest == number for number, _ in enumerate(spec.previous, 2)]
+    if len(channels) == 1:
+        return channels[0][..., None]
     return np.stack(channels, axis=-1).astype(np.float32, copy=False)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -158,20 +158,26 @@ def _member(
     """The network of one fold, and its numbers."""
     try:
         found = planned(plans, dataset, checkpoint["init_args"]["configuration"])
+        found = _mirrored(found, checkpoint.get("inference_allowed_mirroring_axes") or ())
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise WeightsError(f"plans.json lacks what it should have: {error!r}") from error
+        raise WeightsError(
+            f"plans.json, dataset.json or the checkpoint lack what they should have: {error!r}"
+        ) from error
     known = KNOWN.get(str(plans.get("dataset_name")))
     target, labels = wanted
     if known is not None and not (target or labels):
         target, labels = known.target, _known_labels(found.names, known)
-    rank = len(found.volume.spacing)
-    turned = {3 - rank + axis for axis in checkpoint.get("inference_allowed_mirroring_axes") or ()}
-    mirror = (0 in turned, 1 in turned, 2 in turned)
-    found = replace(found, predict=replace(found.predict, mirror=mirror))
-    spec = _spec(found, target, labels)
-    spec = replace(spec, card=_card(plans, checkpoint))
+    spec = replace(_spec(found, target, labels), card=_card(plans, checkpoint))
     spec = spec if known is None else adapted(spec, known)
     return spec, converted(checkpoint["network_weights"], spec.model)
+
+
+def _mirrored(found: Planned, axes: Iterable[int]) -> Planned:
+    """With mirror images along these axes of the network."""
+    first = 3 - len(found.volume.spacing)
+    turned = {first + axis for axis in axes}
+    mirror = (0 in turned, 1 in turned, 2 in turned)
+    return replace(found, predict=replace(found.predict, mirror=mirror))
 
 
 def _known_labels(names: Mapping[int, str], known: Known) -> dict[str, int]:

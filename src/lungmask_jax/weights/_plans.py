@@ -82,7 +82,10 @@ def label_names(dataset: Any) -> dict[int, str]:
     names = [name for name, value in table.items() if value not in (0, [0])]
     if regions:
         return dict(zip(labels, names, strict=True))
-    return {table[name]: name for name in names}
+    flat = {
+        name: table[name][0] if isinstance(table[name], list) else table[name] for name in names
+    }
+    return {flat[name]: name for name in names}
 
 
 def _labels(dataset: Any) -> tuple[tuple[int, ...], bool]:
