@@ -1,7 +1,7 @@
 """Networks of nnU-Net: a scan in, labels or probabilities out, on the grid of the scan."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -31,33 +31,45 @@ def answers(
 
     `around` is the mask that the region of the bundle is named for, or that of the previous stage.
     """
-    spec = _volume_spec(bundle, around)
-    predictor = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
-    region = around if bundle.spec.preprocess.around else None
-    frame = preprocess.Frame.of(ct, spec, around=region, margin_mm=bundle.spec.preprocess.margin_mm)
+    spec, place = _volume_spec(bundle, around), bundle.spec.preprocess
+    region = around if place.around else None
+    frame = preprocess.Frame.of(ct, spec, around=region, margin_mm=place.margin_mm)
     scan, spacing = frame.scan(ct)
     results: tuple[np.ndarray, ...] = tuple(np.zeros(ct.shape, dtype) for dtype in dtypes)
     views = [frame.view(result) for result in results]
     same = scan.shape == views[0].shape
     grids = views if same else [np.zeros(scan.shape, dtype) for dtype in dtypes]
+    previous = frame.view(around.array) if spec.previous and around is not None else None
     box = preprocess.nonzero_box(scan)
-    part = scan[box]
-    before = frame.view(around.array)[box] if spec.previous and around is not None else None
-    volume = preprocess.network_volume(part, spacing, spec, previous=before)
-    coarse = preprocess.coarse_axis(
-        _full(spec.spacing, spacing), spacing, when=spec.separate_logits, anisotropy=spec.anisotropy
-    )
-    logits = bundle.spec.predict.average == "logits"
-    finish = functools.partial(_of_slice, spec=spec, give=give, logits=logits)
-    slices = predict_volume(predictor, volume, part.shape, finish=finish, coarse=coarse)
-    for place, arrays in enumerate(slices):
+    part, before = scan[box], None if previous is None else previous[box]
+    for number, arrays in enumerate(_slices(bundle, spec, part, spacing, before, give)):
         for grid, array in zip(grids, arrays, strict=True):
-            grid[box][place] = array
-        progress(place + 1, len(part))
+            grid[box][number] = array
+        progress(number + 1, len(part))
     if not same:
         for view, grid in zip(views, grids, strict=True):
             view[...] = frame.restored(grid, view.shape)
     return results
+
+
+def _slices(
+    bundle: Bundle,
+    spec: VolumeSpec,
+    part: np.ndarray,
+    spacing: tuple[float, ...],
+    before: np.ndarray | None,
+    give: str,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """What is asked for of each slice of a part of the scan."""
+    volume = preprocess.network_volume(part, spacing, spec, previous=before)
+    own = spec.spacing if len(spec.spacing) == 3 else (spacing[0], *spec.spacing)
+    coarse = preprocess.coarse_axis(
+        own, spacing, when=spec.separate_logits, anisotropy=spec.anisotropy
+    )
+    logits = bundle.spec.predict.average == "logits"
+    finish = functools.partial(_of_slice, spec=spec, give=give, logits=logits)
+    predictor = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
+    return predict_volume(predictor, volume, part.shape, finish=finish, coarse=coarse)
 
 
 def _volume_spec(bundle: Bundle, around: Volume | None) -> VolumeSpec:
@@ -68,10 +80,6 @@ def _volume_spec(bundle: Bundle, around: Volume | None) -> VolumeSpec:
         need = bundle.spec.preprocess.around or "previous stage"
         raise SpecError(f"{bundle.name} needs the mask of the {need}: give it")
     return spec
-
-
-def _full(own: tuple[float, ...], scan: tuple[float, ...]) -> tuple[float, ...]:
-    return own if len(own) == 3 else (scan[0], *own)
 
 
 @functools.partial(jax.jit, static_argnames=("spec", "give", "logits"))
