@@ -52,6 +52,7 @@ def comparisons(options: argparse.Namespace) -> Mapping[str, list[str]]:
     return {
         "end_to_end": [*scan, *peer],
         "foreign": [*scans, *peer, "--slices", "12"],
+        "foreign_nnunet": [*scan, *peer],
         "training": peer,
         "architectures": [],
         "growth": [*scan, "--out", str(options.pictures / "growth.png")],

@@ -2,9 +2,9 @@
 
     python benchmarks/foreign_nnunet.py --scan CT.nii.gz --peer-python ENVIRONMENT/bin/python
 
-That environment has nnunetv2, which first trains small networks for some steps. Each program runs
-in a process of its own on one core; the second stage of the cascade gets the mask of nnU-Net's own
-first stage.
+That environment has nnunetv2, which first trains small networks for some steps. Both see the middle
+half of the scan, each in a process of its own; the second stage of the cascade gets the mask of
+nnU-Net's own first stage.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 
 HERE = Path(__file__).parent
@@ -33,7 +34,7 @@ MODELS = {
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scan", required=True, help="a small CT as NIfTI")
+    parser.add_argument("--scan", help="chest CT as NIfTI (default: a phantom)")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter with nnunetv2")
     parser.add_argument("--models", type=Path, help="trained before, so that it is not done again")
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
@@ -43,10 +44,24 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         models = options.models or Path(folder)
+        options.scan = middle(options.scan, Path(folder) / "scan.nii.gz")
         if options.models is None:
             done([options.peer_python, HERE / "peer_nnunet.py", "train", models])
         for line in table(models, Path(folder), options):
             print(line, flush=True)
+
+
+def middle(scan: str | None, path: Path) -> str:
+    """The middle half of a scan along each axis, as a file."""
+    import lungmask_jax as lj
+
+    if scan is None:
+        scan = str(path.with_name("phantom.nii.gz"))
+        lj.io.save(lj.phantom((40, 128, 128)).ct, scan)
+    image = nibabel.load(scan)
+    part = tuple(slice(side // 4, side - side // 4) for side in image.shape)
+    nibabel.save(image.slicer[part], path)
+    return str(path)
 
 
 def table(models: Path, out: Path, options: Any) -> Iterator[str]:
@@ -85,8 +100,6 @@ def done(command: list[Any]) -> None:
 
 def saved(mask: np.ndarray, scan: str, path: Path) -> None:
     """A mask in the order of SimpleITK, at the place of the scan."""
-    import nibabel
-
     nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8).T, nibabel.load(scan).affine), path)
 
 
