@@ -337,6 +337,24 @@ def test_models_of_totalsegmentator_are_used_as_it_does(model, dataset):
     assert bundle.spec.predict.mirror == (False, False, False)
 
 
+def test_nodules_are_looked_for_around_the_lobes(model):
+    known = {"target": "lobes", "labels": {"right lung": 1, "left_lung": 2}}
+    lobes = read_nnunet(model(), **known)
+    plans = {**PLANS, "dataset_name": "Dataset913_lung_nodules"}
+    nodules = read_nnunet(model(plans=plans))
+    ct = scan().as_checked()
+    with pytest.raises(SpecError, match="expected a lobe model"):
+        inference.segment(ct, weights=[nodules])
+    with pytest.raises(SpecError, match="needs the mask of the lobes"):
+        inference.labels(ct, nodules)
+    found = inference.segment(ct, weights=[nodules, lobes])
+    assert list(found.masks) == ["lobes", "nodules"]
+    corner = ct.with_array(np.pad(np.ones((1, 1, 1), np.uint8), ((0, 8), (0, 19), (0, 23))))
+    near = inference.labels(ct, nodules, lungs=corner).array
+    assert not near[6:].any()
+    assert not near[:, 12:].any()  # 20 mm are 10 rows of 2 mm
+
+
 def test_totalsegmentator_keeps_corners_and_cuts_to_whole_hu():
     spec = VolumeSpec(spacing=(1.0, 1.0, 1.0), orientation="RAS", totalsegmentator=True)
     ct = Volume.of(np.arange(8, dtype=np.int16).reshape(2, 2, 2), spacing=(2.0, 2.0, 2.0))
