@@ -195,6 +195,13 @@ def test_plans_in_their_old_form_are_the_same(model):
     assert read_nnunet(model(plans=plans)).spec == read_nnunet(model()).spec
 
 
+def test_scans_are_turned_where_the_reader_of_the_plans_turns_them(model):
+    turned = read_nnunet(model(plans={**PLANS, "image_reader_writer": "NibabelIOWithReorient"}))
+    assert turned.spec.volume.orientation == "RAS"
+    one = inference.labels(scan("LPS"), turned).array
+    np.testing.assert_array_equal(inference.labels(scan("LAS"), turned).array, one)
+
+
 def test_folds_are_averaged_as_logits(model):
     folder = model(folds=("0", "1", "all"))
     both = read_nnunet(folder)

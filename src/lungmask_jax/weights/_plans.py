@@ -203,11 +203,13 @@ def _volume(
     numbers = plans.get("foreground_intensity_properties_per_channel", older).get("0", {})
     if normalize != "ct":
         numbers = {"percentile_00_5": -1024, "percentile_99_5": 3071, "mean": 0, "std": 1}
+    reader = str(plans.get("image_reader_writer"))
     order, across, separate = _resampling(settings, "data")
     *_, separate_logits = _resampling(settings, "probabilities")
     return VolumeSpec(
         spacing=tuple(map(float, settings["spacing"])),
         axes=tuple(plans["transpose_forward"]),
+        orientation="RAS" if reader.endswith("WithReorient") else "",
         normalize=normalize,
         window=(float(numbers["percentile_00_5"]), float(numbers["percentile_99_5"])),
         mean=float(numbers["mean"]),
