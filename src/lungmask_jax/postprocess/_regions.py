@@ -1,7 +1,7 @@
-"""Regions of several labels: what is no main part of its label joins a neighbor.
+"""Regions of several labels: small ones join a neighbor.
 
-These are the rules of lungmask, which came with its networks, to the voxel: Hofmanninger et al.,
-European Radiology Experimental 2020, 10.1186/s41747-020-00173-2, and its program, version 0.2.22.
+These are the rules of lungmask, with equal masks: Hofmanninger et al., European Radiology
+Experimental 2020, 10.1186/s41747-020-00173-2, and its program, version 0.2.22.
 """
 
 import numpy as np
@@ -20,15 +20,15 @@ _HOLE = 63
 
 
 def join_regions(mask: Volume, *, skip_below: int = 3) -> Volume:
-    """Labels whose small regions have joined the neighbors that they touch most.
+    """Labels after small regions have joined their neighbors.
 
-    A region is a connected part (26 neighbors) of one label. From the smallest up, each that is not
-    the largest of its label becomes part of the region that has most voxels beside it; one without
-    neighbors stays, and so does one of very few voxels.
+    A region is a connected part (26 neighbors) of one label. From the smallest up, each one except
+    the largest of its label joins the region with most voxels beside it. Regions without neighbors
+    and those of very few voxels do not change.
 
     Args:
         mask: Labels.
-        skip_below: Regions of fewer voxels stay.
+        skip_below: Regions of fewer voxels do not change.
 
     Returns:
         The labels.
@@ -42,9 +42,9 @@ def join_regions(mask: Volume, *, skip_below: int = 3) -> Volume:
 
 
 def solid_regions(mask: Volume) -> Volume:
-    """The largest region of each label, its closed cavities filled, whatever is in them.
+    """The largest region of each label, with its closed cavities filled, even of other labels.
 
-    Where two labels claim a voxel the later one has it.
+    Of two labels for one voxel the higher one is kept.
 
     Args:
         mask: Labels. In a scan of one slice, holes of fewer than 64 pixels are filled.
@@ -69,15 +69,15 @@ def solid_regions(mask: Volume) -> Volume:
 
 
 def fill_outer(mask: Volume, *, fills: Volume | None = None, skip_below: int = 3) -> Volume:
-    """Labels that fill the mask of the task that they are parts of, such as lobes the lungs.
+    """Labels extended to the mask of the task that they divide, as lobes divide the lungs.
 
-    What lies outside goes. Every part of the outer mask that has no label joins the region that it
-    touches most, and so does what is not the largest region of its label; what touches none goes.
-    So lungmask fuses its lobes with its lungs. Without an outer mask the labels stay as they are.
+    Labels outside that mask are removed. Parts of it without a label join the region that they
+    touch most, as do small regions; parts that touch none are removed. This is how lungmask fuses
+    its lobes with its lungs. Without an outer mask the labels do not change.
 
     Args:
         mask: Labels.
-        fills: The outer mask; what is not 0 counts.
+        fills: The outer mask; values other than 0 count.
         skip_below: Regions of fewer voxels do not join others.
 
     Returns:

@@ -1,6 +1,6 @@
 """The body of each slice by itself, by the rules of lungmask.
 
-They came with its networks, and are followed to the voxel: Hofmanninger et al., European Radiology
+Its networks were trained with them: Hofmanninger et al., European Radiology
 Experimental 2020, 10.1186/s41747-020-00173-2, and its program, version 0.2.22.
 """
 

@@ -1,4 +1,4 @@
-"""The networks of lungmask as bundles: its weights, and all that its program does around them.
+"""The networks of lungmask as bundles: weights, preprocessing and post-processing.
 
 Hofmanninger et al., European Radiology Experimental 2020, 10.1186/s41747-020-00173-2; steps and
 numbers are those of its program, version 0.2.22.
@@ -22,7 +22,7 @@ _KNOWN: Final[Mapping[str, str]] = {
     "3a07043d": "LTRCLobes",
     "d5d2fc3d": "R231",
 }
-"""The files of its release v0.0 by the beginning of their SHA-256, which their names state."""
+"""The files of its release v0.0, by the first digits of their SHA-256, which are in their names."""
 
 _LICENCE: Final = (
     "not stated beside the files; the program of lungmask is under Apache-2.0, its paper says "
@@ -39,7 +39,7 @@ _STEPS: Final[Steps] = (
 
 
 class _Kind(NamedTuple):
-    """What networks of so many classes segment."""
+    """The target of networks with one number of classes, and its steps."""
 
     target: str
     steps: Steps
@@ -52,7 +52,7 @@ _KINDS: Final[Mapping[int, _Kind]] = {
 
 
 def is_lungmask(tensors: Mapping[Any, Any]) -> bool:
-    """Whether these are the tensors of its network, by a name that others do not have."""
+    """Whether these are the tensors of its network, by two names that others do not have."""
     return {_LAST, "down_path.0.block.0.weight"} <= {*tensors}
 
 
@@ -61,11 +61,11 @@ def lungmask_bundle(tensors: Mapping[Any, Any], path: Path) -> Bundle:
 
     Args:
         tensors: Its state_dict, as `lungmask_jax.weights.read_pth` gives it.
-        path: The file that they are from, which names the bundle.
+        path: Their file, whose stem is the name of the bundle.
 
     Returns:
-        A bundle of lungs or lobes; with lungs beside them, lobes are fused with them as lungmask
-        fuses LTRCLobes with R231.
+        A bundle of lungs or lobes. Next to a lung model, lobes are fused with the lungs, as
+        lungmask fuses LTRCLobes with R231.
 
     Raises:
         WeightsError: The tensors are not those of its network, or it has another number of classes.
