@@ -24,7 +24,7 @@ from lungmask_jax import (
     weights,
 )
 from lungmask_jax.cli import _recipe, _stop
-from lungmask_jax.fitting import Judgement, PreparedScan, _doubts
+from lungmask_jax.fitting import Judgement, PreparedScan, _warnings
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.training import Samples
@@ -83,7 +83,7 @@ def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_
     assert 0 <= line["dice"] <= line["dice_at_best"] <= 1
     for name in ("case0", "case1", "case2"):
         image = data.fingerprint(io.load(tmp_path / "images" / f"{name}.nii.gz"))
-        known = weights.exposure(bundle.spec.card, "by another name", image)
+        known = weights.seen_in_training(bundle.spec.card, "by another name", image)
         held_out = name in bundle.spec.card["held_out"]
         assert known == ("held out" if held_out else "learned from")
     assert cv2.imread(str(out.with_suffix(".png"))) is not None
@@ -471,55 +471,65 @@ def prepared(name, *, slices=2, mask=1, image=0.0, fingerprint=""):
 
 
 def test_nothing_is_said_of_data_that_are_as_they_should_be():
-    assert list(_doubts.doubts([prepared("a"), prepared("b")], [prepared("c")], LUNGS)) == []
+    assert (
+        list(_warnings.data_warnings([prepared("a"), prepared("b")], [prepared("c")], LUNGS)) == []
+    )
 
 
 def test_masks_that_are_empty_are_named():
     scans = [prepared("a"), prepared("b", mask=0), prepared("c", mask=0)]
-    (line,) = _doubts.doubts(scans, [prepared("d")], LUNGS)
+    (line,) = _warnings.data_warnings(scans, [prepared("d")], LUNGS)
     assert line.startswith("no lungs in 2 of 4 masks, those of b, c:")
     many = [prepared(str(number), mask=0) for number in range(9)]
-    (line,) = _doubts.doubts([prepared("a"), *many], [prepared("d")], LUNGS)
+    (line,) = _warnings.data_warnings([prepared("a"), *many], [prepared("d")], LUNGS)
     assert "those of 0, 1, 2, 3, 4, 4 more" in line
 
 
 def test_scans_without_lungs_are_named():
     scans = [prepared("a"), prepared("b", slices=0)]
-    (line,) = _doubts.doubts(scans, [prepared("d")], LUNGS)
+    (line,) = _warnings.data_warnings(scans, [prepared("d")], LUNGS)
     assert line.startswith("no lungs found in b:")
 
 
 def test_scans_held_out_without_a_target_allow_no_dice():
-    *_, line = _doubts.doubts([prepared("a")], [prepared("b", mask=0)], LUNGS)
+    *_, line = _warnings.data_warnings([prepared("a")], [prepared("b", mask=0)], LUNGS)
     assert line.startswith("no lungs in the held-out scans, b: no Dice is possible")
 
 
 def test_masks_that_are_all_empty_are_nothing_to_learn_from():
     with pytest.raises(errors.ScanError, match="those of all 2 training scans have none"):
-        list(_doubts.doubts([prepared("a", mask=0), prepared("b", mask=0)], [prepared("c")], LUNGS))
+        list(
+            _warnings.data_warnings(
+                [prepared("a", mask=0), prepared("b", mask=0)], [prepared("c")], LUNGS
+            )
+        )
 
 
 def test_a_scan_on_both_sides_and_one_that_a_bundle_knows_are_named():
-    def strangers(train, held_out, start=None):
+    def leakage_warnings(train, held_out, start=None):
         sides = tuple([data.Case(s.name, Path(s.name)) for s in side] for side in (train, held_out))
-        return list(_doubts.strangers(train, held_out, sides, start))
+        return list(_warnings.leakage_warnings(train, held_out, sides, start))
 
     train = [prepared("a", fingerprint="1"), prepared("b", fingerprint="2")]
-    assert strangers(train, [prepared("c", fingerprint="3")]) == []
-    (line,) = strangers(train, [prepared("c", fingerprint="2")])
+    assert leakage_warnings(train, [prepared("c", fingerprint="3")]) == []
+    (line,) = leakage_warnings(train, [prepared("c", fingerprint="2")])
     assert line.startswith("c, held out, is the same scan as b in the training data")
-    (line,) = strangers([prepared("ann_1"), prepared("ben_1")], [prepared("ann_2")])
+    (line,) = leakage_warnings([prepared("ann_1"), prepared("ben_1")], [prepared("ann_2")])
     assert "similar names in training and held-out scans: ann_1 and ann_2" in line
     spec = SegmenterSpec(target="lungs", card={"trained_on_images": ["3"]})
     start = weights.Bundle("first", spec, {}, {}, "")
-    (line,) = strangers(train, [prepared("c", fingerprint="3")], start)
+    (line,) = leakage_warnings(train, [prepared("c", fingerprint="3")], start)
     assert line.startswith("c, held out, was seen by first")
 
 
 def test_a_loss_that_does_not_fall_is_said():
-    assert list(_doubts.unfallen([])) == list(_doubts.unfallen([{"step": 5, "loss": 1.0}])) == []
-    assert list(_doubts.unfallen([{"step": 5, "loss": 1.0}, {"step": 9, "loss": 0.9}])) == []
-    (line,) = _doubts.unfallen([{"step": 5, "loss": 0.9}, {"step": 9, "loss": 0.9}])
+    assert (
+        list(_warnings.loss_warning([]))
+        == list(_warnings.loss_warning([{"step": 5, "loss": 1.0}]))
+        == []
+    )
+    assert list(_warnings.loss_warning([{"step": 5, "loss": 1.0}, {"step": 9, "loss": 0.9}])) == []
+    (line,) = _warnings.loss_warning([{"step": 5, "loss": 0.9}, {"step": 9, "loss": 0.9}])
     assert line.startswith("the loss did not fall: 0.9 up to step 5, 0.9 at the end")
 
 
@@ -533,8 +543,8 @@ def test_a_network_is_judged_against_a_mask_of_everything():
     assert not Judgement.of([nothing], [truth]).learned
     assert Judgement.of([truth], [truth]).learned
     out = "a.npz"
-    assert list(_doubts.unlearned(out, Judgement.of([truth], [truth]))) == []
-    (line,) = _doubts.unlearned(out, Judgement.of([nothing], [truth]))
+    assert list(_warnings.score_warning(out, Judgement.of([truth], [truth]))) == []
+    (line,) = _warnings.score_warning(out, Judgement.of([nothing], [truth]))
     assert "a.npz has learned nothing: its Dice on the held-out scans is 0.000" in line
-    (line,) = _doubts.unlearned(out, None)
+    (line,) = _warnings.score_warning(out, None)
     assert "its quality is unknown" in line

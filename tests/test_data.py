@@ -13,11 +13,11 @@ from lungmask_jax.data import (
     fingerprint,
     folds,
     load_case,
-    lookalikes,
     names,
     pair_folders,
     pair_masks,
     read_metadata,
+    similar_names,
     split,
 )
 from lungmask_jax.errors import ScanError, SpecError
@@ -392,7 +392,7 @@ def test_a_patient_with_most_of_the_scans_is_not_held_out(seed):
 
 
 def sides(train, held_out, **patients):
-    return lookalikes(
+    return similar_names(
         *(
             [Case(n, Path(n), patient=patients.get(n, n)) for n in side]
             for side in (train, held_out)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import alone, atomic, legible, writable
+from lungmask_jax.files import atomic, locked, output_folder, printable
 
 
 def test_atomic_writes_the_file_and_nothing_else(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_name_as_long_as_can_be_is_written(tmp_path: Path) -> None:
 
 def add_up(path: Path, times: int) -> None:
     for _ in range(times):
-        with alone(path):
+        with locked(path):
             path.write_text(str(int(path.read_text()) + 1))
 
 
@@ -87,8 +87,8 @@ def test_a_file_system_without_locks_is_used_without(
 
 @given(st.text(st.characters(exclude_categories=[])))
 def test_a_legible_text_is_the_same_twice_and_can_be_written(text: str) -> None:
-    shown = legible(text)
-    assert legible(shown) == shown
+    shown = printable(text)
+    assert printable(shown) == shown
     assert shown.encode("utf-8").decode("utf-8") == shown
     assert not any(character in shown for character in "\0\x1b\n\u202e\udcff")
 
@@ -103,11 +103,11 @@ def test_folder_in_the_way_and_missing_folder_are_errors(tmp_path: Path) -> None
 def test_a_folder_for_results_is_made_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert writable(tmp_path / "a" / "b").is_dir()
+    assert output_folder(tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "a"):
         with pytest.raises(ScanError, match=r"cannot be made .*: give another one"):
-            writable(path)
+            output_folder(path)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(ScanError, match="cannot be written: give another one"):
-        writable(tmp_path)
+        output_folder(tmp_path)

@@ -51,7 +51,7 @@ def test_scans_of_any_length_share_one_compilation():
 
 
 def compiled():
-    return _plans._of_slices._cache_size(), _network._answers._cache_size()
+    return _plans._of_slices._cache_size(), _network._decided._cache_size()
 
 
 def thin(ct, mm=1.25, thickness_mm=2.5):
@@ -176,7 +176,7 @@ def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, 
     noise = np.random.default_rng(0).integers(-600, -400, (200, 32, 32)).astype(np.int16)
     volume, bundle = thin(noise)
     expected = inference.probabilities(volume, bundle)
-    run, calls = _network._answers, []
+    run, calls = _network._decided, []
 
     def short(*arguments, **options):
         calls.append(None)
@@ -184,7 +184,7 @@ def test_memory_that_is_short_between_thick_slices_changes_nothing(monkeypatch, 
             raise OUT_OF_MEMORY
         return run(*arguments, **options)
 
-    monkeypatch.setattr(_network, "_answers", short)
+    monkeypatch.setattr(_network, "_decided", short)
     np.testing.assert_array_equal(inference.probabilities(volume, bundle), expected)
 
 

@@ -146,12 +146,12 @@ def test_a_package_whose_entry_points_cannot_be_read_leaves_the_others_alone(
     (tmp_path / "garbled-1.0.dist-info" / "entry_points.txt").write_text(f"[{GROUP}]\nnonsense\n")
     assert list(registry) == ["good", "join"]
     assert callable(registry["good"])
-    assert [problem for problem in registry.in_vain() if "garbled" in problem]
+    assert [problem for problem in registry.unusable_claims() if "garbled" in problem]
 
 
 def test_a_name_that_shadows_a_builtin_is_told(registry, install):
     install("thief", {"join": "thief:join"})
-    (problem,) = registry.in_vain()
+    (problem,) = registry.unusable_claims()
     assert "thief claims 'join' in 'lungmask_jax.models'" in problem
 
 

@@ -414,25 +414,29 @@ def test_a_case_is_known_by_its_fingerprint_not_by_its_name():
         "held_out": ["b"],
         "held_out_images": ["2"],
     }
-    assert weights.exposure(card, "renamed", "1") == "learned from"
-    assert weights.exposure(card, "renamed", "2") == "held out"
-    assert weights.exposure(card, "a", "3") == ""
+    assert weights.seen_in_training(card, "renamed", "1") == "learned from"
+    assert weights.seen_in_training(card, "renamed", "2") == "held out"
+    assert weights.seen_in_training(card, "a", "3") == ""
 
 
 def test_without_fingerprints_the_names_count():
     card = {"trained_on": ["a"], "held_out": ["b"]}
-    assert [weights.exposure(card, name, "1") for name in "abc"] == ["learned from", "held out", ""]
+    assert [weights.seen_in_training(card, name, "1") for name in "abc"] == [
+        "learned from",
+        "held out",
+        "",
+    ]
 
 
 def test_what_any_member_has_learned_from_the_ensemble_knows():
     one, other = {"trained_on_images": ["1"]}, {"trained_on_images": ["2"], "held_out": ["x"]}
     ensemble = {"members": [other, {"members": [other, one]}]}
-    assert weights.exposure(ensemble, "", "1") == "learned from"
-    assert weights.exposure(ensemble, "x", "3") == "held out"
+    assert weights.seen_in_training(ensemble, "", "1") == "learned from"
+    assert weights.seen_in_training(ensemble, "x", "3") == "held out"
 
 
 @pytest.mark.parametrize("said", [None, 3, "ab", {"a": 1}])
 def test_cards_of_any_making_are_asked_without_harm(said):
     card = {"trained_on": said, "trained_on_images": said, "held_out": said}
-    assert weights.exposure(card, "a", "a") == ""
-    assert weights.exposure({"members": [said, 5]}, "a", "a") == ""
+    assert weights.seen_in_training(card, "a", "a") == ""
+    assert weights.seen_in_training({"members": [said, 5]}, "a", "a") == ""

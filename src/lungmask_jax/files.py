@@ -1,4 +1,4 @@
-"""Atomic writing of files, by one writer at a time, and legible names."""
+"""Atomic writing of files, by one writer at a time, and printable names."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ from typing import Final
 
 from lungmask_jax.errors import ScanError
 
-__all__ = ["alone", "atomic", "checksum", "legible", "writable"]
+__all__ = ["atomic", "checksum", "locked", "output_folder", "printable"]
 
 _UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of characters that steer, not show
 _DIGITS: Final = 16
@@ -59,7 +59,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: str | os.PathLike[str]) -> Iterator[None]:
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     """A lock on a path: waits until no other process is in such a block for it.
 
     The lock is that of the operating system, so it ends with the process in any case. On a file
@@ -74,7 +74,7 @@ def alone(path: str | os.PathLike[str]) -> Iterator[None]:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with alone(Path(folder) / "numbers.txt"):
+        ...     with locked(Path(folder) / "numbers.txt"):
         ...         characters = Path(folder, "numbers.txt").write_text("1 2 3")
         ...     os.listdir(folder)
         ['numbers.txt']
@@ -109,7 +109,7 @@ def checksum(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
 
 
-def legible(text: str) -> str:
+def printable(text: str) -> str:
     r"""A text without invisible characters, for a terminal, a table or a file name.
 
     Bytes that are no UTF-8, as Python keeps them in file names, control characters and those that
@@ -122,13 +122,13 @@ def legible(text: str) -> str:
         The same text if all of it is visible.
 
     Example:
-        >>> legible("Zoë 1.5"), legible("M\udcfcller"), legible("a\x1b[31m")
+        >>> printable("Zoë 1.5"), printable("M\udcfcller"), printable("a\x1b[31m")
         ('Zoë 1.5', 'M%FCller', 'a%1B[31m')
     """
     return "".join(_escaped(one) if unicodedata.category(one) in _UNSEEN else one for one in text)
 
 
-def writable(folder: str | os.PathLike[str]) -> Path:
+def output_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder for results, created if it does not exist.
 
     Args:
@@ -143,7 +143,7 @@ def writable(folder: str | os.PathLike[str]) -> Path:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as outer:
-        ...     writable(Path(outer, "results", "today")).is_dir()
+        ...     output_folder(Path(outer, "results", "today")).is_dir()
         True
     """
     path = Path(folder)

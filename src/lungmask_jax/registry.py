@@ -82,7 +82,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return "this process" if name in self._registered else _owner(self._point(name))
 
     @contextmanager
-    def blamed(self, name: str, what: str) -> Iterator[None]:
+    def plugin_errors(self, name: str, what: str) -> Iterator[None]:
         """A context for a call of a registered object: its errors get its name.
 
         Errors of this library, Ctrl-C and a lack of memory pass unchanged; a call of ``sys.exit``
@@ -97,17 +97,17 @@ class Registry(Mapping[str, T], Generic[T]):
 
         Example:
             >>> registry = Registry("my.functions", {"join": "os.path:join"})
-            >>> with registry.blamed("join", "cannot be called"):
+            >>> with registry.plugin_errors("join", "cannot be called"):
             ...     registry["join"](5)
             Traceback (most recent call last):
             ...
             lungmask_jax.errors.PluginError: 'join' in 'my.functions' cannot be called, from
             lungmask-jax: TypeError: expected str, bytes or os.PathLike object, not int
         """
-        with _blamed(f"{shown(name)} in {self._group!r} {what}, from {self.owner(name)}"):
+        with _plugin_error(f"{shown(name)} in {self._group!r} {what}, from {self.owner(name)}"):
             yield
 
-    def in_vain(self) -> Iterator[str]:
+    def unusable_claims(self) -> Iterator[str]:
         """Names of installed packages that have no effect; nothing is imported.
 
         Yields:
@@ -115,7 +115,7 @@ class Registry(Mapping[str, T], Generic[T]):
             points cannot be read.
 
         Example:
-            >>> list(Registry("my.functions", {"join": "os.path:join"}).in_vain())
+            >>> list(Registry("my.functions", {"join": "os.path:join"}).unusable_claims())
             []
         """
         points, unreadable = _points(self._group)
@@ -168,7 +168,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _load(self, point: EntryPoint) -> T:
         where = f"{_owner(point)} ({point.value})"
-        with _blamed(f"{point.name!r} in {self._group!r} cannot be loaded from {where}"):
+        with _plugin_error(f"{point.name!r} in {self._group!r} cannot be loaded from {where}"):
             value: T = point.load()
         return self._fitting(point.name, f"{self._group}, from {where}", value)
 
@@ -205,7 +205,7 @@ def _points(group: str) -> tuple[list[EntryPoint], list[str]]:
 
 
 @contextmanager
-def _blamed(message: str) -> Iterator[None]:
+def _plugin_error(message: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import alone, atomic, checksum, legible
+from lungmask_jax.files import atomic, checksum, locked, printable
 
 __all__ = ["Row", "cell", "read_csv", "read_json", "update_csv", "write_csv", "write_json"]
 
@@ -91,7 +91,7 @@ def update_csv(path: Path, rows: Iterable[Row]) -> None:
         {key: cell(value) if isinstance(value, str) else value for key, value in one.items()}
         for one in rows
     ]
-    with alone(path):
+    with locked(path):
         table = read_csv(path) if path.exists() else {}
         write_csv(path, {**table, **{str(one["scan"]): one for one in new}}.values())
 
@@ -161,13 +161,13 @@ def cell(text: str) -> str:
         text: Any, such as the name of a scan.
 
     Returns:
-        The same, legible, with an apostrophe in front if it would be a formula.
+        The same, printable, with an apostrophe in front if it would be a formula.
 
     Example:
         >>> cell("case 1"), cell("=1+1"), cell("a\udcff")
         ('case 1', "'=1+1", 'a%FF')
     """
-    shown = legible(text)
+    shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 

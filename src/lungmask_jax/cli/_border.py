@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Final
 
 from lungmask_jax.errors import LungmaskError
-from lungmask_jax.files import legible
+from lungmask_jax.files import printable
 
 _LONGEST: Final = 1000
 _FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -52,8 +52,8 @@ class Failures:
         except BaseException as error:  # decoders in Rust raise even that
             self.count += 1
             for note in getattr(error, "__notes__", []):
-                complain(f"{name}: {note}")
-            complain(f"{name}: {_said(error)}", error if self.debug else None)
+                print_error(f"{name}: {note}")
+            print_error(f"{name}: {_said(error)}", error if self.debug else None)
 
 
 @contextlib.contextmanager
@@ -77,9 +77,9 @@ def bordered(*, quiet: bool) -> Iterator[None]:
 def exit_code(error: BaseException, *, debug: bool) -> int:
     """Says on stderr what ended a command: 1 for an error, 130 for Ctrl-C, 143 for SIGTERM."""
     if isinstance(error, KeyboardInterrupt):
-        complain(": ".join(["lungmask-jax: stopped", *getattr(error, "__notes__", [])]))
+        print_error(": ".join(["lungmask-jax: stopped", *getattr(error, "__notes__", [])]))
         return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
-    complain(f"lungmask-jax: {_said(error)}", error if debug else None)
+    print_error(f"lungmask-jax: {_said(error)}", error if debug else None)
     return 1
 
 
@@ -93,7 +93,7 @@ def stopping(words: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def complain(words: str, error: BaseException | None = None) -> None:
+def print_error(words: str, error: BaseException | None = None) -> None:
     """One line on stderr; below it where the error arose, if one is given."""
     print(one_line(words), file=sys.stderr)
     if error is not None:
@@ -102,7 +102,7 @@ def complain(words: str, error: BaseException | None = None) -> None:
 
 def one_line(words: str) -> str:
     """Words without line breaks and without what would steer a terminal."""
-    line = legible(" ".join(words.split()))
+    line = printable(" ".join(words.split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 

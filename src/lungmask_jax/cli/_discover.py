@@ -74,7 +74,7 @@ def _cache() -> str:
 def _problems() -> Iterator[str]:
     """What cannot be loaded, or is claimed in vain, and why."""
     for kind, registry in REGISTRIES.items():
-        yield from registry.in_vain()
+        yield from registry.unusable_claims()
         for name in registry:
             try:
                 cells(kind, name)

@@ -91,7 +91,7 @@ def _cells(kind: str, name: str) -> list[str]:
         return _bundle(name)
     if kind == "tasks":
         return [", ".join(tasks.registry[name].labels.values())]
-    with REGISTRIES[kind].blamed(name, "has no options that can be read"):
+    with REGISTRIES[kind].plugin_errors(name, "has no options that can be read"):
         options = inspect.signature(REGISTRIES[kind][name]).parameters.values()
     return [
         ", ".join(f"{one.name}={one.default!r}" for one in options if one.default is not one.empty)

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     ignored += ["against"] if by_slice else []
     if given := [f"--{name.replace('_', '-')}" for name in ignored if getattr(options, name)]:
         raise SpecError(f"expected --protocol without {', '.join(given)}: leave it out")
-    judge = evaluation.judge_covid_semiseg if by_slice else evaluation.judge_covid19_ct_seg
+    judge = evaluation.evaluate_covid_semiseg if by_slice else evaluation.evaluate_covid19_ct_seg
     more = {} if by_slice else {"against": options.against}
     with bar() as progress, stopping(lambda: "no scores written"):
         published = judge(

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lungmask_jax import viz
-from lungmask_jax.cli._border import complain, one_line
+from lungmask_jax.cli._border import one_line, print_error
 from lungmask_jax.cli._progress import console
 from lungmask_jax.cohort import Outputs, outputs
 from lungmask_jax.evaluation import SEEN, SHOWN, Report, Row
@@ -54,7 +54,7 @@ def save(report: Report, options: argparse.Namespace) -> None:
     with results(options).written(_RECORD) as folder:
         report.save(folder, name=options.out.name or "this")
     if missing := viz.missing_plots():
-        complain(f"no box plots: {missing}")
+        print_error(f"no box plots: {missing}")
     summary, shown = report.summary(), console()
     for label, scores in summary["summary"].items():
         _print(shown, label, scores, summary.get("comparison", {}).get(label))
@@ -63,7 +63,7 @@ def save(report: Report, options: argparse.Namespace) -> None:
             _print(shown, f"{label}, cases {seen}", scores, None)
         names = dict.fromkeys(str(row["case"]) for row in report.rows if row.get("seen") == seen)
         if names:
-            complain(
+            print_error(
                 f"{seen} by the model, so no evidence of its quality, and summarized separately: "
                 f"{', '.join(names)}"
             )

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Sequence
 
 from lungmask_jax import data, fitting, training
-from lungmask_jax.cli._border import complain, stopping
+from lungmask_jax.cli._border import print_error, stopping
 from lungmask_jax.cli._progress import bar
 from lungmask_jax.cli._recipe import recipe
 from lungmask_jax.cli._stop import exit_code, stoppable, to_resume
-from lungmask_jax.cli._training import introduce, say, watcher
+from lungmask_jax.cli._training import print_data, say, watcher
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
 from lungmask_jax.spec import Recipe
@@ -23,14 +23,14 @@ def run(options: argparse.Namespace) -> int:
     with bar() as progress, stoppable() as stop, stopping(lambda: to_resume(stop)):
         watch = watcher(progress, stop)
         scans = fitting.prepare(cases, how, cache=options.cache, mesh=mesh, progress=watch)
-        introduce(scans, how, progress)
+        print_data(scans, how, progress)
         for epoch in fitting.fit(
             scans, how, out=options.out, existing=options.existing, mesh=mesh, progress=watch
         ):
             say(epoch, options.out, progress)
     if stop.number is None:
         return 0
-    complain(
+    print_error(
         f"stopped after step {epoch.step} of {how.training.steps}: repeat the command with "
         "--resume to continue"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from lungmask_jax.cli._border import complain
+from lungmask_jax.cli._border import print_error
 from lungmask_jax.cli._progress import counted
 from lungmask_jax.cli._stop import Stop
 from lungmask_jax.fitting import FitEpoch, TrainingScans
@@ -27,7 +27,7 @@ def watcher(progress: Progress, stop: Stop) -> Callable[[str, int, int], bool]:
     return watch
 
 
-def introduce(scans: TrainingScans, recipe: Recipe, progress: Progress) -> None:
+def print_data(scans: TrainingScans, recipe: Recipe, progress: Progress) -> None:
     """Says what is learned from, and what is odd about it."""
     slices = sum(len(scan.samples.images) for scan in scans.held_out)
     learned = (
@@ -39,7 +39,7 @@ def introduce(scans: TrainingScans, recipe: Recipe, progress: Progress) -> None:
         f"{counted(slices, 'slice')}"
     )
     for note in scans.notes:
-        complain(note)
+        print_error(note)
 
 
 def say(epoch: FitEpoch, out: Path, progress: Progress) -> None:
@@ -53,6 +53,6 @@ def say(epoch: FitEpoch, out: Path, progress: Progress) -> None:
             f"threshold {threshold}, Dice {dice:.3f}"
         )
     for note in epoch.notes:
-        complain(note)
+        print_error(note)
     if epoch.judgement is not None and epoch.judgement.learned:
         write(f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}")

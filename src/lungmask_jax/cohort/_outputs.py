@@ -16,7 +16,7 @@ from typing import Final
 
 from lungmask_jax import report
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.files import checksum, writable
+from lungmask_jax.files import checksum, output_folder
 
 _HIDDEN: Final = ".lungmask-jax-"
 _FILES: Final = (".nii", ".gz", ".png", ".jpg", ".tif", ".dcm", ".npz", ".csv", ".json", ".zip")
@@ -181,7 +181,7 @@ def outputs(
             "named after each scan are written to it"
         )
     real = {place(one) for one in inputs for place in (os.path.realpath, os.path.abspath)}
-    left = sorted(writable(path).glob(f"{_HIDDEN}*"))
+    left = sorted(output_folder(path).glob(f"{_HIDDEN}*"))
     return Outputs(path, frozenset(map(str, real)), overwrite, tuple(left))
 
 

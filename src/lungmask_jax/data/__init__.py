@@ -8,7 +8,7 @@ from lungmask_jax.data._case import Case, fingerprint, load_case
 from lungmask_jax.data._folders import by_name, pair_folders, pair_masks
 from lungmask_jax.data._metadata import read_metadata
 from lungmask_jax.data._names import names
-from lungmask_jax.data._split import folds, lookalikes, split
+from lungmask_jax.data._split import folds, similar_names, split
 
 __all__ = [
     "Case",
@@ -16,10 +16,10 @@ __all__ = [
     "fingerprint",
     "folds",
     "load_case",
-    "lookalikes",
     "names",
     "pair_folders",
     "pair_masks",
     "read_metadata",
+    "similar_names",
     "split",
 ]

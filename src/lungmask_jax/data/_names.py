@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import legible
+from lungmask_jax.files import printable
 
 SUFFIXES: Final = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
 SAME_PATIENT: Final = re.compile(
@@ -49,7 +49,7 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     Equal names, as in a folder for each patient, get as many of their folders as a prefix as make
     them differ; files of one folder that differ only in their suffix keep it. Names that some file
     systems consider equal (``A`` and ``a``) count as equal. Invisible characters in a name are
-    escaped as in URLs (`lungmask_jax.files.legible`).
+    escaped as in URLs (`lungmask_jax.files.printable`).
 
     Args:
         paths: Files, or folders of slices; a link has its own name.
@@ -69,7 +69,7 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     whole = [Path(os.path.abspath(path)) for path in paths]
     twice = [path for path, count in Counter(whole).items() if count > 1]
     if twice:
-        raise ScanError(f"expected each scan once, found {legible(str(twice[0]))} twice")
+        raise ScanError(f"expected each scan once, found {printable(str(twice[0]))} twice")
     parts = _parts(whole)
     depths = [1] * len(parts)
     while True:
@@ -93,7 +93,7 @@ def _parts(paths: Sequence[Path]) -> list[list[str]]:
         for path, one, equal in zip(paths, stems, same, strict=True)
     ]
     return [
-        [legible(part) for part in (*path.parent.parts[1:], leaf)]
+        [printable(part) for part in (*path.parent.parts[1:], leaf)]
         for path, leaf in zip(paths, leaves, strict=True)
     ]
 

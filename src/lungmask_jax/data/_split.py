@@ -90,7 +90,7 @@ def folds(
     return [_divided(cases, part) for part in parts]
 
 
-def lookalikes(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[str, str]]:
+def similar_names(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[str, str]]:
     """Cases on both sides of a split whose names look like one patient.
 
     Examples are ``ann_1`` and ``ann_2``, ``P07`` and ``P07_followup``; but not ``case_1`` and
@@ -107,7 +107,7 @@ def lookalikes(train: Sequence[Case], held_out: Sequence[Case]) -> list[tuple[st
     Example:
         >>> from pathlib import Path
         >>> ann, dora, ben = (Case(name, Path(name)) for name in ("ann_1", "ann_2", "ben_1"))
-        >>> lookalikes([ann, ben], [dora])
+        >>> similar_names([ann, ben], [dora])
         [('ann_1', 'ann_2')]
     """
     ours, theirs = _unknown(train), _unknown(held_out)

@@ -17,8 +17,8 @@ from lungmask_jax.evaluation._protocols import (
 )
 from lungmask_jax.evaluation._published import (
     Published,
-    judge_covid19_ct_seg,
-    judge_covid_semiseg,
+    evaluate_covid19_ct_seg,
+    evaluate_covid_semiseg,
 )
 from lungmask_jax.evaluation._report import Picture, Report
 from lungmask_jax.evaluation._scores import (
@@ -49,7 +49,7 @@ __all__ = [
     "covid19_ct_seg_splits",
     "covid_semiseg_pairs",
     "evaluate",
-    "judge_covid19_ct_seg",
-    "judge_covid_semiseg",
+    "evaluate_covid19_ct_seg",
+    "evaluate_covid_semiseg",
     "summarize",
 ]

@@ -22,7 +22,7 @@ Guard: TypeAlias = Callable[[str], contextlib.AbstractContextManager[object]]
 """The context of the scoring of a case, by its name; it may swallow errors to skip the case."""
 
 
-def untold(_done: int, _total: int, _rows: Sequence[Row]) -> None:
+def no_progress(_done: int, _total: int, _rows: Sequence[Row]) -> None:
     """Reports nothing."""
 
 
@@ -37,7 +37,7 @@ def evaluate(
     against: str | os.PathLike[str] | None = None,
     worst_count: int = 3,
     guard: Guard = contextlib.nullcontext,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> Report:
     """Scores a model, or existing masks, against the truth.
 

@@ -26,7 +26,8 @@ SEEN: Final = ("learned from", "held out")
 class Masks(NamedTuple):
     """A predicted mask, the true mask, and a reader of their scan, if available.
 
-    `seen` is `lungmask_jax.weights.exposure` of its networks to the case; none if they are unknown.
+    `seen` says whether its networks know the case, see `lungmask_jax.weights.seen_in_training`;
+    none if they are unknown.
     """
 
     prediction: Volume
@@ -68,10 +69,10 @@ def jobs(
     return found
 
 
-def exposed(models: Sequence[Bundle], name: str, ct: Volume) -> str:
+def seen_by_any(models: Sequence[Bundle], name: str, ct: Volume) -> str:
     """Whether any of the models was trained on a case, or chosen by it."""
     fingerprint = data.fingerprint(ct)
-    said = {weights.exposure(model.spec.card, name, fingerprint) for model in models}
+    said = {weights.seen_in_training(model.spec.card, name, fingerprint) for model in models}
     return next((word for word in SEEN if word in said), "")
 
 
@@ -114,7 +115,7 @@ def _made(
     """The masks of a segmented scan; `known` are the models on which the mask depends."""
     ct, truths = data.load_case(case, window=window, by_type=task.divides)
     prediction = inference.segment(ct, weights=models).masks[task.name]
-    return Masks(prediction, truths[task.whole], lambda: ct, exposed(known, case.name, ct))
+    return Masks(prediction, truths[task.whole], lambda: ct, seen_by_any(known, case.name, ct))
 
 
 def _has_label(truth: Path, label: int) -> bool:

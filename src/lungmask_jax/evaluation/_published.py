@@ -13,8 +13,8 @@ import numpy as np
 from lungmask_jax import data, inference, io, metrics
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError
-from lungmask_jax.evaluation._evaluate import Guard, Progress, untold
-from lungmask_jax.evaluation._masks import Weights, Window, exposed
+from lungmask_jax.evaluation._evaluate import Guard, Progress, no_progress
+from lungmask_jax.evaluation._masks import Weights, Window, seen_by_any
 from lungmask_jax.evaluation._protocols import (
     PROTOCOLS,
     Protocol,
@@ -58,14 +58,14 @@ class Published:
     failed: int
 
 
-def judge_covid19_ct_seg(
+def evaluate_covid19_ct_seg(
     folder: str | os.PathLike[str],
     *,
     weights: Weights = (LUNGS.name, INFECTION.name),
     window: Window = None,
     against: str | os.PathLike[str] | None = None,
     guard: Guard = contextlib.nullcontext,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> Published:
     """Scores models on COVID-19-CT-Seg as its paper does.
 
@@ -86,7 +86,7 @@ def judge_covid19_ct_seg(
         SpecError: There is no lung model.
 
     Example:
-        >>> judge_covid19_ct_seg("nowhere")
+        >>> evaluate_covid19_ct_seg("nowhere")
         Traceback (most recent call last):
         ...
         lungmask_jax.errors.ScanError: expected COVID-19-CT-Seg_20cases, Lung_Mask and ...
@@ -107,13 +107,13 @@ def judge_covid19_ct_seg(
     return Published(PROTOCOLS["covid19-ct-seg"], {name: ours}, report, failed)
 
 
-def judge_covid_semiseg(
+def evaluate_covid_semiseg(
     folder: str | os.PathLike[str],
     *,
     weights: Weights = (LUNGS.name, INFECTION.name),
     window: Window = None,
     guard: Guard = contextlib.nullcontext,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> Published:
     """Scores an infection model on COVID-SemiSeg as the toolbox of its paper does.
 
@@ -133,7 +133,7 @@ def judge_covid_semiseg(
         SpecError: There is no infection model.
 
     Example:
-        >>> judge_covid_semiseg("nowhere")
+        >>> evaluate_covid_semiseg("nowhere")
         Traceback (most recent call last):
         ...
         lungmask_jax.errors.ScanError: expected Imgs and GT, as in LungInfection-Test, found ...
@@ -173,7 +173,7 @@ def _judged(
 def _both(case: Case, models: Sequence[Bundle], window: Window) -> list[dict[str, str | float]]:
     ct, truths = data.load_case(case, window=window)
     result = inference.segment(ct, weights=models)
-    seen = exposed(models, case.name, ct)
+    seen = seen_by_any(models, case.name, ct)
     return [
         {**row, "seen": seen}
         for task, truth in truths.items()

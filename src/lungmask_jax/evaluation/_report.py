@@ -12,7 +12,7 @@ from lungmask_jax import DISCLAIMER, report, viz
 from lungmask_jax.evaluation._masks import Masks
 from lungmask_jax.evaluation._scores import Row
 from lungmask_jax.evaluation._tables import SHOWN, comparisons, labels_of, summaries, unseen
-from lungmask_jax.files import writable
+from lungmask_jax.files import output_folder
 
 _RECORD = "summary.json"
 _CASES = "cases.csv"
@@ -90,7 +90,7 @@ class Report:
         Raises:
             ScanError: The directory cannot be written.
         """
-        folder = writable(directory)
+        folder = output_folder(directory)
         report.write_csv(folder / _CASES, self.rows)
         paths = [folder / _CASES]
         if not viz.missing_plots():

@@ -17,7 +17,7 @@ from lungmask_jax.volume import Volume
 
 Row = Mapping[str, str | float]
 """``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; if known, also ``seen``, the
-`lungmask_jax.weights.exposure` to the case."""
+`lungmask_jax.weights.seen_in_training` to the case."""
 
 TEXTS: Final = ("case", "label", "seen")
 """Keys of a `Row` that are not scores."""

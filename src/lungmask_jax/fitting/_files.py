@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from lungmask_jax import viz
 from lungmask_jax.errors import SpecError, WeightsError
-from lungmask_jax.files import atomic, writable
+from lungmask_jax.files import atomic, output_folder
 from lungmask_jax.spec import TrainSpec
 
 Existing: TypeAlias = Literal["refuse", "resume", "replace"]
@@ -83,7 +83,7 @@ class RunFiles(NamedTuple):
                 f"expected a new name for --out, found {there[0]}: replace it with --overwrite, or "
                 f"give another name{further[there[0]]}"
             )
-        writable(self.bundle.parent)
+        output_folder(self.bundle.parent)
 
     def write_log(self, log: Sequence[Line]) -> None:
         """Writes the log and, where matplotlib is there, its curve."""

@@ -16,10 +16,10 @@ from lungmask_jax import training, viz, weights
 from lungmask_jax.data import Case
 from lungmask_jax.errors import SpecError
 from lungmask_jax.fitting._calibration import Judgement, calibrated
-from lungmask_jax.fitting._doubts import unfallen, unlearned
 from lungmask_jax.fitting._files import Existing, Line, RunFiles
 from lungmask_jax.fitting._prepare import prepare
 from lungmask_jax.fitting._scans import Progress, TrainingScans
+from lungmask_jax.fitting._warnings import loss_warning, score_warning
 from lungmask_jax.models import Model
 from lungmask_jax.spec import Recipe, to_json
 from lungmask_jax.training import Epoch, Samples, TrainState
@@ -166,7 +166,7 @@ def _epochs(
 ) -> Iterator[FitEpoch]:
     """Epoch by epoch, each logged and saved; for a complete run, the last one again."""
     spec, validation = run.recipe.training, [scan.samples for scan in run.scans.held_out]
-    state, best = _begun(run, log, resume)
+    state, best = _resumed_or_new(run, log, resume)
     _is_stopped(progress, "training", int(state.step), spec.steps)
     if best is not None and int(state.step) == spec.steps:
         yield FitEpoch(**log[-1], bundle=best)  # type: ignore[arg-type]
@@ -181,16 +181,16 @@ def _epochs(
     ):
         state, line = jax.device_get(epoch.train_state), _line(epoch)
         whole = epoch.step % spec.steps_per_epoch == 0 or epoch.step == spec.steps
-        better = whole and all(_merit(line) >= _merit(before) for before in log)
+        better = whole and all(_selection_score(line) >= _selection_score(before) for before in log)
         made = _bundle(run, state, line) if better or best is None else best
         best = made if better else best
         if whole:
             log.append(line)
-        _keep(run, state, log if whole else [], made if better else None)
+        _write_run(run, state, log if whole else [], made if better else None)
         yield FitEpoch(**line, bundle=made)  # type: ignore[arg-type]
 
 
-def _begun(run: _Run, log: list[Line], resume: bool) -> tuple[TrainState, Bundle | None]:
+def _resumed_or_new(run: _Run, log: list[Line], resume: bool) -> tuple[TrainState, Bundle | None]:
     """The initial state and the best bundle so far; fills the log with the lines of the run."""
     spec, files = run.recipe.training, run.files
     if files is not None and resume:
@@ -213,7 +213,7 @@ def _bundle(run: _Run, state: TrainState, line: Line) -> Bundle:
     return Bundle.of(name, described, state.ema, state.state)
 
 
-def _keep(run: _Run, state: TrainState, log: Sequence[Line], better: Bundle | None) -> None:
+def _write_run(run: _Run, state: TrainState, log: Sequence[Line], better: Bundle | None) -> None:
     """Bundle, log and curve, and the checkpoint last: after a crash, nothing is ahead of it."""
     if run.files is None:
         return
@@ -230,11 +230,11 @@ def _concluded(run: _Run, epoch: FitEpoch, log: Sequence[Line]) -> FitEpoch:
     if run.files is not None and judgement is not None:
         weights.save(run.files.bundle, bundle.spec, bundle.params, bundle.state)
     name = str(run.files.bundle) if run.files else bundle.name
-    notes = *unfallen(log), *unlearned(name, judgement)
+    notes = *loss_warning(log), *score_warning(name, judgement)
     return epoch._replace(bundle=bundle, judgement=judgement, notes=notes)
 
 
-def _merit(line: Mapping[str, float]) -> float:
+def _selection_score(line: Mapping[str, float]) -> float:
     """The score by which epochs are chosen, as in `lungmask_jax.training.best`."""
     return line.get("dice_at_best", -1.0)
 

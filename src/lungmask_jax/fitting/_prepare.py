@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 
 from lungmask_jax import __version__, data, inference, training, weights
 from lungmask_jax.data import Case
-from lungmask_jax.files import atomic, writable
-from lungmask_jax.fitting._doubts import doubts, strangers
+from lungmask_jax.files import atomic, output_folder
 from lungmask_jax.fitting._scans import PreparedScan, Progress, TrainingScans
+from lungmask_jax.fitting._warnings import data_warnings, leakage_warnings
 from lungmask_jax.models import Model
 from lungmask_jax.prediction import Slab
 from lungmask_jax.spec import Recipe, to_json
@@ -57,14 +57,14 @@ def prepare(
         lungmask_jax.errors.SpecError: expected cases of two patients or more, found 0: add cases
     """
     _trace(recipe, mesh)
-    folder = None if cache is None else writable(cache)
+    folder = None if cache is None else output_folder(cache)
     sides = data.split(cases, recipe.validation, seed=recipe.training.seed)
     start = weights.load(recipe.start) if recipe.start else None
     learned = _prepared(sides[0], recipe, folder, "reading", progress)
     held_out = _prepared(sides[1], recipe, folder, "reading, held out", progress)
     notes = (
-        *doubts(learned, held_out, recipe.segmenter),
-        *strangers(learned, held_out, sides, start),
+        *data_warnings(learned, held_out, recipe.segmenter),
+        *leakage_warnings(learned, held_out, sides, start),
     )
     samples = Samples.joined([scan.samples for scan in learned])
     return TrainingScans(samples, {one.name: one.fingerprint for one in learned}, held_out, notes)

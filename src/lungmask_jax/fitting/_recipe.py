@@ -70,7 +70,7 @@ def recipe(
     """
     if start:
         own = {"model": model, "channels": channels, "option": option, "preset": preset}
-        network, seen = _begun(start, target, {**own, "preprocess": preprocess})
+        network, seen = _started_from(start, target, {**own, "preprocess": preprocess})
     else:
         values = {"channels": channels} if channels else {}
         network = ModelSpec(name=model or "unet", options={**option, **values})
@@ -89,7 +89,9 @@ def recipe(
     )
 
 
-def _begun(start: str, target: str, own: Mapping[str, Any]) -> tuple[ModelSpec, PreprocessSpec]:
+def _started_from(
+    start: str, target: str, own: Mapping[str, Any]
+) -> tuple[ModelSpec, PreprocessSpec]:
     if given := [name for name, value in own.items() if value]:
         raise SpecError(
             f"expected --start alone, whose bundle sets network and preprocessing, found "

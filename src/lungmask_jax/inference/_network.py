@@ -129,7 +129,7 @@ def _predicted(
     size = images.size if images.by_slice else ct.shape[1:]
     predictor = Predictor(bundle.model, bundle.params, bundle.state, spec.predict)
     decision = postprocess.decision(spec.postprocess)
-    finish = functools.partial(_answers, decision=decision, give=give)
+    finish = functools.partial(_decided, decision=decision, give=give)
     results: tuple[np.ndarray, ...] = tuple(
         np.zeros((len(ct), *size), dtype) for dtype in _DTYPES[give]
     )
@@ -153,7 +153,7 @@ def _unseen(task: str, done: int, total: int) -> None:
 
 
 @functools.partial(jax.jit, static_argnames=("decision", "give"))
-def _answers(shares: jax.Array, *, decision: Decision, give: _Give) -> tuple[jax.Array, ...]:
+def _decided(shares: jax.Array, *, decision: Decision, give: _Give) -> tuple[jax.Array, ...]:
     """What is asked for, of the probabilities of each label ``(L, N, H, W)``."""
     likely = _calibrated(jnp.minimum(shares.sum(axis=0), 1.0), decision)
     if give == "probabilities":

@@ -12,7 +12,7 @@ import numpy as np
 
 from lungmask_jax import DISCLAIMER, __version__, io, quantify, report, tasks, viz
 from lungmask_jax.errors import SpecError
-from lungmask_jax.files import writable
+from lungmask_jax.files import output_folder
 from lungmask_jax.volume import Volume
 
 _UNCERTAINTY: Final = "uncertainty"
@@ -144,7 +144,7 @@ class Segmentation:
         Raises:
             ScanError: A file cannot be written.
         """
-        folder = writable(directory)
+        folder = output_folder(directory)
         masks = {**self.masks}
         if self.uncertainty is not None:
             masks[_UNCERTAINTY] = self.uncertainty

@@ -79,7 +79,7 @@ def create(name: str, **options: Any) -> Model:
         2
     """
     build = registry[name]
-    with registry.blamed(name, "has no options that can be read"):
+    with registry.plugin_errors(name, "has no options that can be read"):
         signature = inspect.signature(build)
     try:
         signature.bind(**options)
@@ -89,7 +89,7 @@ def create(name: str, **options: Any) -> Model:
         raise SpecError(
             f"the options {shown(options)} do not fit the model {name!r}: {error}, {known}"
         ) from error
-    with registry.blamed(name, f"cannot be made with the options {shown(options)}"):
+    with registry.plugin_errors(name, f"cannot be made with the options {shown(options)}"):
         model = build(**options)
     if not isinstance(model, Model):
         raise PluginError(

@@ -67,12 +67,12 @@ def planes(grid: Grid, patient: Anatomy) -> list[Plane]:
     ]
 
 
-def in_field(points_mm: np.ndarray, patient: Anatomy) -> np.ndarray:
+def to_patient(points_mm: np.ndarray, patient: Anatomy) -> np.ndarray:
     """Points ``(N, 3)``, as ``(height, y, x)``, from the nominal patient to this one.
 
     Example:
         >>> from lungmask_jax.phantoms._anatomy import anatomy
-        >>> in_field(np.array([[160.0, 0.0, 0.0]]), anatomy(np.random.default_rng(0)))[0, 0]
+        >>> to_patient(np.array([[160.0, 0.0, 0.0]]), anatomy(np.random.default_rng(0)))[0, 0]
         np.float64(160.0)
     """
     middle = np.array([FIELD_MM[0] / 2, 0, 0])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungmask_jax.phantoms._anatomy import Anatomy
-from lungmask_jax.phantoms._grid import Grid, in_field, planes, smooth_field
+from lungmask_jax.phantoms._grid import Grid, planes, smooth_field, to_patient
 from lungmask_jax.phantoms._thorax import lung_depth
 from lungmask_jax.phantoms._vessels import Tree, grow, stamped
 
@@ -118,7 +118,7 @@ def _trees(generator: np.random.Generator, patient: Anatomy) -> list[Tree]:
     for side in (-1, 1):
         own = points[np.sign(points[:, 2] - patient.shift_mm) == side]
         for height, y, x in _ROOTS_MM:
-            root = in_field(np.array([[height, y, side * x]]), patient)[0]
+            root = to_patient(np.array([[height, y, side * x]]), patient)[0]
             targets = generator.permutation(own)[:_TWIGS]
             trees.append(grow(root, targets, bend=generator.uniform(0, 6)))
     return trees

@@ -137,7 +137,7 @@ def sizes(components: np.ndarray, count: int, *, where: np.ndarray | None = None
     return voxels
 
 
-def looked_up(table: np.ndarray, components: np.ndarray) -> np.ndarray:
+def by_component(table: np.ndarray, components: np.ndarray) -> np.ndarray:
     """For each voxel what the table says of its component."""
     found = np.empty(components.shape, table.dtype)
     look_up(table, components, found)
@@ -169,4 +169,4 @@ def enclosed(
     if largest is not None:
         hole &= sizes(components, count) <= largest
     inner = tuple(slice(low, -high or None) for low, high in width)
-    return looked_up(hole, components[inner])
+    return by_component(hole, components[inner])

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungmask_jax.labels import LEFT, RIGHT
-from lungmask_jax.postprocess._components import FACES, labelled, looked_up, sizes
+from lungmask_jax.postprocess._components import FACES, by_component, labelled, sizes
 from lungmask_jax.volume import Volume
 
 
@@ -76,7 +76,7 @@ def sides(
     whole = np.select([share > 1 - mixed_share, share < mixed_share], [RIGHT, LEFT], 0).astype(
         np.uint8
     )
-    labels = looked_up(whole, components)
+    labels = by_component(whole, components)
     np.copyto(labels, side, where=labels == 0)
     labels *= found
     return mask.with_array(labels)

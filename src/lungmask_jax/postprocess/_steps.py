@@ -213,7 +213,7 @@ def _taken(name: str, numbers: Mapping[str, Any], mask: Volume, scan: Scan) -> V
     asked = {one: getattr(scan, one) for one in Scan._fields if one in _arguments(name)}
     if asked.get("inside", mask) is None:
         raise SpecError(f"expected an outer mask for the step {name!r}, found none")
-    with registry.blamed(name, f"fails with {shown(dict(numbers))}"):
+    with registry.plugin_errors(name, f"fails with {shown(dict(numbers))}"):
         found = registry[name](mask, **asked, **numbers)
         shape = scan.ct.shape if name == "onto_scan" else mask.shape
         if not isinstance(found, Volume) or found.shape != shape:
@@ -245,7 +245,7 @@ def _applied_in_box(steps: Steps, mask: Volume, scan: Scan) -> Volume:
 
 
 def _arguments(name: str) -> Mapping[str, inspect.Parameter]:
-    with registry.blamed(name, "has no numbers that can be read"):
+    with registry.plugin_errors(name, "has no numbers that can be read"):
         return _signature(registry[name])
 
 

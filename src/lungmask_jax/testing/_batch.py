@@ -23,7 +23,7 @@ _ALONE = (
 )
 
 
-def answers(
+def outputs(
     function: Callable[..., Any], *batch: np.ndarray, what: str, tolerance: float = 1e-3
 ) -> np.ndarray:
     """What a function makes of a batch, under jit; the same under vmap of each image alone.
@@ -32,32 +32,32 @@ def answers(
         function: Takes the arrays of the batch and gives an array with the same first axis; if it
             is a `jax.tree_util.Partial`, its arrays are no constants of the program.
         batch: Arrays with one first axis.
-        what: A word for the answers.
+        what: A word for the outputs.
         tolerance: As in `expect_close`.
 
     Returns:
-        The answers, checked.
+        The outputs, checked.
     """
     __tracebackhide__ = True
     bound, count = Partial(function), len(batch[0])  # type: ignore[no-untyped-call]
     compiled = jitted(lambda bound, *batch: bound(*batch))
-    together = np.asarray(tried(f"{what} under jax.jit", TRACEABLE, compiled, bound, *batch))
+    batched = np.asarray(tried(f"{what} under jax.jit", TRACEABLE, compiled, bound, *batch))
     expect(
-        together.shape[:1] == (count,),
+        batched.shape[:1] == (count,),
         f"{what} for each of {count} images",
-        f"the shape {together.shape}",
+        f"the shape {batched.shape}",
         "keep the first axis",
     )
-    expect_finite(together, what, "guard divisions, logarithms and norms of constant images")
+    expect_finite(batched, what, "guard divisions, logarithms and norms of constant images")
     expect_close(
         _alone(bound, batch, what),
-        together,
+        batched,
         f"the same {what} of an image whatever is beside it in the batch",
         _ALONE,
         tolerance=tolerance,
     )
-    _check_devices(lambda *batch: compiled(bound, *batch), batch, together, what, tolerance)
-    return together
+    _check_devices(lambda *batch: compiled(bound, *batch), batch, batched, what, tolerance)
+    return batched
 
 
 def _alone(bound: Callable[..., Any], batch: tuple[np.ndarray, ...], what: str) -> Any:
@@ -71,7 +71,7 @@ def _alone(bound: Callable[..., Any], batch: tuple[np.ndarray, ...], what: str) 
 def _check_devices(
     function: Callable[..., Any],
     batch: tuple[np.ndarray, ...],
-    together: np.ndarray,
+    batched: np.ndarray,
     what: str,
     tolerance: float,
 ) -> None:
@@ -82,10 +82,10 @@ def _check_devices(
         return
     mesh = Mesh(np.array(devices), ("batch",))
     divided = NamedSharding(mesh, PartitionSpec("batch"))  # type: ignore[no-untyped-call]
-    pick = np.arange(len(devices)) % len(together)
+    pick = np.arange(len(devices)) % len(batched)
     expected = f"the same {what} of images divided among {len(devices)} devices"
     advice = "use plain jax.numpy, which jit divides, and no device by number"
     found = tried(
         expected, advice, function, *(jax.device_put(each[pick], divided) for each in batch)
     )
-    expect_close(found, together[pick], expected, advice, tolerance=tolerance)
+    expect_close(found, batched[pick], expected, advice, tolerance=tolerance)

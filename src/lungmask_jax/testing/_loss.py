@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.testing._batch import answers
+from lungmask_jax.testing._batch import outputs
 from lungmask_jax.testing._expect import (
     TRACEABLE,
     expect,
@@ -106,7 +106,7 @@ def _check_shapes(loss: Callable[..., jax.Array], sides: tuple[int, ...], channe
 def _check_values(loss: Callable[..., jax.Array], channels: int, tolerance: float) -> None:
     __tracebackhide__ = True
     batch = _right_and_wrong(channels)
-    good, bad = np.split(answers(loss, *batch, what="losses", tolerance=tolerance), 2)
+    good, bad = np.split(outputs(loss, *batch, what="losses", tolerance=tolerance), 2)
     expect(
         bool((good < bad).all()),
         "lower losses for right logits than for wrong ones",

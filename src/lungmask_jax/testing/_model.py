@@ -14,7 +14,7 @@ from lungmask_jax import trees, weights
 from lungmask_jax.models import Model
 from lungmask_jax.spec import SegmenterSpec
 from lungmask_jax.tasks import INFECTION
-from lungmask_jax.testing._batch import answers
+from lungmask_jax.testing._batch import outputs
 from lungmask_jax.testing._expect import (
     TRACEABLE,
     expect,
@@ -69,7 +69,7 @@ def check_model(model: Model | Callable[..., Model], *, tolerance: float = 1e-3)
         numbers = _numbers(model)
         _check_shapes(model, *numbers)
         _check_bundle(*numbers)
-        _check_answers(model, *numbers, tolerance)
+        _check_outputs(model, *numbers, tolerance)
         _check_training(model, *numbers)
 
 
@@ -242,7 +242,7 @@ def _check_bundle(params: Any, state: Any) -> None:
     expect(jax.tree.all(same), "the same numbers from a weights bundle", "others", advice)
 
 
-def _check_answers(model: Model, params: Any, state: Any, tolerance: float) -> None:
+def _check_outputs(model: Model, params: Any, state: Any, tolerance: float) -> None:
     """At inference."""
     __tracebackhide__ = True
     images = _images(model)
@@ -251,7 +251,7 @@ def _check_answers(model: Model, params: Any, state: Any, tolerance: float) -> N
         return model.apply(params, state, images)[0]
 
     bound = Partial(logits, params, state)  # type: ignore[no-untyped-call]
-    answers(bound, images, what="logits", tolerance=tolerance)
+    outputs(bound, images, what="logits", tolerance=tolerance)
     if jax.tree.leaves(state):
         after = jitted(lambda *given: model.apply(*given)[1])(params, state, images)
         advice = "change the state with train=True only"

@@ -164,14 +164,14 @@ def best(epochs: Iterable[Epoch]) -> Epoch:
     """
     kept = None
     for epoch in epochs:
-        if kept is None or _merit(epoch) >= _merit(kept):
+        if kept is None or _selection_score(epoch) >= _selection_score(kept):
             kept = epoch._replace(train_state=jax.device_get(epoch.train_state))
     if kept is None:
         raise ShapeError("expected epochs to choose from, found none: the run was complete")
     return kept
 
 
-def _merit(epoch: Epoch) -> float:
+def _selection_score(epoch: Epoch) -> float:
     return -1.0 if math.isnan(epoch.dice_at_best) else epoch.dice_at_best
 
 

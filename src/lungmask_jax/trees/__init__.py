@@ -5,17 +5,17 @@ temporary name first, and equal content gives equal bytes. An untrusted file is 
 declared content of its members is compared with the expected one before they are decompressed.
 """
 
-from lungmask_jax.trees._archive import damage_named, zip_file
+from lungmask_jax.trees._archive import read_errors, zip_file
 from lungmask_jax.trees._file import Stored, read, write
 from lungmask_jax.trees._tree import checksum, fill, leaves
 
 __all__ = [
     "Stored",
     "checksum",
-    "damage_named",
     "fill",
     "leaves",
     "read",
+    "read_errors",
     "write",
     "zip_file",
 ]

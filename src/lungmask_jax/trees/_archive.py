@@ -31,7 +31,7 @@ _WORDS: Final = 300
 
 
 @contextmanager
-def damage_named(path: Path, what: str) -> Iterator[None]:
+def read_errors(path: Path, what: str) -> Iterator[None]:
     """A context for reading a file, which turns all errors of damaged files into one.
 
     Args:
@@ -42,7 +42,7 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
         WeightsError: There is no such file, or the block raised an error of reading.
 
     Example:
-        >>> with damage_named(Path("nowhere.npz"), "a bundle"), open("nowhere.npz") as file:
+        >>> with read_errors(Path("nowhere.npz"), "a bundle"), open("nowhere.npz") as file:
         ...     pass
         Traceback (most recent call last):
         ...

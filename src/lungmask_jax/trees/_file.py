@@ -10,7 +10,7 @@ import numpy as np
 from lungmask_jax.errors import WeightsError
 from lungmask_jax.files import atomic
 from lungmask_jax.trees import _npz
-from lungmask_jax.trees._archive import damage_named, zip_file
+from lungmask_jax.trees._archive import read_errors, zip_file
 from lungmask_jax.trees._tree import check_fit, checksum, leaves
 
 _CHECKSUM: Final = "__checksum__"
@@ -105,7 +105,7 @@ def read(
         ...
         lungmask_jax.errors.WeightsError: expected a weights bundle, found no file nowhere.npz
     """
-    with damage_named(path, what), path.open("rb") as file, zip_file(file) as archive:
+    with read_errors(path, what), path.open("rb") as file, zip_file(file) as archive:
         members = _npz.members(archive)
         texts = _texts(archive, members)
         expected = None if shapes is None else leaves(shapes(texts))

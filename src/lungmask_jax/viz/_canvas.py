@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.files import atomic, legible
+from lungmask_jax.files import atomic, printable
 from lungmask_jax.tasks import Color
 
 GREEN: Final = (0, 158, 115)
@@ -126,7 +126,7 @@ def _press(
 
 def _stamp(words: str, height: int) -> np.ndarray:
     """``(rows, columns)`` float in [0, 1]: how much of each pixel the words cover."""
-    words = legible(words[:_LONGEST])  # OpenCV crashes on text that is no UTF-8
+    words = printable(words[:_LONGEST])  # OpenCV crashes on text that is no UTF-8
     thickness = max(1, round(height * _FINER / 9))
     scale = height * _FINER / 22  # a capital letter is 22 units tall
     (width, _), _ = cv2.getTextSize(words, _FONT, scale, thickness)

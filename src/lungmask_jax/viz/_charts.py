@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from lungmask_jax.errors import MissingPackageError, SpecError, nearest
-from lungmask_jax.files import legible
+from lungmask_jax.files import printable
 
 _COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _INK: Final = "0.2"
@@ -216,7 +216,7 @@ def _score_words(name: str, row: Mapping[str, Sequence[float]]) -> str:
 
 def _words(text: str) -> str:
     """A name with characters that any font can show."""
-    shown = legible(text[:_LONGEST].replace("_", " "))
+    shown = printable(text[:_LONGEST].replace("_", " "))
     return shown.encode("latin-1", "replace").decode("latin-1")
 
 

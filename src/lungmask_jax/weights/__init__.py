@@ -7,7 +7,7 @@ executed.
 
 from lungmask_jax.weights._bundle import Bundle, create_model, registry, save
 from lungmask_jax.weights._converted import converted
-from lungmask_jax.weights._ensemble import by_target, ensemble, exposure
+from lungmask_jax.weights._ensemble import by_target, ensemble, seen_in_training
 from lungmask_jax.weights._export import export
 from lungmask_jax.weights._load import import_file, load
 from lungmask_jax.weights._nnunet import read_nnunet
@@ -20,11 +20,11 @@ __all__ = [
     "create_model",
     "ensemble",
     "export",
-    "exposure",
     "import_file",
     "load",
     "read_nnunet",
     "read_pth",
     "registry",
     "save",
+    "seen_in_training",
 ]

@@ -211,7 +211,7 @@ def _created(
 ) -> Model:
     """By text, in which true, 1 and 1.0 differ."""
     model = models.create(name, **json.loads(options))
-    with models.registry.blamed(name, "makes no parameters"):
+    with models.registry.plugin_errors(name, "makes no parameters"):
         one = shapes(model)
     count = members * sum(leaf.size for leaf in jax.tree.leaves(one))
     if count > _PARAMETERS:

@@ -151,7 +151,7 @@ def _comparable(spec: SegmenterSpec) -> SegmenterSpec:
     )
 
 
-def exposure(
+def seen_in_training(
     card: Mapping[str, Any], case: str, fingerprint: str
 ) -> Literal["", "held out", "learned from"]:
     """Whether the networks of a bundle have seen a case.
@@ -168,12 +168,14 @@ def exposure(
         the card does not say that it was seen.
 
     Example:
-        >>> exposure({"trained_on": ["a"], "held_out": ["b"]}, "b", "")
+        >>> seen_in_training({"trained_on": ["a"], "held_out": ["b"]}, "b", "")
         'held out'
     """
     members = card.get("members")
     if isinstance(members, list):
-        known = {exposure(one, case, fingerprint) for one in members if isinstance(one, Mapping)}
+        known = {
+            seen_in_training(one, case, fingerprint) for one in members if isinstance(one, Mapping)
+        }
     else:
         known = {word for key, word in _SEEN.items() if _named(card, key, case, fingerprint)}
     return next((word for word in _SEEN.values() if word in known), "")

@@ -86,16 +86,16 @@ def _path(name: str | os.PathLike[str]) -> Path:
         return path
     if name not in registry and path.exists():
         return path
-    with registry.blamed(name, "returns no path of a bundle"):
+    with registry.plugin_errors(name, "returns no path of a bundle"):
         return Path(registry[name]())
 
 
 def _kind(path: Path) -> str:
     """The kind of a file, from its content; an unknown one is a damaged bundle."""
+    if path.suffix == ".npz" or not path.exists():
+        return "bundle"
     if path.is_dir():
         return "nnunet"
-    if path.suffix == ".npz" or not path.is_file():
-        return "bundle"
     with path.open("rb") as file:
         if file.read(1) == _PICKLE:
             return "pytorch"

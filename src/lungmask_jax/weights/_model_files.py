@@ -90,7 +90,7 @@ def model_files(path: Path) -> Iterator[ModelFiles]:
         yield _with_plans(ModelFiles(path, tuple(_names(path)), lambda name: _open(path / name)))
         return
     with (
-        trees.damage_named(path, "a model of nnU-Net"),
+        trees.read_errors(path, "a model of nnU-Net"),
         path.open("rb") as file,
         trees.zip_file(file) as archive,
     ):
@@ -104,7 +104,7 @@ def model_files(path: Path) -> Iterator[ModelFiles]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[io.BufferedReader]:
-    with trees.damage_named(path, "a file of a model of nnU-Net"), path.open("rb") as file:
+    with trees.read_errors(path, "a file of a model of nnU-Net"), path.open("rb") as file:
         yield file
 
 

@@ -50,7 +50,7 @@ def read_pth(path: str | os.PathLike[str]) -> dict[Any, Any]:
         lungmask_jax.errors.WeightsError: expected weights of PyTorch, found no file unet_r231.pth
     """
     path = Path(path)
-    with trees.damage_named(path, "weights of PyTorch"), path.open("rb") as file:
+    with trees.read_errors(path, "weights of PyTorch"), path.open("rb") as file:
         return read_open(file, path)
 
 

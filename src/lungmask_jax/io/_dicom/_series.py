@@ -44,7 +44,7 @@ def one_series(slices: list[Slice], where: Path) -> tuple[list[Slice], list[Stra
     return largest[0], copies, other
 
 
-def heights(slices: list[Slice]) -> np.ndarray:
+def positions_mm(slices: list[Slice]) -> np.ndarray:
     """How far slices lie along the normal of one of them, in mm."""
     middle = slices[len(slices) // 2]
     return np.asarray(np.array([one.position for one in slices]) @ middle.normal)
@@ -92,7 +92,7 @@ def _alike(one: Slice, other: Slice) -> bool:
 
 def _without_copies(group: list[Slice]) -> tuple[list[Slice], list[Stray]]:
     """Sorted by height, without files that show the same at the same place."""
-    order = np.argsort(heights(group), kind="stable")
+    order = np.argsort(positions_mm(group), kind="stable")
     kept: list[Slice] = []
     copies: list[Stray] = []
     for one in (group[index] for index in order):
@@ -109,7 +109,7 @@ def _is_copy(one: Slice, other: Slice) -> bool:
 
 
 def _rank(group: list[Slice]) -> tuple[bool, int]:
-    places = 1 + int((np.diff(heights(group)) >= SAME_MM).sum())
+    places = 1 + int((np.diff(positions_mm(group)) >= SAME_MM).sum())
     return abs(group[0].normal[2]) > 0.7, places
 
 

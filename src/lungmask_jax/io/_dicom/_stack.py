@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.io._dicom._series import SAME_MM, heights
+from lungmask_jax.io._dicom._series import SAME_MM, positions_mm
 from lungmask_jax.io._dicom._slices import Slice
 
 _STEEPEST: Final = 45.0
@@ -42,16 +42,16 @@ def _step(slices: list[Slice], advice: str, notes: list[str]) -> np.ndarray:
                 f"used 1 mm as the thickness of {first.file}: it has none, so ml are not real"
             )
         return first.normal * (first.thickness or 1.0)
-    gaps = np.diff(heights(slices))
-    _refuse_one_place(slices, gaps)
-    _check_gaps(slices, gaps, advice, notes)
+    gaps = np.diff(positions_mm(slices))
+    _refuse_duplicate_positions(slices, gaps)
+    _check_slice_spacing(slices, gaps, advice, notes)
     step = (last.position - first.position) / (len(slices) - 1)
     _refuse_steep(slices, step)
-    _check_line(slices, step, notes)
+    _check_in_plane_shift(slices, step, notes)
     return np.asarray(step)
 
 
-def _refuse_one_place(slices: list[Slice], gaps: np.ndarray) -> None:
+def _refuse_duplicate_positions(slices: list[Slice], gaps: np.ndarray) -> None:
     if gaps.min() >= SAME_MM:
         return
     pair = int(gaps.argmin())
@@ -72,7 +72,9 @@ def _difference(slices: list[Slice], pair: int) -> str:
     return ""
 
 
-def _check_gaps(slices: list[Slice], gaps: np.ndarray, advice: str, notes: list[str]) -> None:
+def _check_slice_spacing(
+    slices: list[Slice], gaps: np.ndarray, advice: str, notes: list[str]
+) -> None:
     usual = float(np.median(gaps))
     widest = int(gaps.argmax())
     if gaps[widest] > 1.5 * usual:
@@ -99,7 +101,7 @@ def _refuse_steep(slices: list[Slice], step: np.ndarray) -> None:
         )
 
 
-def _check_line(slices: list[Slice], step: np.ndarray, notes: list[str]) -> None:
+def _check_in_plane_shift(slices: list[Slice], step: np.ndarray, notes: list[str]) -> None:
     """Off the line from the first to the last slice within their planes; gaps are told apart."""
     middle = slices[len(slices) // 2]
     line = slices[0].position + np.arange(len(slices))[:, None] * step

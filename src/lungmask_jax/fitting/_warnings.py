@@ -17,7 +17,7 @@ _LUNG_LIKE: Final = 0.25  # lungs fill a third of the box around them; infection
 _NAMES: Final = 5
 
 
-def doubts(
+def data_warnings(
     train: Sequence[PreparedScan], held_out: Sequence[PreparedScan], segmenter: SegmenterSpec
 ) -> Iterator[str]:
     """A line for each problem in masks and scans.
@@ -59,7 +59,7 @@ def _unmasked(scans: Sequence[PreparedScan], target: str) -> Iterator[str]:
         )
 
 
-def strangers(
+def leakage_warnings(
     train: Sequence[PreparedScan],
     held_out: Sequence[PreparedScan],
     cases: tuple[Sequence[Case], Sequence[Case]],
@@ -73,9 +73,9 @@ def strangers(
                 f"{scan.name}, held out, is the same scan as {known[scan.fingerprint]} in the "
                 "training data: its Dice is no evidence; remove one of them"
             )
-        if start and weights.exposure(start.spec.card, scan.name, scan.fingerprint):
+        if start and weights.seen_in_training(start.spec.card, scan.name, scan.fingerprint):
             yield f"{scan.name}, held out, was seen by {start.name}: its Dice is no evidence"
-    pairs = data.lookalikes(*cases)
+    pairs = data.similar_names(*cases)
     if pairs:
         shown = ", ".join(f"{one} and {other}" for one, other in pairs[:_NAMES])
         yield (
@@ -84,7 +84,7 @@ def strangers(
         )
 
 
-def unfallen(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
+def loss_warning(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
     """A line if the loss did not fall."""
     if len(log) > 1 and log[-1]["loss"] >= log[0]["loss"]:
         first, last = log[0], log[-1]
@@ -94,7 +94,7 @@ def unfallen(log: Sequence[Mapping[str, float]]) -> Iterator[str]:
         )
 
 
-def unlearned(name: str, judgement: Judgement | None) -> Iterator[str]:
+def score_warning(name: str, judgement: Judgement | None) -> Iterator[str]:
     """A line if the network is useless, or has no scores."""
     if judgement is None:
         yield f"{name} is written, but its quality is unknown: no Dice was possible"
