@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungmask_jax import inference, preprocess
+from lungmask_jax import cli, inference, preprocess
 from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.prediction import Predictor
 from lungmask_jax.spec import VolumeSpec
@@ -179,6 +179,17 @@ def test_a_model_becomes_a_bundle_that_answers_alike(model, tmp_path):
     np.testing.assert_array_equal(
         inference.labels(ct, bundle).array, inference.labels(ct, read_nnunet(folder)).array
     )
+
+
+def test_the_command_imports_a_model_whose_labels_have_other_names(model, tmp_path, capsys):
+    folder = model(dataset={**DATASET, "labels": {"background": 0, "lung": 1, "COVID": 2}})
+    out = tmp_path / "mine.npz"
+    words = ["import", str(folder), "-o", str(out), "--target", "infection", "--label"]
+    assert cli.main([*words, "COVID=1"]) == 0
+    assert load(out).spec.target == "infection"
+    assert f"{out}: infection (1 infection)" in capsys.readouterr().out
+    assert cli.main([*words, "COVID", "--overwrite"]) == 1
+    assert "expected --label NAME=VALUE, found 'COVID'" in capsys.readouterr().err
 
 
 def test_of_several_models_one_is_chosen_by_its_configuration():

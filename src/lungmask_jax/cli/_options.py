@@ -239,12 +239,23 @@ def _add_import(commands: Any) -> None:
         epilog="Nothing is downloaded, and nothing in the file is executed.",
     )
     bring.add_argument(
-        "weights", type=Path, metavar="FILE", help="weights of lungmask, or a bundle"
+        "weights",
+        type=Path,
+        metavar="FILE_OR_FOLDER",
+        help="weights of lungmask, a model of nnU-Net or TotalSegmentator, or a bundle",
     )
     bring.add_argument("-o", "--out", type=Path, required=True, help="the bundle, an .npz file")
     bring.add_argument(
         "--half", action="store_true", help="store float16: half the size, a few voxels differ"
     )
+    model = bring.add_argument_group("models of nnU-Net whose labels are not those of a task")
+    model.add_argument("--target", choices=tasks.targets(), help="what the masks show")
+    model.add_argument(
+        "--label", nargs="+", metavar="NAME=NUMBER", help="labels of the target, as in COVID=1"
+    )
+    model.add_argument("--configuration", help="of several, such as 3d_fullres")
+    model.add_argument("--folds", nargs="+", metavar="FOLD", help="by default all, averaged")
+    model.add_argument("--checkpoint", choices=["final", "best", "latest"], help="default final")
     _add_overwrite(bring)
     _add_shell(bring)
 

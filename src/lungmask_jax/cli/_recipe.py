@@ -34,14 +34,14 @@ def recipe(options: argparse.Namespace) -> Recipe:
     for name in SETTINGS:
         value = getattr(options, name)
         if value is not None:
-            typed = _pairs(name, value) if name in TABLES else value
+            typed = pairs(name, value) if name in TABLES else value
             settings[name] = {**settings.get(name, {}), **typed} if name in TABLES else typed
     for table, own in (("option", {"channels"}), ("setting", SETTINGS)):
         _refuse_own(table, settings.get(table, {}), own)
     return fitting.recipe(**settings.pop("setting", {}), **settings)
 
 
-def _pairs(name: str, texts: Sequence[str]) -> dict[str, Any]:
+def pairs(name: str, texts: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` as a mapping; values are JSON, or else words, as in norm=batch."""
     values = {}
     for text in texts:

@@ -48,12 +48,12 @@ def load(name: str | os.PathLike[str]) -> Bundle:
 
 
 def import_file(
-    source: str | os.PathLike[str], path: str | os.PathLike[str], *, half: bool = False
+    source: str | os.PathLike[str] | Bundle, path: str | os.PathLike[str], *, half: bool = False
 ) -> Bundle:
     """Converts weights of any kind to a bundle of this library, and verifies the file.
 
     Args:
-        source: As for `load`.
+        source: As for `load`, or a bundle, such as that of `read_nnunet`.
         path: Path of the bundle, ending in ``.npz``.
         half: Whether to store float16, half the size; float32 gives the results of the source.
 
@@ -71,12 +71,12 @@ def import_file(
         ...     import_file("lungs", f"{folder}/mine.npz").name
         'mine'
     """
-    bundle = load(source)
+    bundle = source if isinstance(source, Bundle) else load(source)
     save(path, bundle.spec, bundle.params, bundle.state, half=half)
     written = read_bundle(Path(path))
     wanted = Bundle.of(written.name, bundle.spec, bundle.params, bundle.state, half=half)
     if (written.checksum, written.spec) != (wanted.checksum, wanted.spec):
-        raise WeightsError(f"{path} differs from {source}: write it again, on another disk")
+        raise WeightsError(f"{path} differs from {bundle.name}: write it again, on another disk")
     return written
 
 
