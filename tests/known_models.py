@@ -41,7 +41,7 @@ def threshold_bundle(target="lungs", hu=-500.0, **options):
 
         return Model(init=lambda key: ({"edge": jnp.zeros(())}, {}), apply=apply)
 
-    if "threshold_for_tests" not in models.names():
+    if "threshold_for_tests" not in models.registry:
         models.registry.register("threshold_for_tests", build)
     spec = PreprocessSpec(window=(-1000.0, 0.0), region="full", size=(32, 32))
     segmenter = SegmenterSpec(

@@ -56,7 +56,7 @@ def test_shapes_that_differ_are_refused():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_probabilities_that_are_no_numbers_are_refused(value):
     for judge in (fit, best_threshold, dice_at_best):
-        with pytest.raises(SpecError, match="expected probabilities"):
+        with pytest.raises(SpecError, match="expected finite probabilities"):
             judge([np.zeros(2), np.array([0.5, value])], [np.ones(2), np.ones(2)])
 
 

@@ -141,7 +141,7 @@ def test_progress_counts_up_to_the_number_of_slices():
 
 
 def test_without_a_lung_model_nothing_starts(scan):
-    with pytest.raises(SpecError, match=r"expected a lung model .* found \['infection'\]"):
+    with pytest.raises(SpecError, match=r"expected a lung model, .* found \['infection'\]"):
         inference.segment(scan.ct, weights=[threshold_bundle("infection")])
     with pytest.raises(SpecError, match="infection model for the uncertainty"):
         inference.segment(scan.ct, weights=[threshold_bundle()], uncertainty=True)
@@ -191,7 +191,7 @@ def test_the_order_of_an_ensemble_does_not_matter():
         weights.ensemble([third, first, second]),
         weights.ensemble([first, weights.ensemble([third, second])]),
     ):
-        assert postprocess.decision(joined.spec.postprocess) == pytest.approx((1.5, 0.5, 0.5))
+        assert postprocess.decision(joined.spec.postprocess) == pytest.approx((1.5, 0.5, 0.5, 0))
     with pytest.raises(SpecError, match="bundles of one predict for an ensemble"):
         weights.ensemble(
             [first, threshold_bundle(predict=PredictSpec(mirror=(False, False, True)))]

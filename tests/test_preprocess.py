@@ -168,7 +168,9 @@ def test_each_image_is_prepared_by_itself_and_has_a_gradient(function, values):
     images = np.float32(low) + np.float32(high - low) * images
     kept, together = images.copy(), np.asarray(jax.jit(function)(images))
     alone = jax.jit(jax.vmap(lambda one: function(one[None])[0]))(images)
-    np.testing.assert_allclose(alone, together, atol=1e-3 * np.abs(together).max())
+    apart = np.abs(alone - together) / np.abs(together).max()
+    assert apart.max() < 1.01 / 255  # rounded to another of 256 levels, and that hardly ever
+    assert apart.mean() < 1e-4
     slope = jax.jit(jax.grad(lambda images: function(images).sum()))(images)
     assert np.isfinite(together).all()
     assert np.isfinite(slope).all()

@@ -141,7 +141,7 @@ def test_the_kind_of_a_file_is_told_by_what_it_holds(files, tmp_path, monkeypatc
     with pytest.raises(WeightsError, match=r"text.pth is damaged or something else"):
         weights.load("text.pth")
     Path("folder.zip").mkdir()
-    with pytest.raises(WeightsError, match=r"folder.zip is a folder"):
+    with pytest.raises(WeightsError, match=r"nnU-Net in folder\.zip, found no plans\.json"):
         weights.load("folder.zip")
 
 

@@ -137,7 +137,7 @@ def neighbors(old: int, new: int, *, nearest: bool) -> tuple[np.ndarray, np.ndar
     Example:
         >>> below, above, share = neighbors(2, 4, nearest=False)
         >>> below.tolist(), above.tolist(), share.tolist()
-        ([0, 0, 0, 1], [0, 1, 1, 1], [0.0, 0.25, 0.75, 0.0])
+        ([0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.0])
     """
     places = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     if nearest:
