@@ -9,21 +9,21 @@ from lungmask_jax.tasks import INFECTION, LUNGS
 
 SPECS = {
     "lungs": TrainSpec(
-        steps=2400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6, coarse=0.3
+        steps=1400, batch_size=4, learning_rate=1.5e-3, opacities=0.25, gas=0.6, coarse=0.3
     ),
     "infection": TrainSpec(steps=2400, batch_size=4, learning_rate=1e-3, coarse=0.3),
 }
 SHARES = {  # of a batch, on average
     "lungs": {
         "lowres": 0.14,
-        "lungsegdb": 0.07,
+        "lungsegdb": 0.08,
         "dicom": 0.08,
         "semiseg": 0.1,
-        "phantom": 0.06,
-        "lung_slices": 0.19,
+        "phantom": 0.08,
+        "lung_slices": 0.2,
         "exams": 0.08,
-        "whole": 0.12,
-        "empty": 0.16,
+        "whole": 0.13,
+        "empty": 0.11,
     },
     "infection": {
         "semiseg": 0.4,
