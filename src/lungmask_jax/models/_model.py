@@ -87,7 +87,7 @@ class Model:
 
     @property
     def slices(self) -> int:
-        """The number of slices in its input: C, or D for a 3-D network.
+        """Slices in its input, C, or D for a 3-D network.
 
         A 3-D network takes 16 slices, or the next multiple of its `depth_stride`.
         """

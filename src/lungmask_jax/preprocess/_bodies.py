@@ -94,7 +94,7 @@ def _eroded(mask: np.ndarray, times: int) -> np.ndarray:
 
 
 def _nearest(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """The image at another size, as `scipy.ndimage.zoom` of order 0 has it, corner on corner.
+    """The image at another size, as ``scipy.ndimage.zoom`` of order 0 has it, corner on corner.
 
     Where the last place lies past the image by a rounding error, it is 0, as there.
     """

@@ -106,7 +106,7 @@ def resample(images: jax.Array, box: jax.Array, *, size: tuple[int, int]) -> jax
 def corner_resized(slices: jax.Array, boxes: jax.Array, *, size: tuple[int, int]) -> jax.Array:
     """The box of each slice at another size, by linear interpolation, corner on corner.
 
-    So does `scipy.ndimage.zoom`, and lungmask with it: nothing is smoothed before, and whole
+    So does ``scipy.ndimage.zoom``, and lungmask with it: nothing is smoothed before, and whole
     numbers stay whole.
 
     Args:

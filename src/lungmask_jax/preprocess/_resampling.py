@@ -44,7 +44,7 @@ def coarse_axis(
     Args:
         spacing: Of the volume.
         target: Of the resampled volume.
-        when: ``"anisotropic"``, ``"always"`` or ``"never"``, see `VolumeSpec.separate`.
+        when: ``"anisotropic"``, ``"always"`` or ``"never"``, see `lungmask_jax.spec.VolumeSpec`.
         anisotropy: How many times as coarse as the finest axis it is at least.
 
     Returns:
