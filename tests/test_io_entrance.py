@@ -8,6 +8,7 @@ import warnings
 import nibabel as nib
 import numpy as np
 import pytest
+from scan_files import body
 
 from lungmask_jax.errors import ScanError, ScanWarning, ShapeError, SpecError
 from lungmask_jax.io import as_volume, load, save
@@ -15,16 +16,6 @@ from lungmask_jax.volume import CANONICAL, Volume
 
 SPACING = (2.5, 0.75, 0.75)
 PLACE = np.array([[0, 0, -0.75, 90], [0, -0.75, 0, 80], [2.5, 0, 0, -40], [0, 0, 0, 1.0]])
-
-
-def body(shape=(8, 32, 32)):
-    """Air around fat, soft tissue, lungs and bone."""
-    array = np.random.default_rng(0).normal(-1000, 10, shape)
-    array[:, 4:28, 4:28] += 900
-    array[:, 6:26, 6:26] += 140
-    array[:, 8:20, 8:14] -= 850
-    array[:, 22:24, 14:18] += 500
-    return np.maximum(array, -1024).round().astype(np.int16)
 
 
 def as_file(array, folder):

@@ -139,8 +139,11 @@ def _check_table(results: Outputs) -> None:
 def _segmented(scans: Mapping[str, Path], job: _Job, guard: Guard) -> Iterator[Segmented]:
     with ThreadPoolExecutor(1) as reader:
         for name, scan in _ahead(scans, job, reader):
+            done = None
             with guard(name):
-                yield _one(name, scans[name], scan, job)
+                done = _one(name, scans[name], scan, job)
+            if done is not None:
+                yield done
 
 
 def _ahead(
