@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy import ndimage
 
 from lungmask_jax import labels
 from lungmask_jax.augment import (
@@ -194,6 +195,15 @@ def test_no_gas_is_put_beside_lungs_that_are_as_dark(key):
     np.testing.assert_array_equal(jitted_gas(key, black, lungs(), rate=1.0), black)
     grey = jnp.where(lungs() == 1, 0.2, 0.6)
     assert (jitted_gas(key, grey, lungs(), rate=1.0) != grey).any()
+
+
+def test_some_gas_is_mottled_and_some_is_even():
+    body = jnp.ones((64, 96, 96, 1))
+    dark = np.asarray(jitted_gas(jax.random.key(0), body, 0 * body, rate=1.0))[..., 0] < 0.5
+    filled = [ndimage.binary_fill_holes(image).sum() for image in dark]
+    tissue = 1 - dark.sum((1, 2)) / np.maximum(filled, 1)  # of the blobs, the share within them
+    assert (tissue > 0.1).any()
+    assert ((tissue < 0.01) & (dark.sum((1, 2)) > 100)).any()
 
 
 def test_a_bone_window_makes_lung_black_and_keeps_black_and_white(key):

@@ -77,7 +77,7 @@ def _patches(
 
 
 def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.5) -> jax.Array:
-    """Synthetic gas outside the lungs: smooth blobs as dark and even as air in stomach and bowel.
+    """Synthetic gas outside the lungs: smooth blobs, even as in a stomach or mottled as in stool.
 
     Lung models learn from it that not everything dark is lung. As in patients, a wall lies between
     gas and lung, without a dark connection. An image whose lungs are as dark, as in a bone window,
@@ -98,11 +98,13 @@ def gas(key: jax.Array, images: jax.Array, lungs: jax.Array, *, rate: float = 0.
         >>> bool((gas(jax.random.key(0), images, 0 * images + 1) == images).all())
         True
     """
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 6)
     field = smooth_field(keys[0], images.shape, 7)
     threshold = uniform(keys[1], len(images), minval=0.8, maxval=2.0)
     level = uniform(keys[2], len(images), minval=0.0, maxval=0.12)
     amount = jnp.clip(8 * (field - threshold), 0.0, 1.0) * (1 - _grown(lungs))
+    bubbles = smooth_field(keys[4], images.shape, 40)  # all gas below -3, few bubbles above 1
+    amount *= jnp.clip(4 * (bubbles - uniform(keys[5], len(images), minval=-8.0, maxval=1.5)), 0, 1)
     as_dark = jnp.where(images < level + 0.03, lungs, 0.0).sum((1, 2, 3), keepdims=True)
     all_lung = jnp.broadcast_to(lungs, images.shape).sum((1, 2, 3), keepdims=True)
     distinct = as_dark <= 0.5 * all_lung
