@@ -5,9 +5,10 @@ reverses the reordering exactly, so a mask matches its scan voxel for voxel. A C
 within [-1024, 3071], int16 if the values are integers, else float32; a mask as uint8.
 `as_volume` does the same for scans in any form: paths, arrays, nibabel and SimpleITK images.
 
-Readable formats: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), PNG, JPEG and TIFF slices, and DICOM,
-compressed too with ``pip install "lungmask-jax[dicom]"``. The type is detected
-from the first bytes of a file, not from its name.
+Readable formats: NIfTI-1 and NIfTI-2 (``.nii``, ``.nii.gz``), NRRD (``.nrrd``, ``.nhdr``),
+MetaImage (``.mha``, ``.mhd``), a zip archive of one of these, PNG, JPEG and TIFF slices, and DICOM,
+compressed too with ``pip install "lungmask-jax[dicom]"``. The type is detected from the first bytes
+of a file, not from its name. NIfTI, NRRD and MetaImage are also written.
 """
 
 from lungmask_jax.io._entrance import as_volume

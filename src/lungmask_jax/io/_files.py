@@ -2,14 +2,16 @@
 
 import os
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.io._kinds import HEAD, Kind, kind_of, other_kind
-from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unpacked, unreadable
+from lungmask_jax.io._archive import volume_bytes
+from lungmask_jax.io._kinds import HEAD, VOLUMES, Kind, kind_of, other_kind
+from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unreadable
 
 MOST_FOLDERS: Final = 1_000
 DEEPEST: Final = 5
@@ -22,8 +24,8 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     Hidden files are skipped. If a folder holds only folders, these are searched for DICOM, too.
 
     Returns:
-        ``(kind, files)``, where kind is ``"nifti"`` (one file), ``"dicom"`` (with all other files
-        of the folder, which the reader names) or ``"image"``.
+        ``(kind, files)``, where kind is one of `VOLUMES` (one file), ``"dicom"`` (with all other
+        files of the folder, which the reader names) or ``"image"``.
 
     Raises:
         ScanError: The path does not exist, or has nothing readable.
@@ -36,7 +38,7 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     if kind == "other":
         what, advice = _other(path, head)
         raise ScanError(
-            "expected a NIfTI, DICOM, PNG, JPEG or TIFF file, found that "
+            "expected a NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG or TIFF file, found that "
             f"{path} is {what}: {advice}"
         )
     return kind, [path]
@@ -72,12 +74,13 @@ def number_order(path: Path) -> list[tuple[int, str]]:
 def head_of(path: Path) -> bytes:
     """The first `HEAD` bytes of a file, decompressed, which show its type; all of a shorter one."""
     with opened(path) as file:
-        packed, head = file.peek(HEAD)[:HEAD], b""
-        stream = unpacked(file, piece=4096)
+        packed = file.peek(HEAD)[:HEAD]
+    with volume_bytes(path, piece=4096) as (stream, _):
+        head = b""
         try:
             while len(head) < HEAD and (piece := stream.read1(HEAD - len(head))):
                 head += piece
-        except (EOFError, zlib.error):
+        except (EOFError, zlib.error, zipfile.BadZipFile):
             return head or packed
         return head
 
@@ -89,8 +92,9 @@ def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:
         return "dicom", files
     if "image" in kinds.values():
         return "image", [file for file, kind in kinds.items() if kind == "image"]
-    if "nifti" in kinds.values():
-        raise ScanError(f"expected one scan, found NIfTI files in {folder}: give one of them")
+    for kind, name in VOLUMES.items():
+        if kind in kinds.values():
+            raise ScanError(f"expected one scan, found {name} files in {folder}: give one of them")
     below = list(_below(folder, folders)) if not files else []
     if any(kind_of(head_of(file)) == "dicom" for file in below):
         return "dicom", below
