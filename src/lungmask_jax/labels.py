@@ -20,6 +20,7 @@ __all__ = [
     "CONSOLIDATION",
     "GROUND_GLASS",
     "LEFT",
+    "OWN_SCHEME",
     "RIGHT",
     "Code",
     "Concept",
@@ -86,7 +87,9 @@ _SIDES: Final = {"right": Code("24028007", "Right"), "left": Code("7771000", "Le
 _LUNG: Final = Code("39607008", "Lung")
 _UPPER: Final = Code("45653009", "Upper lobe of lung")
 _LOWER: Final = Code("90572001", "Lower lobe of lung")
-_OWN_SCHEME: Final = "99LUNGMASK_JAX"
+OWN_SCHEME: Final = "99LUNGMASK_JAX"
+"""Of codes that no terminology has."""
+
 
 _CONCEPTS: Final = {
     "right_lung": Concept(_ANATOMY, _LUNG, _SIDES["right"]),
@@ -146,7 +149,7 @@ def concept(name: str, *, abnormal: bool = False) -> Concept:
         >>> concept("bulla", abnormal=True).type
         Code(value='bulla', meaning='bulla', scheme='99LUNGMASK_JAX')
     """
-    own = Code(name, name.replace("_", " "), _OWN_SCHEME)
+    own = Code(name, name.replace("_", " "), OWN_SCHEME)
     return _CONCEPTS.get(name, Concept(_ABNORMAL if abnormal else _ANATOMY, own))
 
 
