@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from lungmask_jax import DISCLAIMER, __version__, tasks
+from lungmask_jax import DISCLAIMER, __version__, files, tasks
 from lungmask_jax.errors import nearest
 from lungmask_jax.spec import Recipe, TrainSpec
 
@@ -150,6 +150,13 @@ def _add_segment(commands: Any) -> None:
         "--uncertainty",
         action="store_true",
         help="also write the uncertainty of the infection model",
+    )
+    segment.add_argument(
+        "--format",
+        choices=files.FORMATS,
+        default="",
+        help="format of the masks (default: that of the scan if it is nrrd or mha, else nii.gz); "
+        "dicom-seg also writes the measures as a structured report",
     )
     segment.add_argument("--profile", action="store_true", help="print the time of each stage")
     segment.add_argument("--window", **_WINDOW)

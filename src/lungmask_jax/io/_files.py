@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lungmask_jax.errors import ScanError
+from lungmask_jax.files import FORMATS
 from lungmask_jax.io._archive import volume_bytes
 from lungmask_jax.io._kinds import HEAD, VOLUMES, Kind, kind_of, other_kind
 from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unreadable
@@ -42,6 +43,30 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
             f"{path} is {what}: {advice}"
         )
     return kind, [path]
+
+
+def native_format(path: str | os.PathLike[str]) -> str:
+    """The format of the masks of a scan: its own if it is NRRD or MetaImage, else NIfTI.
+
+    Args:
+        path: As for `lungmask_jax.io.load`.
+
+    Returns:
+        One of `lungmask_jax.files.FORMATS`.
+
+    Raises:
+        ScanError: There is nothing to read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "scan.nrrd").write_text("NRRD0005")
+        ...     native_format(folder), native_format(f"{folder}/scan.nrrd")
+        ('nii.gz', 'nrrd')
+    """
+    path = Path(path)
+    kind = "other" if is_folder(path) else kind_of(head_of(path))
+    return {"nrrd": "nrrd", "metaimage": "mha"}.get(kind, FORMATS[0])
 
 
 def contents(path: Path) -> bytes:
