@@ -15,6 +15,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 import pytest
+from scan_files import body
 
 from lungmask_jax import cli, inference, io
 from lungmask_jax.cohort import _segment_all
@@ -610,3 +611,22 @@ def test_masks_of_other_scans_cannot_be_dicom(scan, tmp_path, quick, capsys):
     assert "one: expected a DICOM series for masks in the format" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         segment(scan, "-o", tmp_path / "out", "--format", "dicom")
+
+
+def test_masks_of_a_series_become_dicom_of_its_study(tmp_path, quick, write_dicom):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    for number, plane in enumerate(body()):
+        write_dicom(
+            tmp_path / "ct" / "nested" / f"{number}", 2.5 * number, plane + 1024,
+            StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4",
+        )  # fmt: skip
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--format", "dicom-seg") == 0
+    kinds = ("infection", "lesions", "lungs", "measures")
+    made = [pydicom.dcmread(tmp_path / "out" / f"ct_{kind}.dcm") for kind in kinds]
+    assert [one.Modality for one in made] == ["SEG", "SEG", "SEG", "SR"]
+    assert {one.StudyInstanceUID for one in made} == {"1.2.3"}
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--format", "dicom-seg-binary") == 0
+    assert pydicom.dcmread(tmp_path / "out" / "ct_lungs.dcm").SegmentationType == "BINARY"
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == whole("ct")
