@@ -223,9 +223,8 @@ def test_measures_stand_in_the_report_beside_their_segments(ct, tmp_path):
     share = numbers["infection", "Share of the organ around it", "Lower lobe of lung", "Right"]
     assert share == round(measures["right_lower_lobe_infection_percent"], 3)
     lung = next(group for group in groups if group.tracking_identifier == "right_lung")
-    assert (
-        reference(lung).ReferencedSOPInstanceUID == pydicom.dcmread(segmentations[0]).SOPInstanceUID
-    )
+    lungs = pydicom.dcmread(segmentations[0])
+    assert reference(lung).ReferencedSOPInstanceUID == lungs.SOPInstanceUID
     text = json.dumps(report.to_json_dict())
     for word in (measures["severity"], "signs of pneumonia", IDS["SeriesInstanceUID"]):
         assert word in text

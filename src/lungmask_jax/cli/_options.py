@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_demo(commands)
     _add_discovery(commands)
+    _add_info(commands)
     return whole
 
 
@@ -295,6 +296,22 @@ def _add_discovery(commands: Any) -> None:
                 metavar="NAME",
                 help="print the training settings of this one, as a file for train --recipe",
             )
+
+
+def _add_info(commands: Any) -> None:
+    info = commands.add_parser(
+        "info",
+        help="print versions, devices, formats, models and weights",
+        description="Prints versions, devices, formats, models and weights.",
+        epilog=DISCLAIMER,
+    )
+    info.add_argument("--json", action="store_true", help="as JSON, for scripts")
+    completion = commands.add_parser(
+        "completion",
+        help="print the completion of a shell",
+        description="Prints a script that completes commands, options and file names.",
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"])
 
 
 def _add_weights(command: argparse.ArgumentParser) -> None:
