@@ -1,6 +1,7 @@
 """DICOM segmentations and structured reports: read back, validated, and sent through a PACS."""
 
 import contextlib
+import gzip
 import io
 import json
 import shutil
@@ -108,6 +109,15 @@ def test_frames_of_an_enhanced_ct_are_referred_to(tmp_path, write_dicom):
     (path,) = save_dicom({"infection": mask}, tmp_path / "out")
     found = pydicom.dcmread(path)
     assert (found.NumberOfFrames, found.PatientName) == (4, "anonymous")
+    assert same_place(mask, *read_back(path))
+
+
+def test_a_packed_series_without_preambles_is_referred_to(tmp_path, write_dicom):
+    folder = series(write_dicom, tmp_path / "s", syntax="1.2.840.10008.1.2")
+    for file in folder.iterdir():
+        file.write_bytes(gzip.compress(file.read_bytes()[128:], 1))
+    mask = masks_of(load(folder))["lungs"]
+    (path,) = save_dicom({"lungs": mask}, tmp_path / "out")
     assert same_place(mask, *read_back(path))
 
 

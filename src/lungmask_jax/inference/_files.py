@@ -1,10 +1,11 @@
 """The files of a segmentation: their formats and names."""
 
+import importlib.util
 from collections.abc import Iterable
 from typing import Final
 
 from lungmask_jax import io
-from lungmask_jax.errors import ScanError, SpecError, nearest
+from lungmask_jax.errors import MissingPackageError, ScanError, SpecError, nearest
 from lungmask_jax.files import FORMATS
 from lungmask_jax.volume import Volume
 
@@ -29,6 +30,7 @@ def mask_format(ct: Volume, *, format: str = "") -> str:
     Raises:
         SpecError: There is no such format.
         ScanError: It is DICOM, and the scan is not.
+        MissingPackageError: It is DICOM, and highdicom is missing.
 
     Example:
         >>> import numpy as np
@@ -43,6 +45,11 @@ def mask_format(ct: Volume, *, format: str = "") -> str:
         raise ScanError(
             f"expected a DICOM series for masks in the format {chosen}, which refer to it, found "
             "another scan: give its DICOM files, or another format"
+        )
+    if is_dicom(chosen) and importlib.util.find_spec("highdicom") is None:
+        raise MissingPackageError(
+            "masks are written as DICOM by highdicom, which is missing: "
+            'pip install "lungmask-jax[dicom]"'
         )
     return chosen
 

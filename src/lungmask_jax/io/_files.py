@@ -98,16 +98,16 @@ def number_order(path: Path) -> list[tuple[int, str]]:
 
 def head_of(path: Path) -> bytes:
     """The first `HEAD` bytes of a file, decompressed, which show its type; all of a shorter one."""
-    with opened(path) as file:
-        packed = file.peek(HEAD)[:HEAD]
-    with volume_bytes(path, piece=4096) as (stream, _):
-        head = b""
-        try:
+    head = b""
+    try:
+        with volume_bytes(path, piece=4096) as (stream, _):
             while len(head) < HEAD and (piece := stream.read1(HEAD - len(head))):
                 head += piece
-        except (EOFError, zlib.error, zipfile.BadZipFile):
-            return head or packed
-        return head
+    except (EOFError, zlib.error, zipfile.BadZipFile):
+        if not head:
+            with opened(path) as file:
+                return file.peek(HEAD)[:HEAD]
+    return head
 
 
 def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:

@@ -5,7 +5,7 @@ two kinds of objects with highdicom.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ def save_dicom(
         measures: Numbers from `lungmask_jax.quantify.measures` for the report (TID 1500); without
             them, there is none.
         binary: Whether to write a bit for each segment and voxel, which old viewers read, instead
-            of a label map, which is 50 times as small.
+            of a label map, a tenth as large or less.
 
     Returns:
         The paths: ``<name>_<task>.dcm`` for each mask, and ``<name>_measures.dcm``.
@@ -72,32 +72,43 @@ def save_dicom(
     if not masks:
         raise ShapeError("expected masks of a DICOM series, found none: give those of a scan")
     series = _series_of(masks)
-    where = Path(os.path.commonpath([file.parent for file, _ in series]))
     target = output_folder(folder)
     highdicom_modules()
     try:
-        source = source_series(series)
-        objects = {
-            task: segmentation(
-                source,
-                stored(mask)[0].T,
-                tasks.registry[task],
-                model=_model(task, models or {}),
-                number=number,
-                binary=binary,
-            )
-            for number, (task, mask) in enumerate(masks.items(), 1)
-        }
-        if measures is not None:
-            objects[MEASURES] = measurements(source, objects, measures)
+        objects = _objects(masks, series, models or {}, measures, binary)
     except _REFUSALS as error:
         if isinstance(error, ScanError):
             raise
+        where = os.path.commonpath([file.parent for file, _ in series])
         raise ScanError(
             f"the series in {where} cannot be referred to from DICOM objects ({error}): check its "
             "headers, or write another format"
         ) from error
     return [_written(one, target / f"{name}_{kind}.dcm") for kind, one in objects.items()]
+
+
+def _objects(
+    masks: Mapping[str, Volume],
+    series: Sequence[tuple[Path, int]],
+    models: Mapping[str, str],
+    measures: Mapping[str, float | str] | None,
+    binary: bool,
+) -> dict[str, Any]:
+    """A segmentation for each task, and the report."""
+    source = source_series(series)
+    objects = {
+        task: segmentation(
+            source,
+            stored(mask)[0].T,
+            tasks.registry[task],
+            model=_model(task, models),
+            number=number,
+            binary=binary,
+        )
+        for number, (task, mask) in enumerate(masks.items(), 1)
+    }
+    report = {} if measures is None else {MEASURES: measurements(source, objects, measures)}
+    return {**objects, **report}
 
 
 def _series_of(masks: Mapping[str, Volume]) -> tuple[tuple[Path, int], ...]:

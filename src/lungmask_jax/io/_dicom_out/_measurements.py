@@ -83,20 +83,10 @@ def measurements(
     """
     _, highdicom = highdicom_modules()
     uid = uids(source, json.dumps(dict(measures)).encode(), *segmentations)
-    known = _places(segmentations)
-    groups: dict[tuple[str, int] | None, list[str]] = {None: []}
-    for key, value in measures.items():
-        if isinstance(value, str) or math.isfinite(value):
-            place, _ = _meaning(key, known)
-            groups.setdefault(place.segment, []).append(key)
     content = highdicom.sr.MeasurementReport(
         observation_context=_context(uid("device")),
         procedure_reported=concept(_CHEST_CT),
-        imaging_measurements=[
-            _group(source, segmentations, segment, {key: measures[key] for key in keys}, known)
-            for segment, keys in groups.items()
-            if keys
-        ],
+        imaging_measurements=[*_groups(source, segmentations, measures)],
         title=concept(_REPORT),
     )
     return source.personalized(
@@ -112,6 +102,35 @@ def measurements(
             **maker(),
         )
     )
+
+
+def _groups(
+    source: Source, segmentations: Mapping[str, Any], measures: Mapping[str, float | str]
+) -> Iterator[Any]:
+    """A group of measures for the scan as a whole, and for each segment that has some."""
+    known = _places(segmentations)
+    keys: dict[tuple[str, int] | None, list[str]] = {None: []}
+    for key, value in measures.items():
+        if isinstance(value, str) or math.isfinite(value):
+            keys.setdefault(_meaning(key, known)[0].segment, []).append(key)
+    for segment, names in keys.items():
+        if names:
+            values = [*_values({key: measures[key] for key in names}, known)]
+            numbers = [one for one, is_number in values if is_number]
+            classes = [one for one, is_number in values if not is_number]
+            yield _group(source, segmentations, segment, numbers, classes)
+
+
+def _values(
+    measures: Mapping[str, float | str], known: Mapping[str, Place]
+) -> Iterator[tuple[Any, bool]]:
+    """Each measure as highdicom has it, and whether it is a number, not a class."""
+    sr = highdicom_modules().highdicom.sr
+    for key, value in measures.items():
+        if isinstance(value, str):
+            yield sr.QualitativeEvaluation(concept(_own(key)), concept(_own(value))), False
+        else:
+            yield _number(value, *_meaning(key, known)), True
 
 
 def _context(device: str) -> Any:
@@ -164,38 +183,30 @@ def _group(
     source: Source,
     segmentations: Mapping[str, Any],
     segment: tuple[str, int] | None,
-    measures: Mapping[str, float | str],
-    known: Mapping[str, Place],
+    numbers: list[Any],
+    classes: list[Any],
 ) -> Any:
     """The measures of a segment, or of the scan as a whole."""
     sr = highdicom_modules().highdicom.sr
-    numbers = [
-        _number(value, *_meaning(key, known))
-        for key, value in measures.items()
-        if not isinstance(value, str)
-    ]
-    classes = [
-        sr.QualitativeEvaluation(concept(_own(key)), concept(_own(value)))
-        for key, value in measures.items()
-        if isinstance(value, str)
-    ]
+    found = {"measurements": numbers, "qualitative_evaluations": classes}
     if segment is None:
-        tracking = sr.TrackingIdentifier(uid=tracking_uid(source, "scan"), identifier="scan")
-        return sr.MeasurementsAndQualitativeEvaluations(
-            tracking, measurements=numbers, qualitative_evaluations=classes
-        )
+        return sr.MeasurementsAndQualitativeEvaluations(_tracking(source, "scan"), **found)
     name, label = segment
     task = tasks.registry[name]
-    what, key = task.concepts[label], task.labels[label]
+    what = task.concepts[label]
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        sr.TrackingIdentifier(uid=tracking_uid(source, key), identifier=key),
-        referenced_segment=_reference(source, segmentations[name], key),
+        _tracking(source, task.labels[label]),
+        referenced_segment=_reference(source, segmentations[name], task.labels[label]),
         finding_category=concept(what.category),
         finding_type=concept(what.type),
         finding_sites=[_site(what)],
-        measurements=numbers,
-        qualitative_evaluations=classes,
+        **found,
     )
+
+
+def _tracking(source: Source, name: str) -> Any:
+    sr = highdicom_modules().highdicom.sr
+    return sr.TrackingIdentifier(uid=tracking_uid(source, name), identifier=name)
 
 
 def _number(value: float, place: Place, quantity: Quantity) -> Any:
