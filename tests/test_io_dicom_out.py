@@ -33,11 +33,11 @@ IDS = {
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def series(write, folder, **tags):
+def series(write, target, **tags):
     """Eight slices, in files whose names say nothing of their order."""
     for number, plane in enumerate(body()):
-        write(folder / f"{number * 5 % 8}.dcm", 2.5 * number, plane + 1024, **{**IDS, **tags})
-    return folder
+        write(target / f"{number * 5 % 8}.dcm", 2.5 * number, plane + 1024, **{**IDS, **tags})
+    return target
 
 
 def masks_of(ct):
@@ -51,9 +51,25 @@ def masks_of(ct):
     return {name: ct.with_array(mask) for name, mask in masks.items()}
 
 
-@pytest.fixture
-def ct(tmp_path, write_dicom):
-    return load(series(write_dicom, tmp_path / "series"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_dicom):
+    return series(write_dicom, tmp_path_factory.mktemp("ct") / "series")
+
+
+@pytest.fixture(scope="module")
+def ct(folder):
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def reported(ct, tmp_path_factory):
+    """Measures, the segmentations of their masks, and the report."""
+    masks = masks_of(ct)
+    more = {"noise_hu": float("nan"), "signs_of_pneumonia": 0.4}
+    measures = {**quantify.measures(masks, ct=ct), **more}
+    target = tmp_path_factory.mktemp("report")
+    *segmentations, report = save_dicom(masks, target, measures=measures, binary=True)
+    return measures, segmentations, report
 
 
 def read_back(path):
@@ -113,18 +129,18 @@ def test_frames_of_an_enhanced_ct_are_referred_to(tmp_path, write_dicom):
 
 
 def test_a_packed_series_without_preambles_is_referred_to(tmp_path, write_dicom):
-    folder = series(write_dicom, tmp_path / "s", syntax="1.2.840.10008.1.2")
-    for file in folder.iterdir():
+    packed = series(write_dicom, tmp_path / "s", syntax="1.2.840.10008.1.2")
+    for file in packed.iterdir():
         file.write_bytes(gzip.compress(file.read_bytes()[128:], 1))
-    mask = masks_of(load(folder))["lungs"]
+    mask = masks_of(load(packed))["lungs"]
     (path,) = save_dicom({"lungs": mask}, tmp_path / "out")
     assert same_place(mask, *read_back(path))
 
 
-def test_a_segmentation_refers_to_its_series_with_codes_and_colors(ct, tmp_path):
+def test_a_segmentation_refers_to_its_series_with_codes_and_colors(ct, folder, tmp_path):
     models = {"lungs": "lungs 0123456789ab"}
     found = pydicom.dcmread(save_dicom(masks_of(ct), tmp_path / "out", models=models)[0])
-    sources = [pydicom.dcmread(file) for file in (tmp_path / "series").iterdir()]
+    sources = [pydicom.dcmread(file) for file in folder.iterdir()]
     (of,) = found.ReferencedSeriesSequence
     assert of.SeriesInstanceUID == IDS["SeriesInstanceUID"]
     referred = {one.ReferencedSOPInstanceUID for one in of.ReferencedInstanceSequence}
@@ -209,15 +225,8 @@ def test_without_highdicom_it_is_said_what_to_install(ct, tmp_path, monkeypatch)
 # reports
 
 
-def report_of(ct, folder, **more):
-    masks = masks_of(ct)
-    measures = {**quantify.measures(masks, ct=ct), "noise_hu": float("nan"), **more}
-    *segmentations, report = save_dicom(masks, folder, measures=measures, binary=True)
-    return measures, segmentations, report
-
-
-def test_measures_stand_in_the_report_beside_their_segments(ct, tmp_path):
-    measures, segmentations, path = report_of(ct, tmp_path / "out", signs_of_pneumonia=0.4)
+def test_measures_stand_in_the_report_beside_their_segments(reported):
+    measures, segmentations, path = reported
     report = highdicom.sr.srread(path)
     groups = report.content.get_volumetric_roi_measurement_groups()
     numbers = {
@@ -256,8 +265,8 @@ def reference(group):
     return one.ReferencedSOPSequence[0]
 
 
-def test_every_measure_is_in_the_report_once(ct, tmp_path):
-    measures, _, path = report_of(ct, tmp_path / "out")
+def test_every_measure_is_in_the_report_once(reported):
+    measures, _, path = reported
     report = highdicom.sr.srread(path)
     kinds = [item.ValueType for item in everything(report)]
     finite = [one for one in measures.values() if not isinstance(one, str) and np.isfinite(one)]
@@ -271,8 +280,8 @@ def everything(dataset):
 
 
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="no dciodvfy: apt install dicom3tools")
-def test_a_validator_finds_no_error(ct, tmp_path):
-    _, segmentations, report = report_of(ct, tmp_path / "out")
+def test_a_validator_finds_no_error(reported):
+    _, segmentations, report = reported
     for path in (*segmentations, report):
         found = subprocess.run(["dciodvfy", path], capture_output=True, text=True).stderr
         assert [line for line in found.splitlines() if line.startswith("Error")] == []
@@ -318,9 +327,9 @@ def pacs(folder):
 @pytest.mark.skipif(
     not (ORTHANC and PLUGINS.exists()), reason="no Orthanc: apt install orthanc orthanc-dicomweb"
 )
-def test_a_round_trip_through_a_pacs(ct, tmp_path):
+def test_a_round_trip_through_a_pacs(ct, folder, tmp_path):
     dicomweb = pytest.importorskip("dicomweb_client.api")
-    files = sorted((tmp_path / "series").iterdir())
+    files = sorted(folder.iterdir())
     with pacs(tmp_path) as url:
         client = dicomweb.DICOMwebClient(url)
         client.store_instances([pydicom.dcmread(file) for file in files])
