@@ -65,3 +65,39 @@ def picture(path: Path, array: np.ndarray, *options: int) -> Path:
 
 def gray_body(shape: tuple[int, ...] = (8, 32, 32)) -> np.ndarray:
     return ((np.clip(body(shape), -1250, 250) + 1250) / 1500 * 255).round().astype(np.uint8)
+
+
+def enhanced(path: Path, frames: int = 4, *, undefined: bool = False, **tags: object) -> Path:
+    """An enhanced CT, the highest frame first, each with a slope of its own."""
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(dataset, tag)
+    for tag in ("RescaleSlope", "RescaleIntercept", "SliceThickness"):
+        delattr(dataset, tag)
+    shared, orientation, measures = (pydicom.Dataset() for _ in range(3))
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [0.5, 0.75], 3
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for number in range(frames):
+        group, position, scale = (pydicom.Dataset() for _ in range(3))
+        position.ImagePositionPatient = [-100, -120, -2.0 * number]
+        scale.RescaleSlope, scale.RescaleIntercept = 1 + number % 2, -1024
+        scale.RescaleType = "HU"
+        group.PlanePositionSequence = [position]
+        group.PixelValueTransformationSequence = [scale]
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = groups
+    for tag in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        dataset[tag].is_undefined_length = undefined
+    ramp = np.add.outer(np.arange(24) * 60, np.arange(32) * 30)
+    stored = np.stack([ramp // (1 + number % 2) for number in range(frames)])
+    dataset.NumberOfFrames, dataset.PixelData = frames, stored.astype("<u2").tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    dataset.save_as(path)
+    return path

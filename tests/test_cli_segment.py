@@ -15,6 +15,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 import pytest
+from scan_files import body
 
 from lungmask_jax import cli, inference, io
 from lungmask_jax.cohort import _segment_all
@@ -130,7 +131,7 @@ def test_a_folder_stands_for_its_scans_whatever_the_case_of_their_names(scan, tm
 
 
 def test_scans_of_another_kind_beside_nifti_are_said_to_be_left_out(scan, tmp_path, quick, capsys):
-    for name in ("a.dcm", "b.NRRD", "notes.txt", ".hidden.dcm"):
+    for name in ("a.dcm", "b.IMG", "notes.txt", ".hidden.dcm"):
         (scan.parent / name).touch()
     assert segment(scan.parent, "-o", tmp_path / "out") == 0
     assert "skipped a.dcm and 1 more: give" in capsys.readouterr().out
@@ -582,3 +583,50 @@ def test_quiet_prints_errors_alone(scan, tmp_path, quick, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("nowhere: ")
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha"])
+def test_masks_have_the_format_of_their_scan_or_the_one_asked_for(
+    small_ct, tmp_path, quick, suffix
+):
+    path = tmp_path / f"one.{suffix}"
+    io.save(small_ct, path)
+    assert segment(path, "-o", tmp_path / "out", "--weights", "lungs", "--uncertainty") == 0
+    assert f"one_lungs.{suffix}" in files(tmp_path / "out")
+    assert segment(path, "-o", tmp_path / "out", "--weights", "lungs", "--format", "nii.gz") == 0
+    assert files(tmp_path / "out") == {
+        "one.json",
+        "one_lungs.nii.gz",
+        "one_overlay.png",
+        "measures.csv",
+    }
+    assert segment(tmp_path, "-o", tmp_path / "out", "--format", "seg.nrrd", "--uncertainty") == 0
+    assert {"one_infection.seg.nrrd", "one_uncertainty.nrrd"} <= files(tmp_path / "out")
+    ct, mask = io.load(path), io.load_mask(tmp_path / "out" / "one_lungs.seg.nrrd")
+    np.testing.assert_allclose(mask.affine, ct.affine, rtol=0, atol=1e-12)
+
+
+def test_masks_of_other_scans_cannot_be_dicom(scan, tmp_path, quick, capsys):
+    assert segment(scan, "-o", tmp_path / "out", "--format", "dicom-seg") == 1
+    assert "one: expected a DICOM series for masks in the format" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        segment(scan, "-o", tmp_path / "out", "--format", "dicom")
+
+
+def test_masks_of_a_series_become_dicom_of_its_study(tmp_path, quick, write_dicom):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    for number, plane in enumerate(body()):
+        write_dicom(
+            tmp_path / "ct" / "nested" / f"{number}", 2.5 * number, plane + 1024,
+            StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4",
+        )  # fmt: skip
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--format", "dicom-seg") == 0
+    kinds = ("infection", "lesions", "lungs", "measures")
+    made = [pydicom.dcmread(tmp_path / "out" / f"ct_{kind}.dcm") for kind in kinds]
+    assert [one.Modality for one in made] == ["SEG", "SEG", "SEG", "SR"]
+    assert {one.StudyInstanceUID for one in made} == {"1.2.3"}
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--format", "dicom-seg-binary") == 0
+    assert pydicom.dcmread(tmp_path / "out" / "ct_lungs.dcm").SegmentationType == "BINARY"
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == whole("ct")

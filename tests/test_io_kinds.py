@@ -17,8 +17,6 @@ from lungmask_jax.errors import ScanError
 from lungmask_jax.io import load
 from lungmask_jax.io._kinds import HEAD, kind_of, other_kind
 
-MHA = b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\n"
-MHD = b"NDims = 3\r\nDimSize = 2 2 2\r\nElementDataFile = scan.raw\r\n"
 ANALYZE = (348).to_bytes(4, "little") + bytes(344)
 
 
@@ -43,11 +41,6 @@ def array() -> bytes:
 
 
 KINDS = {
-    "scan.nrrd": (b"NRRD0005\ntype: short\ndimension: 3\n\n" + bytes(8), "NRRD, .*3D Slicer"),
-    "scan.nhdr": (b"NRRD0004\ntype: short\ndata file: scan.raw\n", "NRRD"),
-    "scan.mha": (MHA + b"ElementDataFile = LOCAL\n\xff\xfe" + bytes(9), r"MetaImage \(MHA"),
-    "scan.mhd": (MHD, "MetaImage"),
-    "scan.mha.gz": (gzip.compress(MHA + bytes(16)), "MetaImage"),
     "scans.zip": (zipped("scan.dcm"), "a zip archive: unpack it"),
     "scans.rar": (b"Rar!\x1a\x07\x01\0" + bytes(20), "a RAR archive: unpack it"),
     "scans.7z": (b"7z\xbc\xaf\x27\x1c\0\4" + bytes(20), "a 7z archive: unpack it"),

@@ -21,8 +21,8 @@ from lungmask_jax.io import (
     _image_size,
     _images,
     _intensity,
-    _nifti,
     _stream,
+    _voxels,
     load,
     load_mask,
 )
@@ -331,7 +331,7 @@ def test_a_usual_scan_takes_little_more_memory_than_its_voxels_twice(tmp_path, m
 
 def test_the_largest_scan_is_larger_than_a_whole_body():
     assert _stream.LARGEST_VOXELS > 2000 * 512 * 512
-    assert _nifti.LARGEST_VOXELS is _stream.LARGEST_VOXELS
+    assert _voxels.LARGEST_VOXELS is _stream.LARGEST_VOXELS
 
 
 @given(

@@ -36,6 +36,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
 USERS = {  # who may import what others wrote; numpy is for all
     "cv2": {"io", "postprocess", "preprocess", "viz"},
     "flax": {"models"},
+    "highdicom": {"io"},
     "jax": {
         "augment",
         "cli",

@@ -13,7 +13,10 @@ from typing import Final
 
 from lungmask_jax.errors import ScanError
 
-__all__ = ["atomic", "checksum", "locked", "output_folder", "printable"]
+__all__ = ["FORMATS", "atomic", "checksum", "locked", "output_folder", "printable"]
+
+FORMATS: Final = ("nii.gz", "nrrd", "seg.nrrd", "mha", "dicom-seg", "dicom-seg-binary")
+"""Formats in which masks are written."""
 
 _UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of characters that steer, not show
 _DIGITS: Final = 16

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from lungmask_jax.errors import SpecError, shown
-from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT
+from lungmask_jax.labels import CONSOLIDATION, GROUND_GLASS, LEFT, RIGHT, Concept, concept
 from lungmask_jax.registry import Registry
 
 __all__ = [
@@ -60,6 +60,8 @@ class Task:
         types: The task whose labels divide this one, as ground glass and consolidation divide
             infection. Bundles of this task make both masks.
         colors: Red, green and blue of each label, from 0 to 255; by default distinguishable ones.
+        concepts: Codes of each label for DICOM and 3D Slicer; by default from
+            `lungmask_jax.labels.concept`.
         outlined: Whether pictures show its outline only.
         column: Column of its masks in a ``metadata.csv``; by default the name and ``_mask``.
         usual_ml: Smallest and largest volume of a whole organ; a note reports other volumes, and
@@ -88,6 +90,7 @@ class Task:
     fills: str = ""
     types: str = ""
     colors: Mapping[int, Color] = field(default_factory=dict, hash=False)
+    concepts: Mapping[int, Concept] = field(default_factory=dict, hash=False)
     outlined: bool = False
     column: str = ""
     usual_ml: tuple[float, float] | None = None
@@ -103,6 +106,9 @@ class Task:
             "noun": self.name,
             "labels": labels,
             "colors": dict(zip(labels, itertools.cycle(_COLORS), strict=False)),
+            "concepts": {
+                label: concept(name, abnormal=bool(self.inside)) for label, name in labels.items()
+            },
             "column": f"{self.name}_mask",
             "postprocess": (*_DECISION, *((("within", {}),) if self.inside else ())),
         }

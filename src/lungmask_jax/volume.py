@@ -7,6 +7,7 @@ with row 0 on top is in radiological orientation, and the slice axis serves as a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -26,15 +27,19 @@ def _canonical_affine() -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """The NIfTI header of a file, and the position that was read from it.
+    """What a mask of a scan takes over from its file, and the position that was read from it.
 
-    With it, a mask of the scan is saved with the same unit, voxel sizes, qform, sform and codes.
+    With a NIfTI header, a mask is saved with the same unit, voxel sizes, qform, sform and codes;
+    with slices of DICOM, it refers to them.
 
     Attributes:
-        block: The header, byte for byte.
+        block: The NIfTI header, byte for byte; empty for other formats.
         affine: ``(4, 4)``, that of the volume read from the file.
         shape: Of the volume read from the file.
         axcodes: Of the volume read from the file.
+        format: Format of its masks, such as ``"nrrd"``; empty if that is NIfTI.
+        slices: Of a DICOM series, the file of each slice in the order of the file's last axis, and
+            the number of the frame in it, from 0.
 
     Example:
         >>> header = Header(bytes(348), np.eye(4), (1, 2, 3), "LPS")
@@ -46,6 +51,8 @@ class Header:
     affine: np.ndarray
     shape: tuple[int, int, int]
     axcodes: str
+    format: str = ""
+    slices: tuple[tuple[Path, int], ...] = field(default=(), repr=False)
 
     def describes(self, affine: np.ndarray, shape: tuple[int, ...], axcodes: str) -> bool:
         """Whether a volume still has the position given in the file.
@@ -68,7 +75,7 @@ class Volume:
             float32), a mask uint8 labels.
         affine: ``(4, 4)`` float64, from indices of ``array`` to millimetres in RAS.
         axcodes: Axis codes of the file it came from; saving goes back to them.
-        header: Header of its NIfTI file; dropped when position, shape or ``axcodes`` change.
+        header: Header of its file; dropped when position, shape or ``axcodes`` change.
         has_size: Whether the voxel size is known. Images, arrays and headers without a size have
             voxels of 1 x 1 x 1 mm and the origin in a corner or in the middle; a scan resampled
             to 1 mm has another origin, and `of` is given the size.

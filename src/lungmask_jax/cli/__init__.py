@@ -84,6 +84,12 @@ def _run_discovery(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def _run_info(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _info
+
+    return _info.completion(options) if options.command == "completion" else _info.info(options)
+
+
 _COMMANDS = {
     "segment": _run_segment,
     "train": _run_train,
@@ -93,6 +99,8 @@ _COMMANDS = {
     "models": _run_discovery,
     "weights": _run_discovery,
     "doctor": _run_discovery,
+    "info": _run_info,
+    "completion": _run_info,
 }
 
 

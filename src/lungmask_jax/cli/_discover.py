@@ -12,12 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lungmask_jax import weights
+from lungmask_jax.cli._info import PACKAGES
 from lungmask_jax.cli._probe import REGISTRIES, cells
 from lungmask_jax.cli._progress import console
 from lungmask_jax.cli._recipe import toml
 from lungmask_jax.errors import LungmaskError
-
-_PACKAGES = ("lungmask-jax", "jax", "jaxlib", "flax", "optax", "numpy", "nibabel")
 
 
 def list_models(_options: argparse.Namespace) -> int:
@@ -50,7 +49,7 @@ def doctor(_options: argparse.Namespace) -> int:
     """Versions, devices, cache, and every name that a package brings, loaded."""
     say = console().print
     say(f"Python {platform.python_version()} on {platform.platform()}", highlight=False)
-    say(", ".join(f"{name} {version(name)}" for name in _PACKAGES), highlight=False)
+    say(", ".join(f"{name} {version(name)}" for name in PACKAGES), highlight=False)
     devices = ", ".join(f"{device.device_kind} ({device.platform})" for device in jax.devices())
     say(f"devices: {devices}; {os.cpu_count()} cores", markup=False, highlight=False)
     say(_cache(), markup=False, highlight=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from lungmask_jax import DISCLAIMER, __version__, tasks
+from lungmask_jax import DISCLAIMER, __version__, files, tasks
 from lungmask_jax.errors import nearest
 from lungmask_jax.spec import Recipe, TrainSpec
 
@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_demo(commands)
     _add_discovery(commands)
+    _add_info(commands)
     return whole
 
 
@@ -150,6 +151,13 @@ def _add_segment(commands: Any) -> None:
         "--uncertainty",
         action="store_true",
         help="also write the uncertainty of the infection model",
+    )
+    segment.add_argument(
+        "--format",
+        choices=files.FORMATS,
+        default="",
+        help="format of the masks (default: that of the scan if it is nrrd or mha, else nii.gz); "
+        "dicom-seg also writes the measures as a structured report",
     )
     segment.add_argument("--profile", action="store_true", help="print the time of each stage")
     segment.add_argument("--window", **_WINDOW)
@@ -288,6 +296,22 @@ def _add_discovery(commands: Any) -> None:
                 metavar="NAME",
                 help="print the training settings of this one, as a file for train --recipe",
             )
+
+
+def _add_info(commands: Any) -> None:
+    info = commands.add_parser(
+        "info",
+        help="print versions, devices, formats, models and weights",
+        description="Prints versions, devices, formats, models and weights.",
+        epilog=DISCLAIMER,
+    )
+    info.add_argument("--json", action="store_true", help="as JSON, for scripts")
+    completion = commands.add_parser(
+        "completion",
+        help="print the completion of a shell",
+        description="Prints a script that completes commands, options and file names.",
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "tcsh"])
 
 
 def _add_weights(command: argparse.ArgumentParser) -> None:

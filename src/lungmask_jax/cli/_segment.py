@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
             results,
             weights=options.weights,
             uncertainty=options.uncertainty,
+            format=options.format,
             read=partial(notes.load, window=options.window and tuple(options.window)),
             guard=partial(_guarded, failures, notes, progress),
             progress=stepper(progress),

@@ -19,7 +19,10 @@ from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.files import checksum, output_folder
 
 _HIDDEN: Final = ".lungmask-jax-"
-_FILES: Final = (".nii", ".gz", ".png", ".jpg", ".tif", ".dcm", ".npz", ".csv", ".json", ".zip")
+_FILES: Final = (
+    *(".nii", ".gz", ".nrrd", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".tif"),
+    *(".npz", ".csv", ".json", ".zip"),
+)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from pathlib import Path
 from lungmask_jax import data, report
 from lungmask_jax.errors import ScanError
 
-_NIFTI = (".nii", ".nii.gz")
-_OTHERS = (".dcm", ".dcm.gz", ".ima", ".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".zip")
+_VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_OTHERS = (".dcm", ".dcm.gz", ".ima", ".img", ".zip")
 _SLICES = (".dcm", ".dcm.gz", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def find_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, Path]:
     """Scans by the name of their results; unreadable paths are included, to fail when read.
 
-    A folder of NIfTI files stands for the files. Hidden files and results of this program are
-    skipped.
+    A folder of NIfTI, NRRD or MetaImage files stands for the files. Hidden files and results of
+    this program are skipped.
 
     Args:
         paths: Files and folders.
@@ -45,7 +45,7 @@ def find_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, P
 
 
 def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
-    """A line for each folder of NIfTI files that holds scans of another kind, too.
+    """A line for each folder of volumes that holds scans of another kind, too.
 
     Args:
         given: Files and folders, as for `find_scans`.
@@ -63,13 +63,13 @@ def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
         if others:
             more = f" and {len(others) - 1} more" if others[1:] else ""
             yield (
-                f"{folder}: used its NIfTI files, and skipped {others[0]}{more}: give scans of "
-                "another kind separately"
+                f"{folder}: used its NIfTI, NRRD and MetaImage files, and skipped "
+                f"{others[0]}{more}: give scans of another kind separately"
             )
 
 
 def _of(path: Path) -> Sequence[Path]:
-    return _nifti(_visible(path)) or [path]
+    return _volumes(_visible(path)) or [path]
 
 
 def _within(path: Path) -> Iterator[Path]:
@@ -83,7 +83,7 @@ def _within(path: Path) -> Iterator[Path]:
         )
         files = [] if place in seen else _visible(Path(folder))
         seen.add(place)
-        if scans := _nifti(files):
+        if scans := _volumes(files):
             yield from scans
         elif any(map(_is_slice, files)):
             yield Path(folder)
@@ -104,8 +104,8 @@ def _results(record: Path) -> set[str]:
     return {*report.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
 
 
-def _nifti(files: Sequence[Path]) -> list[Path]:
-    return [path for path in files if path.name.lower().endswith(_NIFTI)]
+def _volumes(files: Sequence[Path]) -> list[Path]:
+    return [path for path in files if path.name.lower().endswith(_VOLUMES)]
 
 
 def _is_slice(path: Path) -> bool:

@@ -51,14 +51,15 @@ class _Job:
     results: Outputs
     models: Sequence[Bundle]
     uncertainty: bool
+    format: str
     read: Callable[[Path], Volume]
     begin: Callable[[str], None]
     progress: inference.Progress | None
 
-    def files(self, name: str) -> list[str]:
+    def files(self, name: str, form: str) -> list[str]:
         """The files of a scan, its JSON file last."""
         masks = tasks.mask_names([model.spec.target for model in self.models])
-        return inference.file_names(name, masks, uncertainty=self.uncertainty)
+        return inference.file_names(name, masks, uncertainty=self.uncertainty, format=form)
 
 
 def segment_all(
@@ -67,6 +68,7 @@ def segment_all(
     *,
     weights: Sequence[str | os.PathLike[str] | Bundle] = ("lungs", "infection"),
     uncertainty: bool = False,
+    format: str = "",
     read: Callable[[Path], Volume] = io.load,
     guard: Guard = contextlib.nullcontext,
     progress: inference.Progress | None = None,
@@ -81,6 +83,7 @@ def segment_all(
         results: The folder for the results, from `outputs`.
         weights: Models, as for `lungmask_jax.inference.segment`.
         uncertainty: Whether to map the uncertainty of the last model inside another mask.
+        format: Of the masks, as for `lungmask_jax.inference.Segmentation.save`.
         read: Reads a scan; called in another thread.
         guard: Context entered with the name of each scan; if it swallows errors, failed scans are
             skipped.
@@ -110,7 +113,9 @@ def segment_all(
     _check_table(results)
     begin("weights")
     models = [*inference.ordered(by_target(weights)).values()]
-    return _segmented(scans, _Job(results, models, uncertainty, read, begin, progress), guard)
+    return _segmented(
+        scans, _Job(results, models, uncertainty, format, read, begin, progress), guard
+    )
 
 
 def _check_table(results: Outputs) -> None:
@@ -162,15 +167,18 @@ def _ahead(
 
 def _read(name: str, path: Path, job: _Job) -> Volume:
     """A scan whose results can be written."""
-    *files, record = job.files(name)
     folder = job.results.folder
     if path.is_dir() and os.path.samefile(path, folder):
         raise ScanError(
             f"results would be written among the slices in {folder}: give another --out"
         )
+    form = job.format or io.native_format(path)
+    *files, record = job.files(name, form)
     job.results.check(record, files)
     job.results.check_source(record, path)
-    return job.read(path)
+    ct = job.read(path)
+    inference.mask_format(ct, format=form)  # which refuses some
+    return ct
 
 
 def _one(name: str, path: Path, scan: Future[Volume], job: _Job) -> Segmented:
@@ -186,7 +194,7 @@ def _one(name: str, path: Path, scan: Future[Volume], job: _Job) -> Segmented:
     )
     job.begin("write")
     with job.results.staged() as folder:
-        record = result.save(folder, name=name, source=source(path))[-1]
+        record = result.save(folder, name=name, source=source(path), format=job.format)[-1]
         row = result.row(name)
         with job.results.moved(folder, record.name):
             report.update_csv(job.results.folder / _TABLE, [row])

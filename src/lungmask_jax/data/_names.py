@@ -12,7 +12,10 @@ from typing import Final
 from lungmask_jax.errors import ScanError
 from lungmask_jax.files import printable
 
-SUFFIXES: Final = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+SUFFIXES: Final = (
+    *(".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"),
+)
 SAME_PATIENT: Final = re.compile(
     r".*(coronacases\D*\d+|radiopaedia.*?\d+(?=_\d+_\d+))", re.IGNORECASE
 )

@@ -2,9 +2,10 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,16 @@ import numpy as np
 from lungmask_jax import DISCLAIMER, __version__, io, quantify, report, tasks, viz
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import output_folder
+from lungmask_jax.inference._files import (
+    file_names,
+    is_binary,
+    is_dicom,
+    map_file,
+    mask_file,
+    mask_format,
+)
 from lungmask_jax.volume import Volume
 
-_UNCERTAINTY: Final = "uncertainty"
 _SIGNS: Final = "signs_of_pneumonia"
 _SCORE: Final = "ct_severity_score"
 _SCORED: Final = {tasks.LOBES.name, tasks.INFECTION.name}
@@ -125,7 +133,12 @@ class Segmentation:
         return {"scan": name, **measured, "notes": "; ".join(self.notes), **made}
 
     def save(
-        self, directory: str | os.PathLike[str], *, name: str = "scan", source: str = ""
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        name: str = "scan",
+        source: str = "",
+        format: str = "",
     ) -> list[Path]:
         """Writes the masks, the montage and the measures, each under a temporary name first.
 
@@ -136,23 +149,29 @@ class Segmentation:
             directory: Created if it does not exist.
             name: Prefix of the file names.
             source: Identifies the scan among others of the same name; stored with the measures.
+            format: Of the masks, one of `lungmask_jax.files.FORMATS`; by default that of
+                `mask_format`.
 
         Returns:
-            The paths: ``<name>_<task>.nii.gz`` for each mask and the uncertainty, if there is
-            one, ``<name>_overlay.png`` and ``<name>.json``.
+            The paths: ``<name>_<task>`` with the suffix of the format for each mask and the
+            uncertainty, if there is one, ``<name>_overlay.png`` and ``<name>.json``; for DICOM
+            also ``<name>_measures.dcm``.
 
         Raises:
-            ScanError: A file cannot be written.
+            ScanError: A file cannot be written, or the masks of this scan cannot be DICOM.
+            SpecError: There is no such format.
+            MissingPackageError: The format is DICOM, and highdicom is missing.
         """
+        form = mask_format(self.ct, format=format)
         folder = output_folder(directory)
-        masks = {**self.masks}
-        if self.uncertainty is not None:
-            masks[_UNCERTAINTY] = self.uncertainty
-        *files, picture, record = (folder / file for file in file_names(name, masks))
+        doubt = self.uncertainty is not None
+        names = file_names(name, self.masks, uncertainty=doubt, format=form)
+        *files, picture, record = (folder / file for file in names)
         with ThreadPoolExecutor() as pool:  # compression runs beside the picture
-            written = pool.map(io.save, masks.values(), files)
+            written = [pool.submit(write) for write in self._writers(folder, name, form)]
             viz.save_png(self.overlay(title=name), picture)
-            list(written)
+            for one in written:
+                one.result()
         row: dict[str, object] = {**self.row(name)}
         if self.signs is not None:
             row[f"{_SIGNS}_by_slice"] = [_plain(float(one)) for one in self.signs.slices]
@@ -161,24 +180,24 @@ class Segmentation:
         report.write_json(record, row, files=[*files, picture])
         return [*files, picture, record]
 
-
-def file_names(name: str, masks: Iterable[str], *, uncertainty: bool = False) -> list[str]:
-    """The file names of `Segmentation.save`.
-
-    Args:
-        name: Name of the scan.
-        masks: Names of the tasks.
-        uncertainty: Whether there is an uncertainty map.
-
-    Returns:
-        Names of files, that of the measures last.
-
-    Example:
-        >>> file_names("a", ["lungs"])
-        ['a_lungs.nii.gz', 'a_overlay.png', 'a.json']
-    """
-    kinds = [*masks, *([_UNCERTAINTY] if uncertainty else [])]
-    return [*(f"{name}_{kind}.nii.gz" for kind in kinds), f"{name}_overlay.png", f"{name}.json"]
+    def _writers(self, folder: Path, name: str, format: str) -> Iterator[Callable[[], object]]:
+        """Functions that write the masks and the uncertainty."""
+        if is_dicom(format):
+            yield partial(
+                io.save_dicom,
+                self.masks,
+                folder,
+                name=name,
+                models=self.models,
+                measures=self.measure(),
+                binary=is_binary(format),
+            )
+        else:
+            for task, mask in self.masks.items():
+                path = folder / mask_file(name, task, format)
+                yield partial(io.save, mask, path, task=tasks.registry[task])
+        if self.uncertainty is not None:
+            yield partial(io.save, self.uncertainty, folder / map_file(name, format))
 
 
 def _plain(value: float | str) -> float | str | None:

@@ -13,9 +13,10 @@ from nibabel.spatialimages import SpatialImage
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.io._header import affine_mm, unit_mm
 from lungmask_jax.io._load import checked, in_memory, load
-from lungmask_jax.io._nifti import DAMAGED, check_layout, check_scaling, scaled
+from lungmask_jax.io._nifti import check_scaling
 from lungmask_jax.io._orientation import canonical
 from lungmask_jax.io._place import refuse_turned
+from lungmask_jax.io._voxels import DAMAGED, check_layout, scaled
 from lungmask_jax.volume import Volume
 
 
@@ -125,18 +126,18 @@ def _native(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _nibabel_place(image: SpatialImage, source: str) -> tuple[np.ndarray, bytes | None]:
+def _nibabel_place(image: SpatialImage, source: str) -> tuple[np.ndarray, bytes]:
     """The affine in mm, and the header where it is NIfTI and says the same."""
     header, affine = image.header, image.affine
     if not isinstance(header, Nifti1Header):
-        return np.asarray(affine, np.float64), None
+        return np.asarray(affine, np.float64), b""
     header = header.copy()
     if header.get_data_shape() != image.shape:
         header.set_data_shape(image.shape)
     if affine is None or np.allclose(header.get_best_affine(), affine, rtol=1e-5, atol=1e-6):
         return affine_mm(header, source), header.binaryblock
     scale = unit_mm(header, source)
-    return np.diag([scale, scale, scale, 1.0]) @ affine, None
+    return np.diag([scale, scale, scale, 1.0]) @ affine, b""
 
 
 def _from_simpleitk(image: Any) -> Volume:

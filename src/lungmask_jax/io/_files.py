@@ -2,14 +2,17 @@
 
 import os
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.io._kinds import HEAD, Kind, kind_of, other_kind
-from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unpacked, unreadable
+from lungmask_jax.files import FORMATS
+from lungmask_jax.io._archive import volume_bytes
+from lungmask_jax.io._kinds import HEAD, VOLUMES, Kind, kind_of, other_kind
+from lungmask_jax.io._stream import LARGEST_FILE, is_folder, opened, unreadable
 
 MOST_FOLDERS: Final = 1_000
 DEEPEST: Final = 5
@@ -22,8 +25,8 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     Hidden files are skipped. If a folder holds only folders, these are searched for DICOM, too.
 
     Returns:
-        ``(kind, files)``, where kind is ``"nifti"`` (one file), ``"dicom"`` (with all other files
-        of the folder, which the reader names) or ``"image"``.
+        ``(kind, files)``, where kind is one of `VOLUMES` (one file), ``"dicom"`` (with all other
+        files of the folder, which the reader names) or ``"image"``.
 
     Raises:
         ScanError: The path does not exist, or has nothing readable.
@@ -36,10 +39,34 @@ def scan_files(path: str | os.PathLike[str]) -> tuple[Kind, list[Path]]:
     if kind == "other":
         what, advice = _other(path, head)
         raise ScanError(
-            "expected a NIfTI, DICOM, PNG, JPEG or TIFF file, found that "
+            "expected a NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG or TIFF file, found that "
             f"{path} is {what}: {advice}"
         )
     return kind, [path]
+
+
+def native_format(path: str | os.PathLike[str]) -> str:
+    """The format of the masks of a scan: its own if it is NRRD or MetaImage, else NIfTI.
+
+    Args:
+        path: As for `lungmask_jax.io.load`.
+
+    Returns:
+        One of `lungmask_jax.files.FORMATS`.
+
+    Raises:
+        ScanError: There is nothing to read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "scan.nrrd").write_text("NRRD0005")
+        ...     native_format(folder), native_format(f"{folder}/scan.nrrd")
+        ('nii.gz', 'nrrd')
+    """
+    path = Path(path)
+    kind = "other" if is_folder(path) else kind_of(head_of(path))
+    return {"nrrd": "nrrd", "metaimage": "mha"}.get(kind, FORMATS[0])
 
 
 def contents(path: Path) -> bytes:
@@ -71,15 +98,16 @@ def number_order(path: Path) -> list[tuple[int, str]]:
 
 def head_of(path: Path) -> bytes:
     """The first `HEAD` bytes of a file, decompressed, which show its type; all of a shorter one."""
-    with opened(path) as file:
-        packed, head = file.peek(HEAD)[:HEAD], b""
-        stream = unpacked(file, piece=4096)
-        try:
+    head = b""
+    try:
+        with volume_bytes(path, piece=4096) as (stream, _):
             while len(head) < HEAD and (piece := stream.read1(HEAD - len(head))):
                 head += piece
-        except (EOFError, zlib.error):
-            return head or packed
-        return head
+    except (EOFError, zlib.error, zipfile.BadZipFile):
+        if not head:
+            with opened(path) as file:
+                return file.peek(HEAD)[:HEAD]
+    return head
 
 
 def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:
@@ -89,8 +117,9 @@ def _folder_files(folder: Path) -> tuple[Kind, list[Path]]:
         return "dicom", files
     if "image" in kinds.values():
         return "image", [file for file, kind in kinds.items() if kind == "image"]
-    if "nifti" in kinds.values():
-        raise ScanError(f"expected one scan, found NIfTI files in {folder}: give one of them")
+    for kind, name in VOLUMES.items():
+        if kind in kinds.values():
+            raise ScanError(f"expected one scan, found {name} files in {folder}: give one of them")
     below = list(_below(folder, folders)) if not files else []
     if any(kind_of(head_of(file)) == "dicom" for file in below):
         return "dicom", below

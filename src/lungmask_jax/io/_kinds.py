@@ -1,9 +1,13 @@
 """The type of a file from its first bytes."""
 
+import re
 import struct
 from typing import Final, Literal
 
-Kind = Literal["nifti", "dicom", "image", "other"]
+Kind = Literal["nifti", "nrrd", "metaimage", "dicom", "image", "other"]
+
+VOLUMES: Final[dict[Kind, str]] = {"nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
+"""Types of which a file holds a whole scan, and their names."""
 
 HEAD: Final = 1024
 """Number of bytes, decompressed, that determine the type."""
@@ -12,11 +16,11 @@ IMAGES: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", 
 
 _CONVERT: Final = "convert it to NIfTI, for example with 3D Slicer"
 _UNPACK: Final = "unpack it, and give the file or folder inside"
+_UNZIP: Final = f"{_UNPACK}; an archive is read only if one NIfTI, NRRD or MetaImage file is in it"
 _NO_SCAN: Final = "give a CT scan"
 
 _STARTS: Final = (
-    (0, b"NRRD00", "NRRD, which is not read yet", _CONVERT),
-    (0, b"PK\x03\x04", "a zip archive", _UNPACK),
+    (0, b"PK\x03\x04", "a zip archive", _UNZIP),
     (0, b"PK\x05\x06", "an empty zip archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
@@ -41,6 +45,7 @@ _STARTS: Final = (
     (0, b"\x7fELF", "a program", _NO_SCAN),
 )
 _META_IMAGE: Final = (b"ObjectType", b"NDims", b"DimSize", b"ElementType")
+_ASSIGNMENT: Final = re.compile(rb"\s*\w+[ \t]*=")
 _GROUPS: Final = (2, 8)
 _VALUES: Final = frozenset(
     ["AS", "CS", "DA", "DT", "IS", "LO", "OB", "PN", "SH", "SQ", "TM", "UI", "UL", "UN"]
@@ -57,6 +62,10 @@ def kind_of(head: bytes) -> Kind:
     """
     if head[344:347] == b"n+1" or head[4:7] == b"n+2":
         return "nifti"
+    if head.startswith(b"NRRD00"):
+        return "nrrd"
+    if _ASSIGNMENT.match(head) and sum(head.count(word) for word in _META_IMAGE) >= 2:
+        return "metaimage"
     if head[128:132] == b"DICM" or (head[:4] == b"DICM" and _is_dicom(head[4:])) or _is_dicom(head):
         return "dicom"
     return "image" if head.startswith(IMAGES) else "other"
@@ -66,8 +75,8 @@ def other_kind(head: bytes) -> tuple[str, str]:
     r"""The type of an unsupported file, to stand after "the file is", and what to do.
 
     Example:
-        >>> other_kind(b"NRRD0005\n")
-        ('NRRD, which is not read yet', 'convert it to NIfTI, for example with 3D Slicer')
+        >>> other_kind(b"GIF89a")
+        ('a GIF image', 'save it as PNG')
     """
     if not head.strip(b"\0"):
         return ("empty" if not head else "nothing but zeros"), "copy it again"
@@ -76,8 +85,6 @@ def other_kind(head: bytes) -> tuple[str, str]:
             return what, advice
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return "a BMP image", "save it as PNG"
-    if sum(head.count(word) for word in _META_IMAGE) >= 2:
-        return "MetaImage (MHA, MHD), which is not read yet", _CONVERT
     if head[:4] in (struct.pack("<i", 348), struct.pack(">i", 348)) and len(head) == 348:
         return "the header of an Analyze pair (.hdr and .img)", _CONVERT
     if _is_text(head):

@@ -13,9 +13,13 @@ from lungmask_jax.io._dicom import read_series
 from lungmask_jax.io._files import scan_files
 from lungmask_jax.io._images import labels_of, read_images
 from lungmask_jax.io._intensity import from_gray, hounsfield
+from lungmask_jax.io._metaimage import read_metaimage
 from lungmask_jax.io._nifti import read_nifti
+from lungmask_jax.io._nrrd import read_nrrd
 from lungmask_jax.io._place import note_shear, note_size, refuse_radiograph
 from lungmask_jax.volume import Volume
+
+_READERS = {"nifti": read_nifti, "nrrd": read_nrrd, "metaimage": read_metaimage}
 
 _FEW = 4  # grey levels of a mask
 _JPEG_NOISE = 15  # grey levels of 256
@@ -29,8 +33,9 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
     first file (or page) of a folder the lowest slice, and the spacing 1 mm.
 
     Args:
-        path: A NIfTI, DICOM, PNG, JPEG or TIFF file, or a folder that holds the slices of one
-            scan as images (in the order of their numbers) or as DICOM.
+        path: A NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG or TIFF file, a zip archive of one of the
+            first three, or a folder that holds the slices of one scan as images (in the order of
+            their numbers) or as DICOM.
         window: HU ``(low, high)`` of black and white. Images need it: 0 to 255, or 0 to 65535 with
             16 bits, is mapped to it. A volume of grey levels from 0 to 255 or 0 to 1 needs it too;
             a volume in HU does not change. 16-bit images that hold HU + 1024 need
@@ -60,7 +65,7 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
     with in_memory(path):
         if kind == "image":
             return _from_images(files, path, window).as_checked()
-        volume = read_series(files) if kind == "dicom" else read_nifti(files[0])
+        volume = read_series(files) if kind == "dicom" else _READERS[kind](files[0])
         return checked(volume, path, window)
 
 
@@ -68,8 +73,9 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
     """A mask from a file, or from a folder of images.
 
     Args:
-        path: A NIfTI file, or PNG, JPEG or TIFF slices. Images in black and white give 0 and 1
-            (above half is 1); images with small values only give those as labels.
+        path: A NIfTI, NRRD or MetaImage file, or PNG, JPEG or TIFF slices. Images in black and
+            white give 0 and 1 (above half is 1); images with small values only give those as
+            labels.
 
     Returns:
         The labels as uint8.
@@ -87,11 +93,14 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
     """
     kind, files = scan_files(path)
     if kind == "dicom":
-        raise ScanError(f"expected a mask as NIfTI or images, found DICOM in {path}: convert it")
+        raise ScanError(
+            f"expected a mask as NIfTI, NRRD, MetaImage or images, found DICOM in {path}: "
+            "convert it"
+        )
     with in_memory(path):
         if kind == "image":
             return Volume(labels_of(read_images(files), path), axcodes="LPS")
-        volume = read_nifti(files[0])
+        volume = _READERS[kind](files[0])
         return volume.with_array(_labels(volume.array, path))
 
 

@@ -1,5 +1,7 @@
 """From a file's order of axes to the canonical one, and exactly back."""
 
+from pathlib import Path
+
 import numpy as np
 from nibabel.orientations import (
     aff2axcodes,
@@ -15,11 +17,17 @@ from lungmask_jax.volume import CANONICAL, Header, Volume
 
 
 def canonical(
-    array: np.ndarray, affine: np.ndarray, source: object, *, block: bytes | None = None
+    array: np.ndarray,
+    affine: np.ndarray,
+    source: object,
+    *,
+    block: bytes = b"",
+    format: str = "",
+    slices: tuple[tuple[Path, int], ...] = (),
 ) -> Volume:
     """A volume in canonical order; an oblique one is reoriented to the nearest axes.
 
-    `block` is its NIfTI header, for its masks. The array is contiguous.
+    `block`, `format` and `slices` are for the `Header` of its masks. The array is contiguous.
 
     Raises:
         ScanError: The affine does not give three directions in space.
@@ -33,7 +41,8 @@ def canonical(
     turned = np.ascontiguousarray(apply_orientation(array, transform))
     place = affine @ inv_ornt_aff(transform, array.shape)
     codes = "".join(aff2axcodes(affine))
-    header = None if block is None else Header(block, place, turned.shape, codes)
+    known = block or format or slices
+    header = Header(block, place, turned.shape, codes, format, slices) if known else None
     return Volume(turned, place, codes, header)
 
 

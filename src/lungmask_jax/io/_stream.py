@@ -75,15 +75,20 @@ def unreadable(path: Path, error: OSError) -> ScanError:
     )
 
 
+def inflated(file: io.BufferedReader) -> io.BufferedReader:
+    """The bytes of a zlib stream that begins here, decompressed while reading."""
+    return io.BufferedReader(_Unpacked(file, PIECE, zlib.MAX_WBITS), PIECE)
+
+
 class _Unpacked(io.RawIOBase):
     """What a gzip file unpacks to, in the standard library's shape for such things.
 
     That of `gzip` takes what follows the last member for damage, and an unfinished one for the end.
     """
 
-    def __init__(self, file: io.BufferedReader, piece: int) -> None:
+    def __init__(self, file: io.BufferedReader, piece: int, wbits: int = 31) -> None:
         self._file, self._piece = file, piece
-        self._packed, self._member = b"", zlib.decompressobj(wbits=31)
+        self._packed, self._member = b"", zlib.decompressobj(wbits=wbits)
 
     def readable(self) -> bool:
         return True

@@ -53,7 +53,8 @@ def read_series(files: list[Path]) -> Volume:
     notes = [note for note in (left_out, other, *_header_notes(series), *notes) if note]
     for note in notes:
         warn(note)
-    return canonical(read_pixels(series).transpose(2, 1, 0), affine, where)
+    places = tuple((one.file, one.frame) for one in series)
+    return canonical(read_pixels(series).transpose(2, 1, 0), affine, where, slices=places)
 
 
 def _header_notes(series: list[Slice]) -> list[str]:
