@@ -52,11 +52,11 @@ DATASET: dict[str, Any] = {
 }
 
 
-def tensors(seed: int = 0, *, biased: bool = True) -> dict[str, np.ndarray]:
+def tensors(seed: int = 0, *, biased: bool = True, images: int = 1) -> dict[str, np.ndarray]:
     """Random numbers for a network of two stages, under the names of nnU-Net."""
     generator = np.random.default_rng(seed)
     shapes = {
-        "encoder.stages.0.0.convs.0": (2, 1, 1, 3, 3),
+        "encoder.stages.0.0.convs.0": (2, images, 1, 3, 3),
         "encoder.stages.0.0.convs.1": (2, 2, 1, 3, 3),
         "encoder.stages.1.0.convs.0": (3, 2, 3, 3, 3),
         "encoder.stages.1.0.convs.1": (3, 3, 3, 3, 3),
@@ -88,11 +88,11 @@ def stored(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def checkpoint(seed: int = 0, configuration: str = "3d_fullres") -> bytes:
+def checkpoint(seed: int = 0, configuration: str = "3d_fullres", *, images: int = 1) -> bytes:
     """A checkpoint of one fold, random."""
     return pth_files.zipped(
         {
-            "network_weights": stored(tensors(seed)),
+            "network_weights": stored(tensors(seed, images=images)),
             "init_args": {"configuration": configuration},
             "trainer_name": "nnUNetTrainer",
             "inference_allowed_mirroring_axes": (0, 2),
