@@ -444,7 +444,8 @@ def test_both_stages_of_a_cascade_run_one_after_the_other(cascade, tmp_path):
     before = inference.labels(ct, first)
     assert before.array.any()
     wanted = inference.labels(ct, alone, lungs=before).array
-    for path in (cascade, second, packed(second)):
+    both = shutil.make_archive(str(tmp_path / "both"), "zip", cascade)
+    for path in (cascade, second, both):
         bundle = read_nnunet(path)
         found = inference.segment(ct, weights=[bundle]).lungs.array
         np.testing.assert_array_equal(found, wanted)
@@ -499,6 +500,13 @@ def described(plans, dataset):
 def test_a_configuration_that_is_none_is_an_error(model, value):
     with pytest.raises(WeightsError, match=r"lack what they should have|no configuration"):
         read_nnunet(model(plans={**PLANS, "configurations": {"3d_fullres": value}}))
+
+
+@pytest.mark.parametrize("stage", ["../../elsewhere", "/etc", "a/b", 5, [1]])
+def test_the_name_of_the_previous_stage_leads_nowhere(model, stage):
+    plans = {**PLANS, "configurations": {"3d_fullres": {**FULL, "previous_stage": stage}}}
+    with pytest.raises(WeightsError, match=r"as previous_stage|lack what they should have"):
+        read_nnunet(model(plans=plans))
 
 
 def test_configurations_that_inherit_from_each_other_without_end_are_an_error(model):

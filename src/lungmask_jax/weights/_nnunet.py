@@ -96,15 +96,13 @@ def read_nnunet(
         if not stage:
             return bundle
         before = _beside(folder, stage)
-        if before in files.folders():
-            first = _model(files, before, (), checkpoint, wanted, before_another=True)
-            return replace(bundle, previous=first)
-    beside = _beside(str(path.resolve()), stage)
-    if folder != "." or not Path(beside).is_dir():
-        return bundle
-    with model_files(Path(beside)) as files:
-        first = _model(files, ".", (), checkpoint, wanted, before_another=True)
-        return replace(bundle, previous=first)
+        there = before in files.folders()
+        first = _model(files, before, (), checkpoint, wanted, first=True) if there else None
+    beside = path.resolve().with_name(_beside(path.resolve().name, stage))
+    if first is None and folder == "." and path.is_dir() and beside.is_dir():
+        with model_files(beside) as files:
+            first = _model(files, ".", (), checkpoint, wanted, first=True)
+    return replace(bundle, previous=first)
 
 
 def _beside(folder: str, configuration: str) -> str:
@@ -119,16 +117,16 @@ def _model(
     checkpoint: str,
     wanted: tuple[str, Any],
     *,
-    before_another: bool = False,
+    first: bool = False,
 ) -> Bundle:
-    """A model of v2; one before another in a cascade has the labels of the data set."""
+    """A model of v2; the first stage of a cascade keeps the labels of the data set."""
     plans, dataset = (
         json_value(files.text(str(PurePosixPath(folder, name))), name)
         for name in ("plans.json", "dataset.json")
     )
     chosen = _folds(files, folder, folds, f"checkpoint_{checkpoint}.pth")
     read = (_checkpoint(files, name) for name in chosen.values())
-    members = [_member(plans, dataset, one, wanted, before_another) for one in read]
+    members = [_member(plans, dataset, one, wanted, first) for one in read]
     return _bundle(files.path.stem, members)
 
 
@@ -223,7 +221,7 @@ def _member(
     dataset: Any,
     checkpoint: Mapping[str, Any],
     wanted: tuple[str, Any],
-    before_another: bool,
+    first: bool,
 ) -> tuple[SegmenterSpec, Any]:
     """The network of one fold, and its numbers."""
     with _complete("plans.json, dataset.json or the checkpoint lack"):
@@ -234,7 +232,7 @@ def _member(
         if known is not None and not (target or labels):
             target, labels = known.target, _known_labels(found.names, known)
         spec = spec_of(found, target, labels)
-        if before_another:
+        if first:
             spec = replace(spec, volume=found.volume)
         spec = replace(spec, card=_card(plans, checkpoint, found.previous))
         spec = spec if known is None else adapted(spec, known)

@@ -1,5 +1,6 @@
 """The plans of nnU-Net as specs: which network, which volume it sees, how it is led over it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -67,6 +68,10 @@ def planned(plans: Any, dataset: Any, configuration: str) -> Planned:
             f"expected a network that sees one image, found the channels {shown(channels)}"
         )
     previous = settings.get("previous_stage") or ""
+    if not re.fullmatch(r"\w*", previous):
+        raise WeightsError(
+            f"expected the name of a configuration as previous_stage, found {shown(previous)}"
+        )
     before = tuple(sorted(names)) if previous else ()
     patch = tuple(settings["patch_size"])
     return Planned(
