@@ -442,14 +442,15 @@ def test_both_stages_of_a_cascade_run_one_after_the_other(cascade, tmp_path):
     first = read_nnunet(cascade / "nnUNetTrainer__nnUNetPlans__3d_lowres")
     alone = dataclasses.replace(read_nnunet(second), previous=None)
     before = inference.labels(ct, first)
-    assert before.array.any()
-    wanted = inference.labels(ct, alone, lungs=before).array
+    wanted = inference.probabilities(ct, alone, lungs=before)
+    none = ct.with_array(np.zeros_like(before.array))
+    assert not np.array_equal(wanted, inference.probabilities(ct, alone, lungs=none))
     both = shutil.make_archive(str(tmp_path / "both"), "zip", cascade)
     for path in (cascade, second, both):
         bundle = read_nnunet(path)
-        found = inference.segment(ct, weights=[bundle]).lungs.array
-        np.testing.assert_array_equal(found, wanted)
-    assert (wanted != inference.labels(ct, alone, lungs=ct.with_array(0 * wanted)).array).any()
+        np.testing.assert_array_equal(inference.probabilities(ct, bundle), wanted)
+    mask = inference.segment(ct, weights=[bundle]).lungs.array
+    np.testing.assert_array_equal(mask, inference.labels(ct, alone, lungs=before).array)
     with pytest.raises(WeightsError, match="the two of a cascade"):
         import_file(bundle, tmp_path / "mine.npz")
     with pytest.raises(SpecError, match="needs the mask of the previous stage"):
