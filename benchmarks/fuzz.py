@@ -25,6 +25,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,6 +42,12 @@ WORDS = (
     b"NaN", b"Infinity", b"-1", b"1e309", b"9" * 5000, b"null", b"true", b'""', b"[" * 3000,
     b'{"a":' * 3000, b"\0", b"\xff\xfe", b"=1+1", b"\x1b[2J", b"../../x", b"0.0",
     b"-0", b"[]", b"{}",
+)  # fmt: skip
+
+VALUES = (
+    None, True, False, 0, 1, 2, 3, -1, 0.5, 1e-9, 1e300, 7, 255, 256, 10**5, 2**31, 2**63, 10**30,
+    "", "a", "3d_fullres", "\x00", [], {}, [[]], [0], [1, 2], [1, 2, 3], [1, 1, 1], [10**9] * 3,
+    [[1, 1, 1]] * 2, {"0": None}, {"a": {"a": 1}}, [0.0, 0.0, 0.0], [1e-9] * 3, [1] * 40,
 )  # fmt: skip
 
 
@@ -276,7 +283,26 @@ def replace_number(data: bytearray, choose: random.Random) -> None:
         data[at : at + 1] = choose.choice(WORDS)
 
 
-DAMAGES = (flip, number, cut, leave_out, repeat, blank, insert, replace_number)
+def replace_value(data: bytearray, choose: random.Random) -> None:
+    """In a text of JSON, one value is another, or gone; it stays JSON."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    at = value
+    while isinstance(at, dict | list) and at:
+        key = choose.choice([*at] if isinstance(at, dict) else range(len(at)))
+        if not isinstance(at[key], dict | list) or choose.random() < 0.2:
+            if choose.random() < 0.2:
+                del at[key]
+            else:
+                at[key] = choose.choice(VALUES)
+            break
+        at = at[key]
+    data[:] = json.dumps(value).encode()
+
+
+DAMAGES = (flip, number, cut, leave_out, repeat, blank, insert, replace_number, replace_value)
 
 
 def scan() -> np.ndarray:
@@ -441,6 +467,38 @@ def open_pth(path: Path) -> None:
         np.asarray(leaf).sum() if isinstance(leaf, np.ndarray) else str(leaf)
 
 
+def open_model(path: Path) -> None:
+    """A model of nnU-Net, of which one file is damaged, or its zip."""
+    import jax
+    import nnunet_files
+
+    from lungmask_jax import weights
+
+    if path.suffix != ".zip":
+        for name, data in nnunet_files.model().items():
+            file = path.parent / name
+            file.parent.mkdir(exist_ok=True)
+            if file != path:
+                file.write_bytes(data)
+    bundle = weights.read_nnunet(path if path.suffix == ".zip" else path.parent)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bundle.params)):
+        raise ValueError("parameters that are not finite")
+
+
+def model_bytes(name: str) -> bytes:
+    """A file of a sound model of nnU-Net, or the zip of all."""
+    import nnunet_files
+
+    files = nnunet_files.model()
+    if name in files:
+        return files[name]
+    packed = streams.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, data in files.items():
+            archive.writestr(member, data)
+    return packed.getvalue()
+
+
 def open_spec(path: Path) -> None:
     """A spec, and what training would make of it."""
     from lungmask_jax.spec import SegmenterSpec, from_json
@@ -487,6 +545,9 @@ DOORS = {
     "pth": Door("weights.pth", lambda: pth_bytes("zipped"), open_pth),
     "pth_pickle": Door("weights.pth", lambda: pth_bytes("pickled"), open_pth, zipped_pickle),
     "pth_legacy": Door("weights.pth", lambda: pth_bytes("legacy"), open_pth),
+    "nnunet_plans": Door("plans.json", lambda: model_bytes("plans.json"), open_model),
+    "nnunet_dataset": Door("dataset.json", lambda: model_bytes("dataset.json"), open_model),
+    "nnunet_zip": Door("model.zip", lambda: model_bytes("model.zip"), open_model),
     "spec": Door("spec.json", spec_bytes, open_spec),
     "recipe": Door("recipe.toml", recipe_bytes, open_recipe),
     "measures": Door("measures.csv", lambda: b"scan,lungs_ml\nb,2.0\n", open_table),

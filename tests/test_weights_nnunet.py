@@ -1,8 +1,10 @@
 """Models of nnU-Net: goldens of nnunetv2 itself, and folders and zips that somebody made up."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
+import os
 import pickle
 import shutil
 import sys
@@ -18,8 +20,11 @@ from lungmask_jax.errors import SpecError, WeightsError
 from lungmask_jax.prediction import Predictor
 from lungmask_jax.spec import VolumeSpec
 from lungmask_jax.volume import Volume
+from lungmask_jax.weights import _nnunet as nnunet
 from lungmask_jax.weights import import_file, load, read_nnunet
+from lungmask_jax.weights._labels import spec_of
 from lungmask_jax.weights._nnunet1 import renamed
+from lungmask_jax.weights._plans import planned
 from lungmask_jax.weights._totalsegmentator import KNOWN
 
 REFERENCES = Path(__file__).parent / "references"
@@ -27,99 +32,14 @@ GOLDEN = REFERENCES / "nnunet.npz"
 ZIP = REFERENCES / "nnunet.zip"
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-pth_files = importlib.import_module("pth_files")
+pth_files, nnunet_files = map(importlib.import_module, ("pth_files", "nnunet_files"))
 sys.path.remove(str(BENCHMARKS))
-
-ARCHITECTURE = {
-    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "arch_kwargs": {
-        "n_stages": 2,
-        "features_per_stage": [2, 3],
-        "kernel_sizes": [[1, 3, 3], [3, 3, 3]],
-        "strides": [[1, 1, 1], [1, 2, 2]],
-        "n_conv_per_stage": [2, 2],
-        "n_conv_per_stage_decoder": [2],
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-        "nonlin": "torch.nn.LeakyReLU",
-    },
-}
-OLDER = {
-    "UNet_class_name": "PlainConvUNet",
-    "UNet_base_num_features": 2,
-    "unet_max_num_features": 3,
-    "n_conv_per_stage_encoder": [2, 2],
-    "n_conv_per_stage_decoder": [2],
-    "conv_kernel_sizes": [[1, 3, 3], [3, 3, 3]],
-    "pool_op_kernel_sizes": [[1, 1, 1], [1, 2, 2]],
-}
-FULL = {
-    "patch_size": [4, 8, 8],
-    "spacing": [5.0, 2.0, 2.0],
-    "normalization_schemes": ["CTNormalization"],
-    "architecture": ARCHITECTURE,
-    "resampling_fn_data_kwargs": {"order": 3, "order_z": 0, "force_separate_z": None},
-    "resampling_fn_probabilities_kwargs": {"order": 1, "order_z": 0, "force_separate_z": None},
-}
-PLANS = {
-    "dataset_name": "Dataset001_mine",
-    "transpose_forward": [0, 1, 2],
-    "foreground_intensity_properties_per_channel": {
-        "0": {"mean": -500.0, "std": 300.0, "percentile_00_5": -1000.0, "percentile_99_5": 200.0}
-    },
-    "configurations": {"3d_fullres": FULL},
-}
-DATASET = {
-    "channel_names": {"0": "CT"},
-    "labels": {"background": 0, "right lung": 1, "left_lung": 2},
-}
-
-
-def tensors(seed=0, *, biased=True):
-    """Random numbers for a network of two stages, under the names of nnU-Net."""
-    generator = np.random.default_rng(seed)
-    shapes = {
-        "encoder.stages.0.0.convs.0": (2, 1, 1, 3, 3),
-        "encoder.stages.0.0.convs.1": (2, 2, 1, 3, 3),
-        "encoder.stages.1.0.convs.0": (3, 2, 3, 3, 3),
-        "encoder.stages.1.0.convs.1": (3, 3, 3, 3, 3),
-        "decoder.stages.0.convs.0": (2, 4, 1, 3, 3),
-        "decoder.stages.0.convs.1": (2, 2, 1, 3, 3),
-    }
-    made = {}
-    for name, shape in shapes.items():
-        made[f"{name}.conv.weight"] = generator.normal(size=shape)
-        for one in ("conv.bias", "norm.weight", "norm.bias"):
-            made[f"{name}.{one}"] = generator.normal(size=shape[0])
-    made["decoder.transpconvs.0.weight"] = generator.normal(size=(3, 2, 1, 2, 2))
-    made["decoder.seg_layers.0.weight"] = generator.normal(size=(3, 2, 1, 1, 1))
-    if biased:
-        made["decoder.transpconvs.0.bias"] = np.zeros(2)
-        made["decoder.seg_layers.0.bias"] = np.zeros(3)
-    return {name: array.astype(np.float32) for name, array in made.items()}
-
-
-def stored(values):
-    """As PyTorch writes them."""
-    return {
-        name: pth_files.tensor(
-            pth_files.Storage(str(number), array.ravel()),
-            array.shape,
-            tuple(step // array.itemsize for step in array.strides),
-        )
-        for number, (name, array) in enumerate(values.items())
-    }
-
-
-def checkpoint(seed=0, configuration="3d_fullres"):
-    return pth_files.zipped(
-        {
-            "network_weights": stored(tensors(seed)),
-            "init_args": {"configuration": configuration},
-            "trainer_name": "nnUNetTrainer",
-            "inference_allowed_mirroring_axes": (0, 2),
-        }
+ARCHITECTURE, DATASET, FULL, OLDER, PLANS, checkpoint, stored, tensors = (
+    getattr(nnunet_files, name)
+    for name in (
+        "ARCHITECTURE", "DATASET", "FULL", "OLDER", "PLANS", "checkpoint", "stored", "tensors",
     )
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -498,3 +418,156 @@ def test_members_may_not_be_there_twice(model):
         archive.writestr("Dataset001_mine/nnUNetTrainer__nnUNetPlans__3d_fullres/plans.json", b"{}")
     with pytest.raises(WeightsError, match="is there twice"):
         read_nnunet(path)
+
+
+@pytest.fixture
+def cascade(model):
+    """The folder of a data set with both stages of a cascade."""
+    first = {**FULL, "spacing": [10.0, 4.0, 4.0], "next_stage": "3d_cascade_fullres"}
+    second = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    known = {"3d_fullres": FULL, "3d_lowres": first, "3d_cascade_fullres": second}
+    folder = model(plans={**PLANS, "configurations": known})
+    for name, images in (("3d_lowres", 1), ("3d_cascade_fullres", 3)):
+        stage = folder.with_name(f"nnUNetTrainer__nnUNetPlans__{name}")
+        shutil.copytree(folder, stage)
+        data = checkpoint(images, name, images=images)
+        (stage / "fold_0" / "checkpoint_final.pth").write_bytes(data)
+    shutil.rmtree(folder)
+    return folder.parent
+
+
+def test_both_stages_of_a_cascade_run_one_after_the_other(cascade, tmp_path):
+    ct = scan().as_checked()
+    second = cascade / "nnUNetTrainer__nnUNetPlans__3d_cascade_fullres"
+    first = read_nnunet(cascade / "nnUNetTrainer__nnUNetPlans__3d_lowres")
+    alone = dataclasses.replace(read_nnunet(second), previous=None)
+    before = inference.labels(ct, first)
+    wanted = inference.probabilities(ct, alone, lungs=before)
+    none = ct.with_array(np.zeros_like(before.array))
+    assert not np.array_equal(wanted, inference.probabilities(ct, alone, lungs=none))
+    both = shutil.make_archive(str(tmp_path / "both"), "zip", cascade)
+    for path in (cascade, second, both):
+        bundle = read_nnunet(path)
+        np.testing.assert_array_equal(inference.probabilities(ct, bundle), wanted)
+    mask = inference.segment(ct, weights=[bundle]).lungs.array
+    np.testing.assert_array_equal(mask, inference.labels(ct, alone, lungs=before).array)
+    with pytest.raises(WeightsError, match="the two of a cascade"):
+        import_file(bundle, tmp_path / "mine.npz")
+    with pytest.raises(SpecError, match="needs the mask of the previous stage"):
+        inference.labels(ct, alone)
+
+
+def test_the_first_stage_of_a_cascade_keeps_the_labels_of_the_data_set(cascade):
+    bundle = read_nnunet(cascade, target="infection", labels={"left_lung": 1})
+    assert bundle.spec.volume.labels == (0, 0, 1)
+    assert bundle.previous.spec.volume.labels == (0, 1, 2)
+
+
+VALUES = [None, True, -1, 10**9, 10**30, 1e300, "", [], [[]], {}, [10**9] * 3, [1] * 5000]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=map(str, range(len(VALUES))))
+def test_a_value_of_another_kind_in_the_plans_is_an_error_or_does_not_matter(model, value):
+    """By hand what the fuzzer does by chance: each place of the plans, one after the other."""
+    kept = FULL["architecture"]["arch_kwargs"]
+    for key in ("n_stages", "features_per_stage", "strides", "kernel_sizes", "n_conv_per_stage"):
+        own = {**ARCHITECTURE, "arch_kwargs": {**kept, key: value}}
+        refused(PLANS, FULL, architecture=own)
+    for key in ("patch_size", "spacing", "normalization_schemes", "architecture"):
+        refused(PLANS, FULL, **{key: value})
+    older = {key: one for key, one in FULL.items() if key != "architecture"} | OLDER
+    for key in OLDER:
+        refused(PLANS, older, **{key: value})
+    for key in ("configurations", "transpose_forward"):
+        with contextlib.suppress(WeightsError, SpecError):
+            described({**PLANS, key: value}, DATASET)
+    for key in DATASET:
+        with contextlib.suppress(WeightsError, SpecError):
+            described(PLANS, {**DATASET, key: value})
+
+
+def refused(plans, settings, **change):
+    with contextlib.suppress(WeightsError, SpecError):
+        described({**plans, "configurations": {"3d_fullres": {**settings, **change}}}, DATASET)
+
+
+def described(plans, dataset):
+    """What reading makes of plans, without tensors."""
+    with nnunet._complete("they lack"):
+        spec_of(planned(plans, dataset, "3d_fullres"), "", None)
+
+
+@pytest.mark.parametrize("value", ["3d_fullres", None, 5, [["ab"]], {"inherits_from": 3}])
+def test_a_configuration_that_is_none_is_an_error(model, value):
+    with pytest.raises(WeightsError, match=r"lack what they should have|no configuration"):
+        read_nnunet(model(plans={**PLANS, "configurations": {"3d_fullres": value}}))
+
+
+@pytest.mark.parametrize("stage", ["../../elsewhere", "/etc", "a/b", 5, [1]])
+def test_the_name_of_the_previous_stage_leads_nowhere(model, stage):
+    plans = {**PLANS, "configurations": {"3d_fullres": {**FULL, "previous_stage": stage}}}
+    with pytest.raises(WeightsError, match=r"as previous_stage|lack what they should have"):
+        read_nnunet(model(plans=plans))
+
+
+def test_configurations_that_inherit_from_each_other_without_end_are_an_error(model):
+    chain = {str(n): {"inherits_from": str(n + 1)} for n in range(5000)}
+    plans = {**PLANS, "configurations": {**chain, "3d_fullres": {"inherits_from": "0"}}}
+    with pytest.raises(WeightsError, match="lack what they should have"):
+        read_nnunet(model(plans=plans))
+    circle = {"a": {"inherits_from": "3d_fullres"}, "3d_fullres": {"inherits_from": "a"}}
+    with pytest.raises(WeightsError, match="inherits from itself"):
+        read_nnunet(model(plans={**PLANS, "configurations": circle}))
+
+
+@pytest.mark.parametrize("key", ["num_classes", "plans_per_stage", "base_num_features"])
+@pytest.mark.parametrize("value", [None, 2**31, [1], "a", {}])
+def test_pickled_plans_of_another_kind_are_an_error(tmp_path, key, value):
+    older(tmp_path, {**V1, key: value})
+    with pytest.raises((WeightsError, SpecError)):
+        read_nnunet(tmp_path, target="lungs", labels={"1": 1})
+
+
+def test_links_and_pipes_in_a_folder_are_files_or_nothing(model, tmp_path):
+    folder = model()
+    checkpoint_path = folder / "fold_0" / "checkpoint_final.pth"
+    checkpoint_path.rename(tmp_path / "elsewhere.pth")
+    checkpoint_path.symlink_to(tmp_path / "elsewhere.pth")
+    read_nnunet(folder)  # as in the caches of those who share models
+    checkpoint_path.unlink()
+    os.mkfifo(checkpoint_path)
+    with pytest.raises(WeightsError, match="no regular file"):
+        read_nnunet(folder)
+    with pytest.raises(WeightsError, match="no regular file"):
+        load(checkpoint_path)
+    checkpoint_path.unlink()
+    checkpoint_path.symlink_to(checkpoint_path)
+    with pytest.raises(WeightsError, match=r"damaged or something else|no file"):
+        read_nnunet(folder)
+    (folder / "fold_1").symlink_to(folder)
+    (folder / "plans.json").unlink()
+    with pytest.raises(WeightsError, match=r"no plans\.json"):
+        read_nnunet(folder)
+
+
+def test_a_zip_of_many_models_is_refused_in_few_words(tmp_path):
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3000):
+            archive.writestr(f"\x1b[2J{number}/plans.json", b"{}")
+    with pytest.raises(WeightsError) as error:
+        read_nnunet(path, configuration="2d")
+    assert len(str(error.value)) < 2000
+    assert "\x1b" not in str(error.value)
+    assert "and 2980 more" in str(error.value)
+
+
+@pytest.mark.parametrize("state", [None, [], {1: 2}, {"a": {"b": 1}}, "text"])
+def test_network_weights_that_are_none_are_an_error(model, state):
+    folder = model()
+    data = pth_files.zipped(
+        {"network_weights": state, "init_args": {"configuration": "3d_fullres"}}
+    )
+    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(data)
+    with pytest.raises(WeightsError):
+        read_nnunet(folder)

@@ -123,7 +123,9 @@ def _predicted(
     spec, images = bundle.spec, bundle.spec.preprocess
     told = functools.partial(progress or _unseen, spec.target)
     if spec.volume is not None:
-        arrays = answers(bundle, ct, lungs, told, _DTYPES[give], give=give)
+        first = bundle.previous
+        around = lungs if first is None else find(ct, first, None, progress).labels
+        arrays = answers(bundle, ct, around, told, _DTYPES[give], give=give)
         return _Predicted(arrays, _same)
     box = boxes(ct, images, around=lungs)
     size = images.size if images.by_slice else ct.shape[1:]

@@ -78,7 +78,10 @@ def _volume_spec(bundle: Bundle, around: Volume | None) -> VolumeSpec:
         raise SpecError(f"expected a network of nnU-Net, {bundle.name} is none")
     if around is None and (spec.previous or bundle.spec.preprocess.around):
         need = bundle.spec.preprocess.around or "previous stage"
-        raise SpecError(f"{bundle.name} needs the mask of the {need}: give it")
+        raise SpecError(
+            f"{bundle.name} needs the mask of the {need}: give it, or for a cascade the folder or "
+            "zip of both stages"
+        )
     return spec
 
 

@@ -64,6 +64,19 @@ def interpolated(features: jax.Array, sides: tuple[int, ...]) -> jax.Array:
     return jax.image.resize(features, (n, *sides, c), "linear")
 
 
+def doubled(features: jax.Array) -> jax.Array:
+    """What `interpolated` gives for twice the rows and columns, as sums of neighbors."""
+    n, rows, columns, c = features.shape
+    for axis, shape in ((1, (n, 2 * rows, columns, c)), (2, (n, 2 * rows, 2 * columns, c))):
+        first, last = features.take(0, axis=axis), features.take(-1, axis=axis)
+        edge = [jnp.expand_dims(one, axis) for one in (first, last)]
+        before = jnp.concatenate([edge[0], jax.lax.slice_in_dim(features, 0, -1, axis=axis)], axis)
+        after = jnp.concatenate([jax.lax.slice_in_dim(features, 1, None, axis=axis), edge[1]], axis)
+        pair = [0.75 * features + 0.25 * neighbor for neighbor in (before, after)]
+        features = jnp.stack(pair, axis=axis + 1).reshape(shape)
+    return features
+
+
 def _blocks(images: jax.Array, factors: Factors) -> jax.Array:
     """``(N, H/b, b, W/b, b, C)``."""
     n, *sides, c = images.shape

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lungmask_jax.models._blocks import lecun_normal, linear
-from lungmask_jax.models._grid import interpolated, pooled
+from lungmask_jax.models._grid import doubled, pooled
 from lungmask_jax.models._model import Model, from_nnx
 from lungmask_jax.models._plan import levels, whole
+from lungmask_jax.models._winograd import convolved
 
 
 def lungmask_unet(
@@ -61,7 +62,14 @@ class _Block(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs) -> None:
         def convolution(inputs: int) -> nnx.Module:
-            return nnx.Conv(inputs, outputs, (3, 3), kernel_init=lecun_normal, rngs=rngs)
+            return nnx.Conv(
+                inputs,
+                outputs,
+                (3, 3),
+                kernel_init=lecun_normal,
+                conv_general_dilated=convolved,
+                rngs=rngs,
+            )
 
         def norm() -> nnx.Module:
             return nnx.BatchNorm(outputs, momentum=0.9, epsilon=1e-5, rngs=rngs)
@@ -87,7 +95,7 @@ class _Up(nnx.Module):
         self.conv_block = _Block(inputs, outputs, rngs)
 
     def __call__(self, coarse: jax.Array, fine: jax.Array) -> jax.Array:
-        enlarged = interpolated(self.up["1"](coarse), fine.shape[1:-1])
+        enlarged = doubled(self.up["1"](coarse))
         return self.conv_block(jnp.concatenate([enlarged, fine], axis=-1))
 
 

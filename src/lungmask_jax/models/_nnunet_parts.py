@@ -1,5 +1,6 @@
 """Parts of the nnU-Net networks, with the names of the original."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.models._blocks import convolved_volumes, lecun_normal, linear
+from lungmask_jax.models._blocks import convolved_volumes, lecun_normal, linear, same_sides
 from lungmask_jax.models._grid import Factors, depth_to_space, pooled
+from lungmask_jax.models._winograd import convolved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,6 @@ class _Conv(nnx.Module):
     def __init__(
         self, inputs: int, outputs: int, kernel: Factors, strides: Factors, rngs: nnx.Rngs
     ) -> None:
-        by_slices = len(kernel) == 3 and max(strides) == 1
         self.conv = nnx.Conv(
             inputs,
             outputs,
@@ -67,13 +68,23 @@ class _Conv(nnx.Module):
             strides=strides,
             padding=[(side // 2, side // 2) for side in kernel],
             kernel_init=lecun_normal,
-            conv_general_dilated=convolved_volumes if by_slices else jax.lax.conv_general_dilated,
+            conv_general_dilated=_convolution(kernel, strides),
             rngs=rngs,
         )
         self.norm = _InstanceNorm(outputs)
 
     def __call__(self, features: jax.Array) -> jax.Array:
         return self.norm(self.conv(features))
+
+
+def _convolution(kernel: Factors, strides: Factors) -> Callable[..., jax.Array]:
+    """The fastest convolution of these sides."""
+    if max(strides) > 1:
+        return jax.lax.conv_general_dilated
+    fast = kernel[-2:] == (3, 3)
+    if len(kernel) == 3:
+        return functools.partial(convolved_volumes, of_slices=convolved if fast else same_sides)
+    return convolved if fast else jax.lax.conv_general_dilated
 
 
 class _Stack(nnx.Module):

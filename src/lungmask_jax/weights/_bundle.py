@@ -32,6 +32,7 @@ class Bundle:
         params: The network's parameters, float32.
         state: The network's state, float32.
         checksum: SHA-256 of the arrays, in hex.
+        previous: For the second stage of a cascade of nnU-Net, the first, which runs before it.
 
     Example:
         >>> spec = SegmenterSpec(target="lungs", model=ModelSpec(options={"channels": [4, 8]}))
@@ -44,6 +45,7 @@ class Bundle:
     params: Any
     state: Any
     checksum: str
+    previous: "Bundle | None" = None
 
     @classmethod
     def of(

@@ -59,7 +59,7 @@ def converted(tensors: Mapping[str, np.ndarray], model: ModelSpec) -> tuple[Any,
         )
     params, state = jax.eval_shape(create_model(model).init, jax.random.key(0))
     template = {"params": params, "state": state}
-    left = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    left = {str(name).removeprefix("module."): tensor for name, tensor in tensors.items()}
     arrays = {
         path: _array(path, leaf.shape, left, model.name)
         for path, leaf in trees.leaves(template).items()

@@ -83,6 +83,11 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
         return first
     for other in others:
         _check_alike(first, other)
+    if any(one.previous is not None for one in bundles):
+        raise SpecError(
+            f"expected models of one stage for an ensemble, {first.name} is the second stage of a "
+            "cascade: give its folds as one model"
+        )
     params, state = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_members, bundles))
     count = sum(bundle.spec.model.members for bundle in bundles)
     card = {"members": [{"name": one.name, **one.spec.card} for one in bundles]}

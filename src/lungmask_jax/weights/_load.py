@@ -72,6 +72,11 @@ def import_file(
         'mine'
     """
     bundle = source if isinstance(source, Bundle) else load(source)
+    if bundle.previous is not None:
+        raise WeightsError(
+            f"a bundle has one network, {bundle.name} has the two of a cascade: give its folder or "
+            "zip to segment"
+        )
     save(path, bundle.spec, bundle.params, bundle.state, half=half)
     written = read_bundle(Path(path))
     wanted = Bundle.of(written.name, bundle.spec, bundle.params, bundle.state, half=half)
@@ -96,6 +101,8 @@ def _kind(path: Path) -> str:
         return "bundle"
     if path.is_dir():
         return "nnunet"
+    if not path.is_file():  # a pipe would be waited for
+        return "bundle"
     with path.open("rb") as file:
         if file.read(1) == _PICKLE:
             return "pytorch"

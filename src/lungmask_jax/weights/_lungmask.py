@@ -53,7 +53,8 @@ _KINDS: Final[Mapping[int, _Kind]] = {
 
 def is_lungmask(tensors: Mapping[Any, Any]) -> bool:
     """Whether these are the tensors of its network, by two names that others do not have."""
-    return {_LAST, "down_path.0.block.0.weight"} <= {*tensors}
+    names = _LAST, "down_path.0.block.0.weight"
+    return all(isinstance(tensors.get(name), np.ndarray) for name in names)
 
 
 def lungmask_bundle(tensors: Mapping[Any, Any], path: Path) -> Bundle:
@@ -98,7 +99,7 @@ def _channels(tensors: Mapping[Any, Any]) -> list[int]:
     names = (f"down_path.{level}.block.0.bias" for level in range(len(tensors)))
     found = []
     for name in names:
-        if name not in tensors:
+        if not isinstance(tensors.get(name), np.ndarray):
             break
         found.append(len(np.atleast_1d(tensors[name])))
     return found

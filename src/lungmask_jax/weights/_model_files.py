@@ -30,7 +30,7 @@ _TEXT: Final = 32_000_000
 _MEMBER: Final = 8 * 2**30
 """Bytes of the largest checkpoint; nnU-Net's largest have 3 GB with the state of the optimizer."""
 
-_RATIO: Final = 200
+_RATIO: Final = 50
 """How many times as large as in the zip a member may be; numbers of networks hardly shrink."""
 
 _CHUNK: Final = 2**20

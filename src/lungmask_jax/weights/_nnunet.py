@@ -1,8 +1,8 @@
 """Models of nnU-Net (Isensee et al., Nature Methods 2021) as bundles."""
 
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -10,12 +10,11 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-from lungmask_jax import tasks
-from lungmask_jax.errors import SpecError, WeightsError, shown
+from lungmask_jax.errors import LungmaskError, WeightsError, shown
 from lungmask_jax.spec import SegmenterSpec, json_value
-from lungmask_jax.tasks import Steps
 from lungmask_jax.weights._bundle import Bundle
 from lungmask_jax.weights._converted import converted
+from lungmask_jax.weights._labels import spec_of
 from lungmask_jax.weights._model_files import ModelFiles, model_files
 from lungmask_jax.weights._nnunet1 import MODEL, planned_before, read_pickle, renamed
 from lungmask_jax.weights._plans import Planned, planned
@@ -24,8 +23,26 @@ from lungmask_jax.weights._totalsegmentator import KNOWN, Known, adapted
 
 __all__ = ["read_nnunet"]
 
-_LIKELIEST: Final[Steps] = (("most_likely", {}),)
-_REGIONS: Final[Steps] = (("threshold", {"at": 0.5}),)
+_LACKS: Final = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What plans with values of other kinds than nnU-Net writes lead to."""
+
+_NAME: Final = 200
+"""Characters of a name that a file gives itself."""
+
+_NAMES: Final = 20
+_LOWRES: Final = "3d_lowres"
+_CASCADE: Final = "3d_cascade_fullres"
+"""The stages of a cascade, as nnU-Net calls them."""
+
+_PREVIOUS: Final = "previous_stage"
 
 
 def read_nnunet(
@@ -54,7 +71,8 @@ def read_nnunet(
         checkpoint: ``"final"``, ``"best"`` or ``"latest"``.
 
     Returns:
-        The bundle, float32; several folds are its members.
+        The bundle, float32; several folds are its members. The second stage of a cascade has the
+        first as `Bundle.previous` where that lies beside it, in the same folder or zip.
 
     Raises:
         WeightsError: A file is missing or damaged, or the network is none that is read here.
@@ -66,37 +84,68 @@ def read_nnunet(
         ...
         lungmask_jax.errors.WeightsError: expected a model of nnU-Net, found no file ...
     """
-    path = Path(path)
+    path, wanted = Path(path), (target, labels)
     with model_files(path) as files:
         folder = _folder(files, configuration)
         older = files.folds(folder, MODEL)
         if older:
             chosen = _folds(files, folder, folds, MODEL)
-            return _bundle(
-                path.stem, [_older(files, name, (target, labels)) for name in chosen.values()]
-            )
-        plans, dataset = (
-            json_value(files.text(str(PurePosixPath(folder, name))), name)
-            for name in ("plans.json", "dataset.json")
-        )
-        chosen = _folds(files, folder, folds, f"checkpoint_{checkpoint}.pth")
-        read = (_checkpoint(files, name) for name in chosen.values())
-        members = [_member(plans, dataset, one, (target, labels)) for one in read]
-    return _bundle(path.stem, members)
+            return _bundle(path.stem, [_older(files, name, wanted) for name in chosen.values()])
+        bundle = _model(files, folder, folds, checkpoint, wanted)
+        stage = bundle.spec.card.get(_PREVIOUS)
+        if not stage:
+            return bundle
+        before = _beside(folder, stage)
+        there = before in files.folders()
+        first = _model(files, before, (), checkpoint, wanted, first=True) if there else None
+    beside = path.resolve().with_name(_beside(path.resolve().name, stage))
+    if first is None and folder == "." and path.is_dir() and beside.is_dir():
+        with model_files(beside) as files:
+            first = _model(files, ".", (), checkpoint, wanted, first=True)
+    return replace(bundle, previous=first)
+
+
+def _beside(folder: str, configuration: str) -> str:
+    """The folder of another configuration of the same trainer and plans."""
+    return f"{folder.rpartition('__')[0]}__{configuration}"
+
+
+def _model(
+    files: ModelFiles,
+    folder: str,
+    folds: Sequence[str],
+    checkpoint: str,
+    wanted: tuple[str, Any],
+    *,
+    first: bool = False,
+) -> Bundle:
+    """A model of v2; the first stage of a cascade keeps the labels of the data set."""
+    plans, dataset = (
+        json_value(files.text(str(PurePosixPath(folder, name))), name)
+        for name in ("plans.json", "dataset.json")
+    )
+    chosen = _folds(files, folder, folds, f"checkpoint_{checkpoint}.pth")
+    read = (_checkpoint(files, name) for name in chosen.values())
+    members = [_member(plans, dataset, one, wanted, first) for one in read]
+    return _bundle(files.path.stem, members)
 
 
 def _folder(files: ModelFiles, configuration: str) -> str:
     """The folder of the model, chosen by its configuration where there are several."""
+    folders = files.folders()
     fits = [
         folder
-        for folder in files.folders()
-        if configuration in ("", folder.rpartition("__")[-1]) or len(files.folders()) == 1
+        for folder in folders
+        if configuration in ("", folder.rpartition("__")[-1]) or len(folders) == 1
     ]
+    if len(fits) == 2 and _CASCADE in {fit.rpartition("__")[-1] for fit in fits}:
+        first, second = sorted(fits, key=lambda fit: fit.endswith(_CASCADE))
+        fits = [second] if first == _beside(second, _LOWRES) else fits
     if len(fits) != 1:
         raise WeightsError(
             f"expected one model in {files.path} of the configuration {configuration!r}, found "
-            f"{', '.join(fits) or 'none'} among {', '.join(files.folders())}: choose another "
-            "configuration, or give the folder of the model"
+            f"{_listed(fits)} among {_listed(folders)}: choose another configuration, or give the "
+            "folder of the model"
         )
     return fits[0]
 
@@ -108,12 +157,29 @@ def _folds(files: ModelFiles, folder: str, folds: Sequence[str], checkpoint: str
     wanted = [*folds] or numbered or [*there]
     missing = [fold for fold in wanted if fold not in there]
     if missing or not wanted:
-        known = ", ".join(sorted(there)) or "none"
         raise WeightsError(
             f"expected {checkpoint} of fold {', '.join(missing) or '0'} in {files.path}, found "
-            f"{known}: choose folds or the checkpoint"
+            f"{_listed(sorted(there))}: choose folds or the checkpoint"
         )
     return {fold: there[fold] for fold in wanted}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names in a file, for an error."""
+    some = [name if name.isprintable() else shown(name) for name in names[:_NAMES]]
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(some) or 'none'}{more}"
+
+
+@contextmanager
+def _complete(what: str) -> Iterator[None]:
+    """A context that turns whatever values of an unknown kind lead to into one error."""
+    try:
+        yield
+    except LungmaskError:
+        raise
+    except _LACKS as error:
+        raise WeightsError(f"{what} what they should have: {error!r:.200}") from error
 
 
 def _checkpoint(files: ModelFiles, name: str) -> dict[str, Any]:
@@ -134,12 +200,10 @@ def _older(files: ModelFiles, name: str, wanted: tuple[str, Any]) -> tuple[Segme
         pickled = read_pickle(file, os.fstat(file.fileno()).st_size)
     with files.opened(name) as file:
         tensors = read_open(file, files.path / name).get("state_dict")
-    try:
-        spec = _spec(planned_before(pickled), *wanted)
-        numbers = renamed(tensors)  # type: ignore[arg-type]  # what is none is named below
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise WeightsError(f"{name}.pkl lacks what it should have: {error!r}") from error
-    card = {"source": "nnU-Net v1", "trainer": str(pickled["name"])}
+    with _complete(f"{name} and its pickle lack"):
+        spec = spec_of(planned_before(pickled), *wanted)
+        numbers = renamed(tensors)  # type: ignore[arg-type]  # what is none is named by the context
+        card = {"source": "nnU-Net v1", "trainer": str(pickled["name"])[:_NAME]}
     return replace(spec, card=card), converted(numbers, spec.model)
 
 
@@ -153,23 +217,27 @@ def _bundle(name: str, members: Sequence[tuple[SegmenterSpec, Any]]) -> Bundle:
 
 
 def _member(
-    plans: Any, dataset: Any, checkpoint: Mapping[str, Any], wanted: tuple[str, Any]
+    plans: Any,
+    dataset: Any,
+    checkpoint: Mapping[str, Any],
+    wanted: tuple[str, Any],
+    first: bool,
 ) -> tuple[SegmenterSpec, Any]:
     """The network of one fold, and its numbers."""
-    try:
+    with _complete("plans.json, dataset.json or the checkpoint lack"):
         found = planned(plans, dataset, checkpoint["init_args"]["configuration"])
         found = _mirrored(found, checkpoint.get("inference_allowed_mirroring_axes") or ())
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"plans.json, dataset.json or the checkpoint lack what they should have: {error!r}"
-        ) from error
-    known = KNOWN.get(str(plans.get("dataset_name")))
-    target, labels = wanted
-    if known is not None and not (target or labels):
-        target, labels = known.target, _known_labels(found.names, known)
-    spec = replace(_spec(found, target, labels), card=_card(plans, checkpoint))
-    spec = spec if known is None else adapted(spec, known)
-    return spec, converted(checkpoint["network_weights"], spec.model)
+        known = KNOWN.get(str(plans.get("dataset_name")))
+        target, labels = wanted
+        if known is not None and not (target or labels):
+            target, labels = known.target, _known_labels(found.names, known)
+        spec = spec_of(found, target, labels)
+        if first:
+            spec = replace(spec, volume=found.volume)
+        spec = replace(spec, card=_card(plans, checkpoint, found.previous))
+        spec = spec if known is None else adapted(spec, known)
+        tensors = {**checkpoint["network_weights"]}
+    return spec, converted(tensors, spec.model)
 
 
 def _mirrored(found: Planned, axes: Iterable[int]) -> Planned:
@@ -191,71 +259,12 @@ def _known_labels(names: Mapping[int, str], known: Known) -> dict[str, int]:
     return {names[value]: own for value, own in known.labels.items()}
 
 
-def _spec(found: Planned, target: str, labels: Mapping[str, int] | None) -> SegmenterSpec:
-    target = target or _target(found.names)
-    values = {0: 0} | _values(found.names, target, labels)
-    volume = replace(found.volume, labels=tuple(values.get(n, 0) for n in found.volume.labels))
-    steps = _REGIONS if volume.regions else _LIKELIEST
-    if tasks.registry[target].inside:
-        steps = (*steps, ("within", {}))
-    return SegmenterSpec(
-        target=target,
-        model=found.model,
-        predict=found.predict,
-        volume=volume,
-        postprocess=steps,
-    )
-
-
-def _plain(name: str) -> str:
-    """A name without what is written in several ways."""
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
-def _target(names: Mapping[int, str]) -> str:
-    """The task of which a network has all labels; of several, the one that has the most."""
-    there = {_plain(name) for name in names.values()}
-    fits = {
-        name: len(tasks.registry[name].labels)
-        for name in tasks.targets()
-        if {_plain(label) for label in tasks.registry[name].labels.values()} <= there
-    }
-    best = [name for name, count in fits.items() if count == max(fits.values())]
-    if len(best) != 1:
-        raise SpecError(
-            f"expected the labels of one task among {', '.join(names.values())}, found those of "
-            f"{', '.join(best) or 'none'}: say which with target, and the labels of the task by "
-            f"these names with labels; the tasks are {', '.join(tasks.targets())}"
-        )
-    return best[0]
-
-
-def _values(
-    names: Mapping[int, str], target: str, labels: Mapping[str, int] | None
-) -> dict[int, int]:
-    """From the labels of the data set to those of the task."""
-    task = tasks.registry[target]
-    known = labels
-    if known is None:
-        own = {_plain(name): value for value, name in task.labels.items()}
-        known = {name: own[_plain(name)] for name in names.values() if _plain(name) in own}
-        if not known and len(names) == len(own) == 1:
-            known = {next(iter(names.values())): next(iter(own.values()))}
-    unknown = [name for name in known if name not in names.values()]
-    wrong = [value for value in known.values() if value not in task.labels]
-    if not known or unknown or wrong:
-        raise SpecError(
-            f"expected labels of the task {target!r}, {shown(dict(task.labels))}, by the names "
-            f"{', '.join(names.values())}, found {shown(dict(known))}: give them with labels"
-        )
-    return {value: known[name] for value, name in names.items() if name in known}
-
-
-def _card(plans: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+def _card(plans: Mapping[str, Any], checkpoint: Mapping[str, Any], previous: str) -> dict[str, Any]:
     said = {
         "dataset": plans.get("dataset_name"),
         "trainer": checkpoint.get("trainer_name"),
         "configuration": checkpoint["init_args"]["configuration"],
         "epochs": checkpoint.get("current_epoch"),
+        _PREVIOUS: previous,
     }
     return {"source": "nnU-Net v2", **{key: value for key, value in said.items() if value}}

@@ -11,7 +11,7 @@ import numpy as np
 from lungmask_jax.errors import WeightsError, nearest, shown
 from lungmask_jax.spec import ModelSpec, PredictSpec, VolumeSpec
 from lungmask_jax.weights._inert import Budget
-from lungmask_jax.weights._plans import Planned
+from lungmask_jax.weights._plans import Planned, checked_stages
 from lungmask_jax.weights._torch import NAMES, PICKLED_ARRAYS
 from lungmask_jax.weights._unpickle import unpickled
 
@@ -20,6 +20,7 @@ __all__ = ["MODEL", "planned_before", "read_pickle", "renamed"]
 MODEL: Final = "model_final_checkpoint.model"
 
 _VALUES: Final = 2**28
+_CLASSES: Final = 255
 _CONVOLUTIONS: Final = 2
 _MOST_FEATURES: Final = {2: 480, 3: 320}
 _NORMALIZE: Final[Mapping[str, str]] = {"CT": "ct", "nonCT": "zscore"}
@@ -50,9 +51,12 @@ def planned_before(pickled: Any) -> Planned:
         raise WeightsError(
             f"expected a network that sees one image, found {shown(plans['num_modalities'])} images"
         )
+    classes = int(plans["num_classes"])
+    if not 1 <= classes <= _CLASSES:
+        raise WeightsError(f"expected 1 to {_CLASSES} classes in the plans, found {shown(classes)}")
     stage = plans["plans_per_stage"][pickled["init"][5] or 0]
     patch = _wholes(stage["patch_size"])
-    rank, labels = len(patch), tuple(range(plans["num_classes"] + 1))
+    rank, labels = len(patch), tuple(range(classes + 1))
     turned = "nomirroring" not in trainer.casefold()
     return Planned(
         model=_model(plans, stage, rank),
@@ -67,7 +71,7 @@ def planned_before(pickled: Any) -> Planned:
 
 def _model(plans: Mapping[str, Any], stage: Mapping[str, Any], rank: int) -> ModelSpec:
     strides = [[1] * rank, *(_wholes(sides) for sides in stage["pool_op_kernel_sizes"])]
-    count, base = len(strides), int(plans["base_num_features"])
+    count, base = checked_stages(len(strides)), int(plans["base_num_features"])
     convolutions = int(plans.get("conv_per_stage", _CONVOLUTIONS))
     return ModelSpec(
         name="plain_conv_unet",
@@ -143,7 +147,7 @@ def renamed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
                 weight = tensors[name]
                 outputs = weight.shape[1 if theirs == "tu" else 0]
                 found[f"decoder.{ours}.{hit[1]}.weight"] = weight
-                found[f"decoder.{ours}.{hit[1]}.bias"] = np.zeros(outputs, np.float32)
+                found[f"decoder.{ours}.{hit[1]}.bias"] = np.broadcast_to(np.float32(0), outputs)
     left = [
         name for name in tensors if not name.startswith(("conv_blocks_", "tu.", "seg_outputs."))
     ]

@@ -1,5 +1,6 @@
 """The plans of nnU-Net as specs: which network, which volume it sees, how it is led over it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -7,7 +8,7 @@ from typing import Any, Final, Literal
 from lungmask_jax.errors import WeightsError, nearest, shown
 from lungmask_jax.spec import ModelSpec, PredictSpec, VolumeSpec
 
-__all__ = ["Planned", "label_names", "planned"]
+__all__ = ["Planned", "checked_stages", "label_names", "planned"]
 
 _NETWORKS: Final = {
     "PlainConvUNet": ("plain_conv_unet", "n_conv_per_stage"),
@@ -32,6 +33,9 @@ _FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
     "nonlin_kwargs": ({"inplace": True}, {"negative_slope": 0.01, "inplace": True}),
 }
 """What a network of nnU-Net has unless somebody changed it, and what it must have here."""
+
+_STAGES: Final = 16
+"""Of a network: nine halve a side of 512 voxels to one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,10 @@ def planned(plans: Any, dataset: Any, configuration: str) -> Planned:
             f"expected a network that sees one image, found the channels {shown(channels)}"
         )
     previous = settings.get("previous_stage") or ""
+    if not re.fullmatch(r"\w*", previous):
+        raise WeightsError(
+            f"expected the name of a configuration as previous_stage, found {shown(previous)}"
+        )
     before = tuple(sorted(names)) if previous else ()
     patch = tuple(settings["patch_size"])
     return Planned(
@@ -146,7 +154,7 @@ def _model(settings: Mapping[str, Any], in_channels: int, num_classes: int) -> M
             f"expected instance norms in the network of plans.json, found {options['norm_op']!r}: "
             "such networks are not read"
         )
-    count, axes = options["n_stages"], len(settings["patch_size"])
+    count, axes = checked_stages(options["n_stages"]), len(settings["patch_size"])
     return ModelSpec(
         name=name,
         options={
@@ -161,6 +169,19 @@ def _model(settings: Mapping[str, Any], in_channels: int, num_classes: int) -> M
     )
 
 
+def checked_stages(count: int) -> int:
+    """A number of stages, before lists of that length are made.
+
+    Raises:
+        WeightsError: It is no whole number, or more than any network has.
+    """
+    if type(count) is not int or not 1 <= count <= _STAGES:
+        raise WeightsError(
+            f"expected a network of 1 to {_STAGES} stages in the plans, found {shown(count)}"
+        )
+    return count
+
+
 def _repeated(value: Any, count: int) -> list[Any]:
     """One for each, where there is one for all."""
     return list(value) if isinstance(value, Sequence) else [value] * count
@@ -169,7 +190,7 @@ def _repeated(value: Any, count: int) -> list[Any]:
 def _older_architecture(settings: Mapping[str, Any]) -> dict[str, Any]:
     """As plans had it before 2024, TotalSegmentator's among them."""
     kind = settings["UNet_class_name"]
-    count = len(settings["n_conv_per_stage_encoder"])
+    count = checked_stages(len(settings["n_conv_per_stage_encoder"]))
     base, most = settings["UNet_base_num_features"], settings["unet_max_num_features"]
     return {
         "network_class_name": kind,
