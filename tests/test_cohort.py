@@ -157,6 +157,9 @@ def test_a_scan_that_ended_its_processes_fails(scans, tmp_path, segmented, text,
     assert last.reason.startswith(reason)
     assert run(scans, out)["a"] == "failed"
     assert run(scans, out, retry_failed=True)["a"] == "done*"
+    attempts(out, "a", text)
+    assert run(scans, out)["a"] == "done"
+    assert _state.attempted(out) == set()
 
 
 def test_a_run_that_is_stopped_leaves_no_attempt_and_the_table(scans, tmp_path, segmented):
@@ -365,7 +368,7 @@ def test_collect_leaves_tables_of_others(scans, tmp_path, segmented):
 def test_workers_write_the_same_bytes(scans, tmp_path, segmented):
     distributed = pytest.importorskip("distributed")
     run(scans, tmp_path / "alone")
-    more = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    more = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
     (scans / "bad.nii.gz").write_bytes(b"no scan")
     with distributed.Client(**more) as client:
         assert run(scans, tmp_path / "out", client=client) == {

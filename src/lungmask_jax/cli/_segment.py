@@ -32,7 +32,9 @@ class _Tally:
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named on stderr and the others go on."""
     series = options.series or ""
-    scans = cohort.find_scans(options.scans, recursive=options.recursive, series=series)
+    found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
+    scans = cohort.used(found, options.scans)
+    left = sum(not one.use for one in found.values())
     scans = cohort.part(scans, *options.part) if options.part else scans
     stages, tally = Stages(), _Tally(len(scans), options)
     with contextlib.ExitStack() as stack:
@@ -45,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
         outcomes = _outcomes(scans, options, how)
         for line in cohort.left_out(options.scans, scans.values()):
             say(one_line(line))
+        if left:
+            say(f"left out {counted(left, 'scan')}: lungmask-jax inspect says why")
         progress.add_task("scans", total=None)
         with stopping(lambda: f"{tally.words()}; the same command continues"):
             for one in outcomes:
@@ -78,6 +82,8 @@ def _outcomes(
 def _tell(one: Outcome, notes: list[str], tally: _Tally, say: Callable[[str], None]) -> None:
     """Prints what became of a scan; of one that was done before, nothing."""
     lines = (*notes, *one.notes)
+    if one.row.get("qc", "pass") != "pass":
+        lines = (*lines, f"quality control: {one.row['qc']} ({one.row['qc_reasons']})")
     if one.state == "done":
         tally.done += 1
         if one.is_new:

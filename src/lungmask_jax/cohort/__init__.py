@@ -3,7 +3,16 @@
 from lungmask_jax.cohort._attempt import Outcome
 from lungmask_jax.cohort._cluster import connected
 from lungmask_jax.cohort._outputs import Outputs, outputs
-from lungmask_jax.cohort._scans import Candidate, Scan, candidates, find_scans, left_out, load, part
+from lungmask_jax.cohort._scans import (
+    Candidate,
+    Scan,
+    candidates,
+    find_scans,
+    left_out,
+    load,
+    part,
+    used,
+)
 from lungmask_jax.cohort._segment_many import segment_many
 from lungmask_jax.cohort._tables import collect
 
@@ -21,4 +30,5 @@ __all__ = [
     "outputs",
     "part",
     "segment_many",
+    "used",
 ]

@@ -197,6 +197,7 @@ def _claimed(
             known.get(one) != logged[one] for one in ("signature", "key", "state")
         ):
             _state.append(job.results.folder, logged)
+        _state.Attempts.of(job.results.folder, name).forget()  # it was killed after its last step
         return Outcome(name, scan, is_new=False, row=measures_of(record))
     if known is None:
         known = _state.latest(job.results.folder).get(name, {})

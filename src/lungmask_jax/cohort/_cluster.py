@@ -105,6 +105,8 @@ def _local(count: int) -> Any:
             "options": {
                 "nthreads": 1,
                 "memory_limit": 0,
+                "host": "127.0.0.1",
+                "dashboard": False,
                 "silence_logs": logging.CRITICAL,
                 "env": {
                     "NPROC": threads,  # of XLA
@@ -115,7 +117,8 @@ def _local(count: int) -> Any:
         }
         for number in range(count)
     }
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}}
+    place = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    scheduler = {"cls": Scheduler, "options": place}
     return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
 
