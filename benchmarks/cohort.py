@@ -41,7 +41,7 @@ STAGES_S = {"read": 1.0, "compute": 16.1, "write": 0.6}
 SHARED = {"one disk of 200 MB/s": (100 + 3) / 200, "storage of 5 GB/s": (100 + 3) / 5000}
 """Seconds in which a scan of 100 MB and its results of 3 MB pass."""
 MAIN_S = 0.006
-"""That the main process needs for a scan: to hand it out, and to take its row."""
+"""Assumed: that the main process needs for a scan, to hand it out and to take its row."""
 
 
 def main() -> None:
