@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,10 @@ class _Tally:
     total: int
     options: argparse.Namespace
     done: int = 0
-    failed: list[str] = field(default_factory=list)
-    before: int = 0
+    failed: int = 0
 
     def words(self) -> str:
+        """How many are done, and where."""
         where = f", results in {self.options.out}" if self.done else ""
         return f"{self.done} of {counted(self.total, 'scan')} done{where}"
 
@@ -90,7 +90,7 @@ def _tell(one: Outcome, notes: list[str], tally: _Tally, say: Callable[[str], No
             for line in (*lines, f"{summary(one.row)} ({one.seconds:.1f} s)"):
                 say(one_line(f"{one.name}: {line}"))
         return
-    tally.failed.append(one.name)
+    tally.failed += 1
     before = "" if one.is_new else "failed before (--retry-failed tries again): "
     for line in (*lines, f"{before}{one.reason}"):
         print_error(f"{one.name}: {line}")

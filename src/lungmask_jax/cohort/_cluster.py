@@ -131,7 +131,7 @@ def distributed(client: Any, scans: Mapping[str, Scan], job: Job) -> Iterator[Ou
             f"expected names or paths of bundles for workers, found {loaded[0].name}, which is "
             "loaded here: give its file"
         )
-    client.submit(_models, job.weights, pure=False).result()
+    client.submit(_model_names, job.weights, pure=False).result()
     return _spread(client, scans, job)
 
 
@@ -195,6 +195,11 @@ def _attempted(name: str, scan: Scan, known: Mapping[str, Any], job: Job, wait: 
         outcome = ended(attempt(name, scan, known, worker, wait=wait))
     notes = [str(one.message) for one in caught if issubclass(one.category, ScanWarning)]
     return replace(outcome, notes=(*notes, *outcome.notes))
+
+
+def _model_names(weights: tuple[str | os.PathLike[str], ...]) -> list[str]:
+    """What a worker can load; bundles themselves would travel back, and are large."""
+    return [one.name for one in _models(weights)]
 
 
 @functools.lru_cache(maxsize=1)
