@@ -59,6 +59,7 @@ def comparisons(options: argparse.Namespace) -> Mapping[str, list[str]]:
         "roofline": ["--out", str(options.pictures / "roofline.png")],
         "metrics": peer,
         "parity": [],
+        "cohort": [],
     }
 
 

@@ -4,7 +4,7 @@ r"""What is left when segment or train is killed at a random moment, and whether
     python benchmarks/kills.py --kills 10 --command train
 
 After each SIGKILL every file in the folder of the results must be whole. The same command, with
-``--skip-existing`` or ``--resume``, is then run to its end, and must leave what an undisturbed run
+``--retry-failed`` or ``--resume``, is then run to its end, and must leave what an undisturbed run
 leaves, to the byte.
 """
 
@@ -75,7 +75,7 @@ def scans(folder: Path) -> Path:
 def commands(command: str, folder: Path):  # type: ignore[no-untyped-def]
     """The words of a run that writes to a folder, and those with which it goes on."""
     if command == "segment":
-        return lambda out: ["segment", str(folder / "ct"), "-o", str(out)], ["--skip-existing"]
+        return lambda out: ["segment", str(folder / "ct"), "-o", str(out)], ["--retry-failed"]
     fixed = ["train", "--images", str(folder / "ct"), "--masks", str(folder / "masks")]
     fixed += ["--channels", "4", "8", "--steps", "40", "--steps-per-epoch", "4"]
     fixed += ["--batch-size", "2", "--preprocess", "size=[32,32]", "region=full"]

@@ -7,18 +7,21 @@ import pytest
 
 from lungmask_jax import io
 from lungmask_jax.cli._notes import noted
+from lungmask_jax.cohort import Scan
 from lungmask_jax.errors import ScanError, ScanWarning
 from lungmask_jax.phantoms import phantom
 
-PATH = Path("a.nii.gz")
+SCAN = Scan(Path("a.nii.gz"))
 
 
 @pytest.fixture
 def doubtful(monkeypatch):
-    """A scan that can be read, with a warning."""
+    """A scan that can be read, with a warning; but for a window it fails."""
 
-    def load(path, *, window):
+    def load(path, *, window, series_uid):
         warnings.warn("it is odd", ScanWarning, stacklevel=2)
+        if window:
+            raise ScanError("it cannot be read")
         return phantom((1, 16, 16)).ct
 
     monkeypatch.setattr(io, "load", load)
@@ -26,23 +29,20 @@ def doubtful(monkeypatch):
 
 def test_the_lines_of_a_scan_are_told_once(doubtful):
     with noted() as notes:
-        notes.load(PATH, None)
+        notes.load(SCAN, None)
         notes.add("masks are odd, too")
-        assert notes.of(PATH) == ["it is odd", "masks are odd, too"]
-        assert notes.of(PATH) == []
+        assert notes.of(SCAN) == ["it is odd", "masks are odd, too"]
+        assert notes.of(SCAN) == []
+        assert not notes.by_scan
 
 
-def test_a_scan_that_fails_after_it_was_read_has_its_lines_in_the_error(doubtful):
+def test_a_scan_that_fails_while_it_is_read_has_its_lines(doubtful):
     with noted() as notes:
-        notes.load(PATH, None)
-        with pytest.raises(ScanError) as caught, notes.added(PATH):
-            raise ScanError("no room for its masks")
-        assert caught.value.__notes__ == ["it is odd"]
-        assert not notes.by_file
+        with pytest.raises(ScanError):
+            notes.load(SCAN, (0.0, 1.0))
+        assert notes.of(SCAN) == ["it is odd"]
 
 
 def test_a_scan_that_fails_before_it_is_read_has_none():
     with noted() as notes:
-        with pytest.raises(ScanError) as caught, notes.added(PATH):
-            raise ScanError("results of another scan")
-        assert not hasattr(caught.value, "__notes__")
+        assert notes.of(SCAN) == []

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from scan_files import body
 
-from lungmask_jax import cli, inference, io
-from lungmask_jax.cohort import _segment_all
+from lungmask_jax import cli, inference, io, report
+from lungmask_jax.cohort import _segment_many, _state
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
 
@@ -48,14 +48,19 @@ def by_density(ct, *, weights, uncertainty=False, progress=None, begin=None):
 
 
 def named_only(names, *_needed):
-    return {name: SimpleNamespace(spec=SimpleNamespace(target=name, needs="")) for name in names}
+    return {
+        name: SimpleNamespace(
+            name=name, checksum="0" * 64, spec=SimpleNamespace(target=name, needs="")
+        )
+        for name in names
+    }
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """No network: what is tested is what becomes of its answer."""
     monkeypatch.setattr(inference, "segment", by_density)
-    monkeypatch.setattr(_segment_all, "by_target", named_only)
+    monkeypatch.setattr(_segment_many, "by_target", named_only)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,8 @@ def segment(*words):
 
 
 def files(folder):
-    return {path.name for path in folder.iterdir()}
+    """Names of all but the log of what became of each scan."""
+    return {path.name for path in folder.iterdir() if path.name != _state.HIDDEN}
 
 
 RESULTS = ("_lungs.nii.gz", "_infection.nii.gz", "_lesions.nii.gz", "_overlay.png", ".json")
@@ -280,7 +286,7 @@ def test_whatever_goes_wrong_is_one_line(scan, tmp_path, quick, monkeypatch, cap
     assert "\x1b" not in line
     assert files(tmp_path / "out") == whole("two")
     broken.clear()
-    assert segment(scan, "-o", tmp_path / "out", "--debug") == 1
+    assert segment(scan, "-o", tmp_path / "out", "--debug", "--retry-failed") == 1
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -320,14 +326,14 @@ def test_a_scan_that_fails_leaves_nothing_and_an_older_result_as_it_was(
 ):
     out = tmp_path / "out"
     assert segment(scan, "-o", out) == 0
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    for broken in ("segment", "save", "update_csv", "write_json"):
+    before = {name: (out / name).read_bytes() for name in files(out)}
+    for broken in ("segment", "save", "write_json"):
         with monkeypatch.context() as patch:
-            module = {"segment": inference, "save": Segmentation}.get(broken, _segment_all.report)
+            module = {"segment": inference, "save": Segmentation}.get(broken, report)
             patch.setattr(module, broken, lambda *_, **__: 1 / 0)
-            assert segment(scan, "-o", out) == 1
+            assert segment(scan, "-o", out, "--again") == 1
             assert segment(scan, "-o", tmp_path / "new") == 1
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+        assert {name: (out / name).read_bytes() for name in files(out)} == before
         assert files(tmp_path / "new") == set()
 
 
@@ -348,7 +354,7 @@ def test_what_this_program_did_not_make_is_replaced_only_when_told_to(
     assert segment(scan, "-o", out, "--overwrite") == 0
     assert files(out) == whole("one")
     foreign.write_bytes(b"corrected by hand")
-    assert segment(scan, "-o", out) == 1
+    assert segment(scan, "-o", out, "--again") == 1
     assert segment(scan, "-o", out, "--weights", "lungs") == 1
     assert foreign.read_bytes() == b"corrected by hand"
 
@@ -392,7 +398,7 @@ def test_links_are_not_followed(scan, tmp_path, quick):
 def test_results_of_another_scan_of_the_same_name_are_kept(scan, tmp_path, quick, capsys):
     copied(scan, tmp_path / "b" / "one.nii.gz")
     assert segment(scan, "-o", tmp_path / "out") == 0
-    for more in ([], ["--skip-existing"]):
+    for more in ([], ["--again"]):
         assert segment(tmp_path / "b" / "one.nii.gz", "-o", tmp_path / "out", *more) == 1
         assert "the results of another scan" in capsys.readouterr().err
     assert segment(tmp_path / "b" / "one.nii.gz", "-o", tmp_path / "out", "--overwrite") == 0
@@ -463,7 +469,7 @@ def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypa
     shutil.copy(out / "one_lungs.nii.gz", tmp_path / "left.nii.gz")
     for kind in RESULTS[:-1]:  # two.json is gone: these are those of nobody
         (out / f"two{kind}").unlink()
-    assert segment(scan.parent, "-o", out, "--skip-existing") == 0
+    assert segment(scan.parent, "-o", out) == 0
     assert len(seen) == 2
     assert "3 of 3 scans done" in capsys.readouterr().out
     assert files(out) == whole("one", "two", "three")
@@ -472,7 +478,7 @@ def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypa
 def killed(code, *words):
     """Runs segment in another process, which ends itself; its exit code and what it printed."""
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from test_cli_segment import *; "
-    start += "from lungmask_jax.cohort import _segment_all; _segment_all.by_target = named_only; "
+    start += "from lungmask_jax.cohort import _segment_many; _segment_many.by_target = named_only; "
     start += "inference.segment = by_density; "
     command = [sys.executable, "-c", start + code, str(Path(__file__).parent)]
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True)
@@ -498,9 +504,9 @@ def test_a_run_that_is_stopped_says_what_is_done_and_goes_on(scan, tmp_path, qui
     assert found == code
     (line,) = printed.splitlines()
     assert line.startswith("lungmask-jax: stopped: 1 of 2 scans done")
-    assert "--skip-existing" in line
+    assert line.endswith("the same command continues")
     assert files(out) == whole("one")
-    assert segment(scan.parent, "-o", out, "--skip-existing") == 0
+    assert segment(scan.parent, "-o", out) == 0
     assert files(out) == whole("one", "two")
 
 

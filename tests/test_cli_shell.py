@@ -36,7 +36,7 @@ def test_the_package_is_a_program():
     ("words", "hint"),
     [
         (["segmnet", "a.nii"], "no 'segmnet': did you mean 'segment'?"),
-        (["segment", "a.nii", "-o", "o", "--skip-exsting"], "did you mean '--skip-existing'?"),
+        (["segment", "a.nii", "-o", "o", "--retry-faild"], "did you mean '--retry-failed'?"),
         (["segment", "a.nii", "-o", "o", "--wieghts=x"], "did you mean '--weights'?"),
         (["train", "--data", "a", "-o", "o", "--uncertainty"], "no option '--uncertainty'"),
         (["demo", "--device", "gpo"], "did you mean 'gpu'?"),

@@ -27,14 +27,16 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
         "trees",
         "viz",
     ],
-    ["calibration", "data", "prediction", "quantify", "report", "weights"],
+    ["calibration", "data", "prediction", "quality", "quantify", "report", "weights"],
     ["inference", "training"],
     ["cohort", "fitting", "testing"],
     ["evaluation"],
     ["cli"],
 ]
 USERS = {  # who may import what others wrote; numpy is for all
-    "cv2": {"io", "postprocess", "preprocess", "viz"},
+    "cv2": {"io", "postprocess", "preprocess", "quality", "viz"},
+    "dask": {"cohort"},
+    "distributed": {"cohort"},
     "flax": {"models"},
     "highdicom": {"io"},
     "jax": {
@@ -54,6 +56,7 @@ USERS = {  # who may import what others wrote; numpy is for all
     "matplotlib": {"viz"},
     "nibabel": {"io"},
     "optax": {"losses", "training"},
+    "pyarrow": {"cohort"},
     "pydicom": {"io"},
     "rich": {"cli"},
     "scipy": {

@@ -4,7 +4,7 @@ import pytest
 from lungmask_jax import viz
 from lungmask_jax.cli._progress import summary
 from lungmask_jax.inference import Segmentation
-from lungmask_jax.inference._notes import notes
+from lungmask_jax.quality import basic_checks
 from lungmask_jax.quantify import lobe_score, measures
 from lungmask_jax.volume import Volume
 
@@ -104,6 +104,6 @@ def test_a_lobe_that_is_missing_in_a_volume_is_noted():
     ct = Volume(np.zeros((2, 4, 5), np.int16), AFFINE)
     lobes = ct.with_array(np.broadcast_to([1, 2, 3, 4, 4], (2, 4, 5)).astype(np.uint8))
     said = "no right lower lobe found: look at the picture"
-    assert said in notes(ct, {"lobes": lobes}, 0.0)
+    assert said in [one.note for one in basic_checks(ct, {"lobes": lobes}, 0.0)]
     slice_ct, slice_lobes = Volume(ct.array[:1], AFFINE), Volume(lobes.array[:1], AFFINE)
-    assert said not in notes(slice_ct, {"lobes": slice_lobes}, 0.0)
+    assert said not in [one.note for one in basic_checks(slice_ct, {"lobes": slice_lobes}, 0.0)]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         postprocess,
         prediction,
         preprocess,
+        quality,
         quantify,
         registry,
         report,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         volume,
         weights,
     )
+    from lungmask_jax.cohort import segment_many
     from lungmask_jax.errors import LungmaskError, ScanError, ScanWarning
     from lungmask_jax.evaluation import evaluate
     from lungmask_jax.fitting import fit, recipe
@@ -92,12 +94,14 @@ __all__ = [
     "postprocess",
     "prediction",
     "preprocess",
+    "quality",
     "quantify",
     "recipe",
     "registry",
     "report",
     "save",
     "segment",
+    "segment_many",
     "spec",
     "tasks",
     "testing",
@@ -122,6 +126,7 @@ _HOMES = {
     "recipe": "fitting",
     "save": "io",
     "segment": "inference",
+    "segment_many": "cohort",
     "train": "training",
 }
 

@@ -19,8 +19,11 @@ message says what was expected, what was found, and what to do.
 """
 
 import difflib
+import errno
 import reprlib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 __all__ = [
@@ -34,12 +37,16 @@ __all__ = [
     "SpecError",
     "UnknownNameError",
     "WeightsError",
+    "is_full",
     "nearest",
+    "reason",
     "shown",
 ]
 
 _LONGEST_NAME: Final = 100
 """Characters of a name that are compared with the known names."""
+
+_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 _BRIEF: Final = reprlib.Repr()
 _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 12
@@ -132,3 +139,46 @@ def shown(value: object) -> str:
         return _BRIEF.repr(value)
     except ValueError:  # Python does not write integers of thousands of digits
         return f"an {type(value).__name__} too long to show"
+
+
+def reason(error: BaseException) -> str:
+    """The message of an error; for an unexpected one also its type and location.
+
+    Args:
+        error: Any error that ended the work on a scan, or a command.
+
+    Returns:
+        One or more lines that say what is wrong and, if that is known, what to do.
+
+    Example:
+        >>> reason(ScanError("expected a CT, found a text")), reason(KeyError("a"))
+        ('expected a CT, found a text', "KeyError: 'a' (--debug shows more)")
+    """
+    if isinstance(error, OSError) and is_full(error):
+        return (
+            f"no space for results ({error.strerror}), so none were written: free some, or "
+            "give another --out"
+        )
+    if isinstance(error, LungmaskError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"not enough memory {error}: close other programs, or use a larger machine"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}: {error} (--debug shows more)"
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written because the disk or its quota is full.
+
+    Args:
+        error: An error of the operating system.
+
+    Returns:
+        Whether freeing space would help.
+
+    Example:
+        >>> is_full(OSError(errno.ENOSPC, "full")), is_full(OSError(errno.EACCES, "denied"))
+        (True, False)
+    """
+    return error.errno in _FULL

@@ -62,14 +62,18 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """A lock on a path: waits until no other process is in such a block for it.
+def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bool]:
+    """A lock on a path, which one process at a time can hold.
 
     The lock is that of the operating system, so it ends with the process in any case. On a file
     system without locks, nothing is locked.
 
     Args:
         path: A file to be read, changed and written again; it need not exist.
+        wait: Whether to wait until no other process holds it.
+
+    Yields:
+        Whether the lock is held; ``False`` only if another process holds it, without `wait`.
 
     Raises:
         OSError: The folder cannot be written.
@@ -79,13 +83,19 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with locked(Path(folder) / "numbers.txt"):
         ...         characters = Path(folder, "numbers.txt").write_text("1 2 3")
+        ...         with locked(Path(folder) / "numbers.txt", wait=False) as held:
+        ...             held
         ...     os.listdir(folder)
+        False
         ['numbers.txt']
     """
     lock = Path(path).parent / f".{Path(path).name}.lock"
-    descriptor = _locked(lock)
+    descriptor = _locked(lock, wait)
+    if descriptor is None:
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         with contextlib.suppress(OSError):  # Windows keeps a file that is open
             lock.unlink()
@@ -164,31 +174,42 @@ def output_folder(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _locked(lock: Path) -> int:
-    """A descriptor of the lock file, which its last owner removes: only the one that is there."""
+def _locked(lock: Path, wait: bool) -> int | None:
+    """A descriptor of the lock file, which its last owner removes: only the one that is there.
+
+    None if another process holds it, without waiting.
+    """
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            _wait(descriptor)
+            free = _hold(descriptor, wait)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                if free and os.path.samestat(os.fstat(descriptor), lock.stat()):
                     return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+        if not free:
+            return None
 
 
-def _wait(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # no locks on this file system
+def _hold(descriptor: int, wait: bool) -> bool:
+    """Locks a file, if that is free or is waited for; says whether nobody else holds it."""
+    try:
         if sys.platform == "win32":
             import msvcrt
 
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # no locks on this file system
+        return True
+    return True
 
 
 def _escaped(one: str) -> str:

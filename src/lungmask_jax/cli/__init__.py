@@ -49,6 +49,18 @@ def _run_segment(options: argparse.Namespace) -> int:
     return _segment.run(options)
 
 
+def _run_inspect(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _inspect
+
+    return _inspect.run(options)
+
+
+def _run_collect(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _collect
+
+    return _collect.run(options)
+
+
 def _run_train(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _train
 
@@ -92,6 +104,8 @@ def _run_info(options: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "segment": _run_segment,
+    "inspect": _run_inspect,
+    "collect": _run_collect,
     "train": _run_train,
     "evaluate": _run_evaluate,
     "import": _run_import,

@@ -1,11 +1,10 @@
 """Failures of any kind become one line on stderr, and signals a stop that can be resumed.
 
-No code below the command line catches unknown errors. Here all are caught, because a scan that
-fails for any reason must not end the others.
+No code below catches unknown errors, but for `lungmask_jax.cohort`. Here all are caught, because a
+case that fails for any reason must not end the others.
 """
 
 import contextlib
-import errno
 import faulthandler
 import io
 import os
@@ -19,11 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from lungmask_jax.errors import LungmaskError
+from lungmask_jax.errors import reason
 from lungmask_jax.files import printable
 
 _LONGEST: Final = 1000
-_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -32,7 +30,7 @@ class _Terminated(KeyboardInterrupt):
 
 @dataclass
 class Failures:
-    """Failed scans, each with a line on stderr.
+    """Failed cases, each with a line on stderr.
 
     Attributes:
         debug: Whether to print tracebacks, too.
@@ -44,7 +42,7 @@ class Failures:
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """A block whose failure is that of one scan; signals pass through."""
+        """A block whose failure is that of one case; signals pass through."""
         try:
             yield
         except (KeyboardInterrupt, GeneratorExit):
@@ -53,7 +51,7 @@ class Failures:
             self.count += 1
             for note in getattr(error, "__notes__", []):
                 print_error(f"{name}: {note}")
-            print_error(f"{name}: {_said(error)}", error if self.debug else None)
+            print_error(f"{name}: {reason(error)}", error if self.debug else None)
 
 
 @contextlib.contextmanager
@@ -79,7 +77,7 @@ def exit_code(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         print_error(": ".join(["lungmask-jax: stopped", *getattr(error, "__notes__", [])]))
         return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
-    print_error(f"lungmask-jax: {_said(error)}", error if debug else None)
+    print_error(f"lungmask-jax: {reason(error)}", error if debug else None)
     return 1
 
 
@@ -104,22 +102,6 @@ def one_line(words: str) -> str:
     """Words without line breaks and without what would steer a terminal."""
     line = printable(" ".join(words.split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
-
-
-def _said(error: BaseException) -> str:
-    """The message of an error; for an unexpected one also its type and location."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return (
-            f"no space for results ({error.strerror}), so none were written: free some, or "
-            "give another --out"
-        )
-    if isinstance(error, LungmaskError | OSError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return f"not enough memory {error}: close other programs, or use a larger machine"
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}: {error} (--debug shows more)"
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

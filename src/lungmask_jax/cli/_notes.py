@@ -5,25 +5,24 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from lungmask_jax import io
+from lungmask_jax.cohort import Scan, load
 from lungmask_jax.errors import ScanWarning
 from lungmask_jax.volume import Volume
 
 
 @dataclass
 class Notes:
-    """Warnings by thread and by file.
+    """Warnings by thread and by scan.
 
     Attributes:
         by_thread: Lines since they were taken.
-        by_file: Lines of scans that were read and are not done.
+        by_scan: Lines of scans that were read and are not done.
     """
 
     by_thread: dict[int, list[str]] = field(default_factory=dict)
-    by_file: dict[Path, list[str]] = field(default_factory=dict)
+    by_scan: dict[Scan, list[str]] = field(default_factory=dict)
 
     def add(self, line: str) -> None:
         """Adds a line to those of this thread."""
@@ -33,26 +32,17 @@ class Notes:
         """The lines of this thread; the next ones are those of another scan."""
         return self.by_thread.pop(threading.get_ident(), [])
 
-    def load(self, path: Path, window: tuple[float, float] | None) -> Volume:
+    def load(self, scan: Scan, window: tuple[float, float] | None) -> Volume:
         """Reads a scan, and keeps its warnings."""
+        self.taken()
         try:
-            return io.load(path, window=window)
+            return load(scan, window)
         finally:
-            self.by_file[path] = self.taken()
+            self.by_scan[scan] = self.taken()
 
-    def of(self, path: Path) -> list[str]:
-        """The lines of a scan that was read, and those of this thread; they are not kept."""
-        return [*self.by_file.pop(path, []), *self.taken()]
-
-    @contextmanager
-    def added(self, path: Path) -> Iterator[None]:
-        """A block for a scan; an error gets the scan's warnings, which may be the reason."""
-        try:
-            yield
-        except Exception as error:
-            for line in self.of(path):
-                error.add_note(line)
-            raise
+    def of(self, scan: Scan) -> list[str]:
+        """The lines of a scan, if it was read, and those of this thread; they are not kept."""
+        return [*self.by_scan.pop(scan, []), *self.taken()]
 
 
 @contextmanager

@@ -1,66 +1,98 @@
 """``lungmask-jax segment``: scans in, masks, pictures and numbers out."""
 
 import argparse
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-from rich.progress import Progress
+from typing import Any
 
 from lungmask_jax import DISCLAIMER, cohort
-from lungmask_jax.cli._border import Failures, one_line, stopping
-from lungmask_jax.cli._notes import Notes, noted
+from lungmask_jax.cli._border import one_line, print_error, stopping
+from lungmask_jax.cli._notes import noted
 from lungmask_jax.cli._progress import Stages, bar, counted, stepper, summary
+from lungmask_jax.cohort import Outcome, Scan
+
+
+@dataclass
+class _Tally:
+    """How many scans of a run are done and failed."""
+
+    total: int
+    options: argparse.Namespace
+    done: int = 0
+    failed: int = 0
+
+    def words(self) -> str:
+        """How many are done, and where."""
+        where = f", results in {self.options.out}" if self.done else ""
+        return f"{self.done} of {counted(self.total, 'scan')} done{where}"
 
 
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named on stderr and the others go on."""
-    scans = cohort.find_scans(options.scans, recursive=options.recursive)
-    results = cohort.outputs(options.out, inputs=scans.values(), overwrite=options.overwrite)
-    todo = results.missing(scans) if options.skip_existing else scans
-    stages, failures, written = Stages(), Failures(options.debug), len(scans) - len(todo)
-
-    def so_far() -> str:
-        where = f", results in {options.out}" if written else ""
-        return f"{written} of {counted(len(scans), 'scan')} done{where}"
-
-    with bar() as progress, noted() as notes:
+    series = options.series or ""
+    found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
+    scans = cohort.used(found, options.scans)
+    left = sum(not one.use for one in found.values())
+    scans = cohort.part(scans, *options.part) if options.part else scans
+    stages, tally = Stages(), _Tally(len(scans), options)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(bar())
+        notes = stack.enter_context(noted())
         say = partial(progress.console.print, markup=False, highlight=False)
-        segmented = cohort.segment_all(
-            todo,
-            results,
-            weights=options.weights,
-            uncertainty=options.uncertainty,
-            format=options.format,
-            read=partial(notes.load, window=options.window and tuple(options.window)),
-            guard=partial(_guarded, failures, notes, progress, todo),
-            progress=stepper(progress),
-            begin=stages.begin,
-        )
+        how = {"read": notes.load, "progress": stepper(progress), "begin": stages.begin}
+        if options.cluster:
+            how = {"client": stack.enter_context(cohort.connected(options.cluster))}
+        outcomes = _outcomes(scans, options, how)
         for line in cohort.left_out(options.scans, scans.values()):
             say(one_line(line))
-        with stopping(lambda: f"{so_far()}; --skip-existing skips them"):
-            for one in segmented:
-                written += 1
-                result = f"{summary(one.row)} ({one.seconds:.1f} s)"
-                for line in (*notes.of(one.path), *one.notes, result):
-                    say(one_line(f"{one.name}: {line}"))
+        if left:
+            say(f"left out {counted(left, 'scan')}: lungmask-jax inspect says why")
+        progress.add_task("scans", total=None)
+        with stopping(lambda: f"{tally.words()}; the same command continues"):
+            for one in outcomes:
+                _tell(one, notes.of(one.scan), tally, say)
         stages.end()
         if options.profile:
             progress.console.print(stages.table())
-        say(one_line(so_far()))
+        say(one_line(tally.words()))
         progress.console.print(DISCLAIMER)
-    return 1 if failures.count else 0
+    return 1 if tally.failed else 0
 
 
-@contextmanager
-def _guarded(
-    failures: Failures, notes: Notes, progress: Progress, scans: Mapping[str, Path], name: str
-) -> Iterator[None]:
-    """A block for one scan, with a bar of its own."""
-    notes.taken()
-    task = progress.add_task(name, total=None)
-    with failures.of(name), notes.added(scans[name]):
-        yield
-    progress.remove_task(task)
+def _outcomes(
+    scans: Mapping[str, Scan], options: argparse.Namespace, how: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    return cohort.segment_many(
+        scans,
+        options.out,
+        weights=options.weights,
+        uncertainty=options.uncertainty,
+        format=options.format,
+        window=options.window and tuple(options.window),
+        retry_failed=options.retry_failed,
+        again=options.again,
+        overwrite=options.overwrite,
+        timeout_s=options.timeout,
+        **how,
+    )
+
+
+def _tell(one: Outcome, notes: list[str], tally: _Tally, say: Callable[[str], None]) -> None:
+    """Prints what became of a scan; of one that was done before, nothing."""
+    lines = (*notes, *one.notes)
+    if one.row.get("qc", "pass") != "pass":
+        lines = (*lines, f"quality control: {one.row['qc']} ({one.row['qc_reasons']})")
+    if one.state == "done":
+        tally.done += 1
+        if one.is_new:
+            for line in (*lines, f"{summary(one.row)} ({one.seconds:.1f} s)"):
+                say(one_line(f"{one.name}: {line}"))
+        return
+    tally.failed += 1
+    before = "" if one.is_new else "failed before (--retry-failed tries again): "
+    for line in (*lines, f"{before}{one.reason}"):
+        print_error(f"{one.name}: {line}")
+    if tally.options.debug and one.trace:
+        print_error(one.trace)

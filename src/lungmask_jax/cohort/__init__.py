@@ -1,7 +1,34 @@
-"""Many scans: found in folders, segmented in sequence, each with all its results or none."""
+"""Many scans: found in folders and lists, segmented once each, with all their results or none."""
 
+from lungmask_jax.cohort._attempt import Outcome
+from lungmask_jax.cohort._cluster import connected
 from lungmask_jax.cohort._outputs import Outputs, outputs
-from lungmask_jax.cohort._scans import find_scans, left_out
-from lungmask_jax.cohort._segment_all import Segmented, segment_all
+from lungmask_jax.cohort._scans import (
+    Candidate,
+    Scan,
+    candidates,
+    find_scans,
+    left_out,
+    load,
+    part,
+    used,
+)
+from lungmask_jax.cohort._segment_many import segment_many
+from lungmask_jax.cohort._tables import collect
 
-__all__ = ["Outputs", "Segmented", "find_scans", "left_out", "outputs", "segment_all"]
+__all__ = [
+    "Candidate",
+    "Outcome",
+    "Outputs",
+    "Scan",
+    "candidates",
+    "collect",
+    "connected",
+    "find_scans",
+    "left_out",
+    "load",
+    "outputs",
+    "part",
+    "segment_many",
+    "used",
+]

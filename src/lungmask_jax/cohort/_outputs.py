@@ -6,19 +6,21 @@ record and has its checksum still; all others are left alone, unless the user sa
 """
 
 import contextlib
+import hashlib
 import os
+import shutil
 import stat
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lungmask_jax import report
 from lungmask_jax.errors import ScanError, SpecError
-from lungmask_jax.files import checksum, output_folder
+from lungmask_jax.files import checksum, locked, output_folder
 
 _HIDDEN: Final = ".lungmask-jax-"
+_ASIDE: Final = "before"
 _FILES: Final = (
     *(".nii", ".gz", ".nrrd", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".tif"),
     *(".npz", ".csv", ".json", ".zip"),
@@ -31,19 +33,17 @@ class Outputs:
 
     Attributes:
         folder: The folder.
-        inputs: Real paths of the inputs, which are never replaced.
+        inputs: Paths of the inputs in it, which are never replaced.
         overwrite: Whether other files may be replaced.
-        left: Hidden folders of killed runs, with their records.
 
     Example:
-        >>> list(Outputs(Path("nowhere")).missing({"a": Path("a.nii.gz")}))
-        ['a']
+        >>> Outputs(Path("nowhere")).result("a", source="/scans/a.nii.gz", key="1f")
+        {}
     """
 
     folder: Path
     inputs: frozenset[str] = frozenset()
     overwrite: bool = False
-    left: tuple[Path, ...] = ()
 
     def check(self, record: str, names: Iterable[str]) -> None:
         """Refuses files that must not or cannot be written; `record` is that of a former run."""
@@ -71,67 +71,85 @@ class Outputs:
                 )
 
     @contextlib.contextmanager
-    def staged(self) -> Iterator[Path]:
-        """A hidden folder to write results into, which is removed after the block."""
-        with tempfile.TemporaryDirectory(
-            prefix=_HIDDEN, dir=self.folder, ignore_cleanup_errors=True
-        ) as folder:
-            yield Path(folder)
+    def claimed(self, record: str, *, wait: bool = True) -> Iterator[bool]:
+        """A block in which no other process works on the results of a record.
+
+        What a run left that was killed while it moved its files is undone first. The value is
+        whether the claim is held; it is false only without `wait`, where another process holds it.
+        """
+        with locked(self.folder / record, wait=wait) as held:
+            if held:
+                self._undo(record)
+            yield held
+
+    @contextlib.contextmanager
+    def staged(self, record: str) -> Iterator[Path]:
+        """A hidden folder for results, which are moved out when the block succeeds.
+
+        The record is moved last. Own files of an earlier run that are no more written go. If
+        anything fails, all is as it was before. The results must be claimed.
+        """
+        folder = self._stage(record)
+        folder.mkdir()
+        try:
+            yield folder
+            self._move(folder, record)
+        finally:
+            self._undo(record)
 
     @contextlib.contextmanager
     def written(self, record: str) -> Iterator[Path]:
-        """A hidden folder for results, which are moved out together when the block succeeds."""
-        with self.staged() as folder:
+        """The same with a claim that is waited for."""
+        with self.claimed(record), self.staged(record) as folder:
             yield folder
-            with self.moved(folder, record):
-                pass
 
-    @contextlib.contextmanager
-    def moved(self, staged: Path, record: str) -> Iterator[None]:
-        """Moves results in, except the record, which follows when the block succeeds.
-
-        Own files of an earlier run that are no more written go. If anything fails, all is as it
-        was before.
-        """
-        names = sorted(path.name for path in staged.iterdir() if path.name != record)
-        self.check(record, names)
-        aside = staged / "before"
-        aside.mkdir()
-        done: list[Path] = []
-        try:
-            for name in {*names, record, *self._own_names(record)}:
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(self.folder / name, aside / name)
-            for name in names:
-                os.replace(staged / name, self.folder / name)
-                done.append(self.folder / name)
-            yield
-            os.replace(staged / record, self.folder / record)
-        except BaseException:
-            for path in done:
-                path.unlink(missing_ok=True)
-            for path in aside.iterdir():
-                os.replace(path, self.folder / path.name)
-            raise
-
-    def check_source(self, record: str, path: Path) -> None:
+    def check_source(self, record: str, source: str) -> None:
         """Refuses to replace the results of another scan."""
-        other = report.read_json(self.folder / record).get("source", source(path))
-        if other != source(path) and not self.overwrite:
+        other = report.read_json(self.folder / record).get("source", source)
+        if other != source and not self.overwrite:
             raise ScanError(
                 f"{self.folder / record} has the results of another scan, {other}: give another "
                 "--out, or replace them with --overwrite"
             )
 
-    def missing(self, scans: Mapping[str, Path]) -> dict[str, Path]:
-        """The scans without complete results."""
-        return {name: path for name, path in scans.items() if not self._is_done(name, path)}
-
-    def _is_done(self, name: str, path: Path) -> bool:
+    def result(self, name: str, *, source: str, key: str) -> dict[str, Any]:
+        """The record of complete results of a scan made in one way, or nothing."""
         values = report.read_json(self.folder / f"{name}.json")
-        return values.get("source") == source(path) and all(
-            (self.folder / name).is_file() for name in values["files_written"]
-        )
+        same = values.get("source") == source and values.get("key") == key
+        whole = same and all((self.folder / one).is_file() for one in values["files_written"])
+        return values if whole else {}
+
+    def _move(self, staged: Path, record: str) -> None:
+        names = sorted(path.name for path in staged.iterdir() if path.name != record)
+        self.check(record, names)
+        aside = staged / _ASIDE
+        aside.mkdir()
+        for name in {*names, record, *self._own_names(record)}:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.folder / name, aside / name)
+        for name in (*names, record):
+            os.replace(staged / name, self.folder / name)
+
+    def _undo(self, record: str) -> None:
+        """Takes half-moved results back, and puts older ones where they were.
+
+        A record that is still staged says that its results are not whole. What is left goes.
+        """
+        staged = self._stage(record)
+        aside = staged / _ASIDE
+        if aside.is_dir() and (staged / record).is_file():
+            for name, one in report.read_json(staged / record).get("files_written", {}).items():
+                path = self.folder / name
+                if not (staged / name).exists() and path.is_file() and checksum(path) == one:
+                    path.unlink()
+            for path in aside.iterdir():
+                os.replace(path, self.folder / path.name)
+            (staged / record).unlink()
+        shutil.rmtree(staged, ignore_errors=True)
+
+    def _stage(self, record: str) -> Path:
+        """A folder that is the same in every run, and whose name is never too long."""
+        return self.folder / f"{_HIDDEN}{hashlib.sha256(os.fsencode(record)).hexdigest()[:16]}"
 
     def _own_names(self, record: str) -> list[str]:
         return [
@@ -146,16 +164,19 @@ class Outputs:
         return path.is_file() and not path.is_symlink() and checksum(path) in checksums
 
     def _ours(self, record: str) -> dict[str, set[str]]:
-        """Checksums by name: of the last run, and of those that were killed at their last step."""
+        """Checksums by name: of the last run, and of one that was killed at its last step."""
         ours: dict[str, set[str]] = {}
-        for folder in (self.folder, *self.left):
+        for folder in (self.folder, self._stage(record)):
             for name, one in report.read_json(folder / record).get("files_written", {}).items():
                 ours.setdefault(name, set()).add(one)
         return ours
 
 
 def outputs(
-    folder: str | os.PathLike[str], *, inputs: Iterable[Path] = (), overwrite: bool = False
+    folder: str | os.PathLike[str],
+    *,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    overwrite: bool = False,
 ) -> Outputs:
     """The folder for results, created if it does not exist, or refused before any work.
 
@@ -183,11 +204,7 @@ def outputs(
             f"expected a folder for --out, {path} is a file name: give a folder, and files "
             "named after each scan are written to it"
         )
+    ours = {place(output_folder(path)) for place in (os.path.realpath, os.path.abspath)}
     real = {place(one) for one in inputs for place in (os.path.realpath, os.path.abspath)}
-    left = sorted(output_folder(path).glob(f"{_HIDDEN}*"))
-    return Outputs(path, frozenset(map(str, real)), overwrite, tuple(left))
-
-
-def source(path: Path) -> str:
-    """An identifier of a scan among others of the same name."""
-    return os.path.abspath(path)
+    inside = frozenset(str(one) for one in real if os.path.dirname(one) in ours)
+    return Outputs(path, inside, overwrite)

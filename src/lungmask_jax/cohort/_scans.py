@@ -1,51 +1,289 @@
-"""The scans at paths of files and folders."""
+"""The scans at paths of files, folders and lists."""
 
-import contextlib
+import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from lungmask_jax import data, report
-from lungmask_jax.errors import ScanError
+from lungmask_jax import data, io
+from lungmask_jax.cohort._folders import has_images, scans_at, scans_within, visible
+from lungmask_jax.cohort._series import BEST, choices
+from lungmask_jax.errors import ScanError, SpecError
+from lungmask_jax.volume import Volume
 
-_VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _OTHERS = (".dcm", ".dcm.gz", ".ima", ".img", ".zip")
-_SLICES = (".dcm", ".dcm.gz", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_LIST: Final = ".csv"
+_PATH: Final = "path"
 
 
-def find_scans(paths: Sequence[Path], *, recursive: bool = False) -> dict[str, Path]:
-    """Scans by the name of their results; unreadable paths are included, to fail when read.
+@dataclass(frozen=True)
+class Scan:
+    """A scan to segment.
 
-    A folder of NIfTI, NRRD or MetaImage files stands for the files. Hidden files and results of
-    this program are skipped.
+    Attributes:
+        path: A file, or the folder of its slices.
+        series: The SeriesInstanceUID, where the folder holds several series.
+
+    Example:
+        >>> Scan(Path("/scans/a.nii.gz")).source
+        '/scans/a.nii.gz'
+    """
+
+    path: Path
+    series: str = ""
+
+    @property
+    def source(self) -> str:
+        """An identifier of the scan among others of the same name."""
+        return os.path.abspath(self.path) + (f"#{self.series}" if self.series else "")
+
+
+def load(scan: Scan, window: tuple[float, float] | None) -> Volume:
+    """A scan in HU.
 
     Args:
-        paths: Files and folders.
-        recursive: Whether to search all subfolders; each with scans or slices counts as if it
-            was given.
+        scan: One of `find_scans`.
+        window: HU of black and white, as for `lungmask_jax.io.load`.
 
     Returns:
-        Name of the results to path.
+        The scan.
+
+    Raises:
+        ScanError: It cannot be read.
+
+    Example:
+        >>> load(Scan(Path("nowhere.nii.gz")), None)
+        Traceback (most recent call last):
+        ...
+        lungmask_jax.errors.ScanError: ...
+    """
+    return io.load(scan.path, window=window, series_uid=scan.series)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A scan that was found, and whether it is segmented.
+
+    Attributes:
+        scan: The scan.
+        use: Whether it is segmented.
+        reason: Why, or why not.
+        name: Name of its results, as a table gives it; empty for one that follows from the path.
+        series: What is known of a DICOM series.
+
+    Example:
+        >>> Candidate(Scan(Path("a.nii.gz"))).use
+        True
+    """
+
+    scan: Scan
+    use: bool = True
+    reason: str = "a file or a folder of images"
+    name: str = ""
+    series: io.Series | None = None
+
+
+def find_scans(
+    paths: Sequence[str | os.PathLike[str]], *, recursive: bool = False, series: str = ""
+) -> dict[str, Scan]:
+    """Scans by the name of their results; unreadable paths are included, to fail when read.
+
+    A folder of NIfTI, NRRD or MetaImage files stands for the files, and a table ``.csv`` for the
+    scans that its column ``path`` names, relative to the table. Hidden files and results of this
+    program are skipped.
+
+    Args:
+        paths: Files, folders and tables. A table may also have the columns ``scan``, the name of
+            the results, ``series``, a SeriesInstanceUID, and ``use``: rows with ``no`` are skipped.
+        recursive: Whether to search all subfolders; each with scans or slices counts as if it
+            was given, and of each DICOM study one series is used.
+        series: Which DICOM series are used: by ``"best"``, the default of `recursive`, one of each
+            study: an axial one rather than another, one of at least 8 slices, an original rather
+            than a derived one, that with the most slices. ``"all"`` uses each; any other text is a
+            SeriesInstanceUID, or a pattern of the description such as ``"*lung*"``.
+
+    Returns:
+        Name of the results to scan.
+
+    Raises:
+        ScanError: There is none, or a table cannot be read.
+
+    Example:
+        >>> list(find_scans(["a/one.nii.gz", "b/one.nii.gz"]))
+        ['a_one', 'b_one']
+    """
+    return used(candidates(paths, recursive=recursive, series=series), paths)
+
+
+def used(
+    found: Mapping[str, Candidate], paths: Sequence[str | os.PathLike[str]]
+) -> dict[str, Scan]:
+    """The scans among candidates that are segmented.
+
+    Args:
+        found: From `candidates`.
+        paths: Where they were found.
+
+    Returns:
+        Name of the results to scan.
 
     Raises:
         ScanError: There is none.
 
     Example:
-        >>> list(find_scans([Path("a/one.nii.gz"), Path("b/one.nii.gz")]))
-        ['a_one', 'b_one']
+        >>> list(used(candidates(["a.nii.gz"]), ["a.nii.gz"]))
+        ['a']
     """
-    scans = [scan for path in paths for scan in (_within(path) if recursive else _of(path))]
-    once = list({os.path.abspath(scan): scan for scan in scans}.values())
-    if not once:
+    scans = {name: one.scan for name, one in found.items() if one.use}
+    if not scans:
         raise ScanError(
             f"expected scans, found none in {', '.join(map(str, paths))} or subfolders: "
             "give the folder that holds NIfTI files, DICOM or images"
+            + (f"; {len(found)} were left out, see lungmask-jax inspect" if found else "")
         )
-    return dict(zip(data.names(once), once, strict=True))
+    return scans
 
 
-def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
-    """A line for each folder of volumes that holds scans of another kind, too.
+def candidates(
+    paths: Sequence[str | os.PathLike[str]], *, recursive: bool = False, series: str = ""
+) -> dict[str, Candidate]:
+    """The scans of `find_scans`, and those that it leaves out, each with a reason.
+
+    Args:
+        paths: As for `find_scans`.
+        recursive: As for `find_scans`.
+        series: As for `find_scans`.
+
+    Returns:
+        Name of the results to candidate.
+
+    Raises:
+        ScanError: A table cannot be read, or two scans have one name.
+
+    Example:
+        >>> candidates(["a.nii.gz"])["a"].reason
+        'a file or a folder of images'
+    """
+    once: dict[str, Candidate] = {}
+    listed: list[io.Series] = []
+    for path in map(Path, paths):
+        if path.suffix.lower() == _LIST:
+            for one in _listed(path):
+                once.setdefault(one.scan.source, one)
+            continue
+        for place in scans_within(path) if recursive else scans_at(path):
+            of_folder, alone = (
+                _of_folder(place) if recursive or series else ([], Candidate(Scan(place)))
+            )
+            listed += of_folder
+            if not of_folder:
+                once.setdefault(alone.scan.source, alone)
+    for one in _chosen(listed, series or BEST):
+        once.setdefault(one.scan.source, one)
+    return _named(list(once.values()))
+
+
+def _of_folder(path: Path) -> tuple[list[io.Series], Candidate]:
+    """The DICOM series in a folder; if there is none, what else it is."""
+    if not path.is_dir() or has_images(path):
+        return [], Candidate(Scan(path))
+    try:
+        found, others = io.list_series(path)
+    except ScanError:
+        return [], Candidate(Scan(path), True, "cannot be read")
+    if "(damaged" in others or not others:
+        return found, Candidate(Scan(path), True, f"to be tried: {others}")
+    return found, Candidate(Scan(path), False, f"no CT slices: {others}")
+
+
+def _chosen(listed: Sequence[io.Series], rule: str) -> Iterator[Candidate]:
+    """One for each series; its UID is needed only where a folder holds others, too."""
+    alone = Counter(one.folder for one in listed)
+    for choice in choices(listed, rule):
+        one = choice.series
+        scan = Scan(one.folder, one.uid if alone[one.folder] > 1 else "")
+        yield Candidate(scan, choice.use, choice.reason, series=one)
+
+
+def _named(found: Sequence[Candidate]) -> dict[str, Candidate]:
+    """Names from tables, or from paths: that of its folder for the only series used of it."""
+    used = Counter(one.scan.path for one in found if one.use)
+    places: dict[Path, Candidate] = {}
+    for one in found:
+        place = one.scan.path
+        if not one.name and one.scan.series and not (one.use and used[place] == 1):
+            number = one.series.number if one.series else ""
+            place = place / f"series{number or one.scan.series}"
+            place = place.with_name(one.scan.series) if place in places else place
+        places[place / f"row{len(places)}" if one.name else place] = one
+    free = [place for place, one in places.items() if not one.name]
+    names = dict(zip(free, data.names(free), strict=True))
+    named: dict[str, Candidate] = {}
+    for place, one in places.items():
+        name = one.name or names[place]
+        if name in named:
+            raise ScanError(f"expected each name once, found {name} twice: rename one in the table")
+        named[name] = one
+    return named
+
+
+def part(scans: Mapping[str, Scan], number: int, count: int) -> dict[str, Scan]:
+    """One of several equal shares of scans, the same in every process with the same list.
+
+    Args:
+        scans: Name of the results to scan.
+        number: Which share, from 1.
+        count: How many shares there are.
+
+    Returns:
+        Every `count`-th scan in the order of the names.
+
+    Raises:
+        SpecError: There is no such share.
+
+    Example:
+        >>> scans = {name: Scan(Path(name)) for name in "dacbe"}
+        >>> [[*part(scans, number, 2)] for number in (1, 2)]
+        [['a', 'c', 'e'], ['b', 'd']]
+    """
+    if not 1 <= number <= count:
+        raise SpecError(
+            f"part {number}/{count} does not exist: give a number from 1 to {max(count, 1)}"
+        )
+    return {name: scans[name] for name in sorted(scans)[number - 1 :: count]}
+
+
+def _listed(table: Path) -> Iterator[Candidate]:
+    """The scans of a table."""
+    for line in _lines(table):
+        use = (line.get("use") or "").strip().lower() not in ("no", "0", "false")
+        scan = Scan(table.parent / str(line[_PATH]), (line.get("series") or "").strip())
+        name = (line.get("scan") or "").strip()
+        if os.path.basename(name) != name or name.startswith("."):
+            raise ScanError(f"{name!r} in {table} cannot be the name of files: rename it")
+        yield Candidate(scan, use, "in a table", name)
+
+
+def _lines(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ScanError(f"expected a table of scans in UTF-8, {table} is not ({error})") from error
+    if any(not line.get(_PATH) for line in lines):
+        found = ", ".join(map(str, lines[0]))
+        raise ScanError(
+            f"expected a table with a {_PATH} in every row, found the columns {found} in {table}: "
+            "add one, or save the table with commas"
+        )
+    return lines
+
+
+def left_out(given: Sequence[Path], scans: Iterable[Scan]) -> Iterator[str]:
+    """A line for each folder of NIfTI files that holds scans of another kind, too.
 
     Args:
         given: Files and folders, as for `find_scans`.
@@ -55,71 +293,16 @@ def left_out(given: Sequence[Path], scans: Iterable[Path]) -> Iterator[str]:
         What was left out, and what to do.
 
     Example:
-        >>> list(left_out([Path("a.nii.gz")], [Path("a.nii.gz")]))
+        >>> list(left_out([Path("a.nii.gz")], [Scan(Path("a.nii.gz"))]))
         []
     """
-    for folder in sorted({scan.parent for scan in {*scans} - {*given} if scan.is_file()}):
-        others = [path.name for path in _visible(folder) if path.name.lower().endswith(_OTHERS)]
+    files = {scan.path for scan in scans} - {*given}
+    folders = {file.parent for file in files if file.is_file()}
+    for folder in sorted(one for one in folders if any(map(one.is_relative_to, given))):
+        others = [path.name for path in visible(folder) if path.name.lower().endswith(_OTHERS)]
         if others:
             more = f" and {len(others) - 1} more" if others[1:] else ""
             yield (
                 f"{folder}: used its NIfTI, NRRD and MetaImage files, and skipped "
                 f"{others[0]}{more}: give scans of another kind separately"
             )
-
-
-def _of(path: Path) -> Sequence[Path]:
-    return _volumes(_visible(path)) or [path]
-
-
-def _within(path: Path) -> Iterator[Path]:
-    """The scans of a folder and of those in it; what is no folder to be read is a scan to try."""
-    unread: list[OSError] = []
-    seen: set[str] = set()
-    for folder, inside, _ in os.walk(path, onerror=unread.append, followlinks=True):
-        place = os.path.realpath(folder)
-        inside[:] = sorted(
-            name for name in inside if not name.startswith(".") and place not in seen
-        )
-        files = [] if place in seen else _visible(Path(folder))
-        seen.add(place)
-        if scans := _volumes(files):
-            yield from scans
-        elif any(map(_is_slice, files)):
-            yield Path(folder)
-    yield from (Path(os.fsdecode(error.filename)) for error in unread)
-
-
-def _visible(folder: Path) -> list[Path]:
-    """The files of a folder that are neither hidden nor results of this program."""
-    files: list[Path] = []
-    with contextlib.suppress(OSError):  # no folder, or one that whoever reads it will complain of
-        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    ours = {name for path in files if path.suffix == ".json" for name in _results(path)}
-    return sorted(path for path in files if path.name not in ours and not _is_folder(path))
-
-
-def _results(record: Path) -> set[str]:
-    """The files that a JSON file of this program names; the scan of the demo is no result."""
-    return {*report.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
-
-
-def _volumes(files: Sequence[Path]) -> list[Path]:
-    return [path for path in files if path.name.lower().endswith(_VOLUMES)]
-
-
-def _is_slice(path: Path) -> bool:
-    """Whether it is a picture or DICOM, which needs no suffix."""
-    if path.suffix and not path.suffix[1:].isdecimal():
-        return path.name.lower().endswith(_SLICES)
-    with contextlib.suppress(OSError):
-        if path.is_file():
-            with path.open("rb") as file:
-                return file.read(132)[128:] == b"DICM"
-    return False
-
-
-def _is_folder(path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return path.is_dir()
-    return False

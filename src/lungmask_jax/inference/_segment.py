@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from lungmask_jax import io, postprocess, preprocess, quantify, tasks, weights
+from lungmask_jax import io, postprocess, preprocess, quality, quantify, tasks, weights
 from lungmask_jax.errors import SpecError
 from lungmask_jax.inference._network import Found, Progress, find
-from lungmask_jax.inference._notes import notes
 from lungmask_jax.inference._segmentation import Segmentation
 from lungmask_jax.postprocess import Scan
 from lungmask_jax.volume import Volume
@@ -76,8 +75,9 @@ def segment(
         del found  # as large as the scan
     models = {name: f"{one.name} {one.checksum[:12]}" for name, one in bundles.items()}
     noise = preprocess.noise_hu(ct)
-    doubts = notes(ct, masks, noise)
-    return Segmentation(ct, masks, models, doubt, noise, doubts, _signs(bundles, masks))
+    basic, signs = quality.basic_checks(ct, masks, noise), _signs(bundles, masks)
+    notes, checks = tuple(one.note for one in basic if one.note), quality.place_checks(ct, masks)
+    return Segmentation(ct, masks, models, doubt, noise, notes, signs, (*basic, *checks))
 
 
 def _models(chosen: Sequence[str | os.PathLike[str] | Bundle]) -> dict[str, Bundle]:

@@ -4,14 +4,14 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from lungmask_jax import DISCLAIMER, __version__, io, quantify, report, tasks, viz
+from lungmask_jax import DISCLAIMER, __version__, io, quality, quantify, report, tasks, viz
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import output_folder
 from lungmask_jax.inference._files import (
@@ -46,6 +46,7 @@ class Segmentation:
             smaller than the other, little lung, no voxel size, much noise.
         signs: The probability of signs of pneumonia in the scan and in each slice; ``None`` if no
             model gives it.
+        checks: The results of the rules of `lungmask_jax.quality`, among them those of the notes.
 
     Example:
         >>> ct = Volume(np.full((1, 16, 16), -800, np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
@@ -61,6 +62,7 @@ class Segmentation:
     noise_hu: float = float("nan")
     notes: tuple[str, ...] = ()
     signs: quantify.Signs | None = None
+    checks: tuple[quality.Check, ...] = ()
 
     @property
     def lungs(self) -> Volume:
@@ -130,7 +132,14 @@ class Segmentation:
         measured = {key: _plain(value) for key, value in self.measure().items()}
         models = {f"{task}_model": model for task, model in self.models.items()}
         made = {**models, "version": __version__, "note": DISCLAIMER}
-        return {"scan": name, **measured, "notes": "; ".join(self.notes), **made}
+        return {"scan": name, **measured, **self._quality(), "notes": "; ".join(self.notes), **made}
+
+    def _quality(self) -> dict[str, str]:
+        """The verdict of the checks, and the names of those that did not pass."""
+        if not self.checks:
+            return {}
+        names = [one.name for one in self.checks if one.result != "pass"]
+        return {"qc": quality.verdict(self.checks), "qc_reasons": "; ".join(names)}
 
     def save(
         self,
@@ -138,6 +147,7 @@ class Segmentation:
         *,
         name: str = "scan",
         source: str = "",
+        key: str = "",
         format: str = "",
     ) -> list[Path]:
         """Writes the masks, the montage and the measures, each under a temporary name first.
@@ -149,6 +159,7 @@ class Segmentation:
             directory: Created if it does not exist.
             name: Prefix of the file names.
             source: Identifies the scan among others of the same name; stored with the measures.
+            key: Identifies its content, the models and the settings; stored with the measures.
             format: Of the masks, one of `lungmask_jax.files.FORMATS`; by default that of
                 `mask_format`.
 
@@ -175,8 +186,9 @@ class Segmentation:
         row: dict[str, object] = {**self.row(name)}
         if self.signs is not None:
             row[f"{_SIGNS}_by_slice"] = [_plain(float(one)) for one in self.signs.slices]
-        if source:
-            row["source"] = source
+        if self.checks:
+            row["qc_checks"] = [{**asdict(one), "value": _plain(one.value)} for one in self.checks]
+        row |= {kind: value for kind, value in (("source", source), ("key", key)) if value}
         report.write_json(record, row, files=[*files, picture])
         return [*files, picture, record]
 

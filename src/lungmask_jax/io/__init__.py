@@ -11,10 +11,21 @@ compressed too with ``pip install "lungmask-jax[dicom]"``. The type is detected 
 of a file, not from its name. NIfTI, NRRD and MetaImage are also written.
 """
 
+from lungmask_jax.io._dicom import Series, list_series
 from lungmask_jax.io._dicom_out import MEASURES, save_dicom
 from lungmask_jax.io._entrance import as_volume
 from lungmask_jax.io._files import native_format
 from lungmask_jax.io._load import load, load_mask
 from lungmask_jax.io._save import save
 
-__all__ = ["MEASURES", "as_volume", "load", "load_mask", "native_format", "save", "save_dicom"]
+__all__ = [
+    "MEASURES",
+    "Series",
+    "as_volume",
+    "list_series",
+    "load",
+    "load_mask",
+    "native_format",
+    "save",
+    "save_dicom",
+]

@@ -26,7 +26,12 @@ _JPEG_NOISE = 15  # grey levels of 256
 _REST = 0.01
 
 
-def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = None) -> Volume:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    window: tuple[float, float] | None = None,
+    series_uid: str = "",
+) -> Volume:
     """A CT in HU from a file or a folder.
 
     Images carry no geometry: row 0 is assumed to be anterior, column 0 the patient's right, the
@@ -40,6 +45,7 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
             16 bits, is mapped to it. A volume of grey levels from 0 to 255 or 0 to 1 needs it too;
             a volume in HU does not change. 16-bit images that hold HU + 1024 need
             ``(-1024, 64511)``.
+        series_uid: The SeriesInstanceUID of one of several DICOM series in a folder.
 
     Returns:
         The scan, int16 or float32 within [-1024, 3071].
@@ -65,7 +71,8 @@ def load(path: str | os.PathLike[str], *, window: tuple[float, float] | None = N
     with in_memory(path):
         if kind == "image":
             return _from_images(files, path, window).as_checked()
-        volume = read_series(files) if kind == "dicom" else _READERS[kind](files[0])
+        is_dicom = kind == "dicom"
+        volume = read_series(files, series_uid) if is_dicom else _READERS[kind](files[0])
         return checked(volume, path, window)
 
 

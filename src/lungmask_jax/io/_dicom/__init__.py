@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from lungmask_jax.errors import ScanError
+from lungmask_jax.io._dicom._listing import Series, list_series
 from lungmask_jax.io._dicom._pixels import read_pixels
 from lungmask_jax.io._dicom._series import one_series, summary
 from lungmask_jax.io._dicom._slices import Slice, read_slices
@@ -17,10 +18,10 @@ from lungmask_jax.io._orientation import canonical
 from lungmask_jax.io._warn import warn
 from lungmask_jax.volume import Volume
 
-__all__ = ["read_series"]
+__all__ = ["Series", "list_series", "read_series"]
 
 
-def read_series(files: list[Path]) -> Volume:
+def read_series(files: list[Path], series_uid: str = "") -> Volume:
     """The CT series in some files, rescaled.
 
     Files without a CT slice are skipped: localizers, reports, pages without a position, other
@@ -29,6 +30,7 @@ def read_series(files: list[Path]) -> Volume:
 
     Args:
         files: A DICOM file, or all files of a folder in any order.
+        series_uid: The SeriesInstanceUID of the only one that counts.
 
     Returns:
         The rescaled values in canonical order, int16 where all are whole, else float32; saved
@@ -42,6 +44,10 @@ def read_series(files: list[Path]) -> Volume:
     """
     where = files[0] if len(files) == 1 else Path(os.path.commonpath([f.parent for f in files]))
     slices, strays = read_slices(files)
+    if series_uid:
+        slices = [one for one in slices if one.series == series_uid]
+        if not slices:
+            raise ScanError(f"expected the series {series_uid}, found no slice of it in {where}")
     if not slices:
         found = f"that {where} is {strays[0].what}" if len(files) == 1 else summary(strays)
         place = "" if len(files) == 1 else f" in {where}"

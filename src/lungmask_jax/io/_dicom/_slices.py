@@ -107,6 +107,9 @@ class Slice:
         thickness: Between slices in mm, where the header says so.
         rescale: Slope and intercept, where the header has them.
         notes: Corrections of the header.
+        study: The StudyInstanceUID.
+        number: The SeriesNumber, as it is written.
+        derived: Whether it was computed from other images, as reformats and projections are.
     """
 
     file: Path
@@ -123,6 +126,9 @@ class Slice:
     thickness: float | None
     rescale: tuple[float | None, float | None]
     notes: tuple[str, ...]
+    study: str = ""
+    number: str = ""
+    derived: bool = False
 
     @property
     def normal(self) -> np.ndarray:
@@ -272,4 +278,7 @@ def _slice(file: Path, frame: int, header: Item, pixels: Pixels, group: dict[str
         thickness_of(measures),
         rescale_of(group.get("PixelValueTransformationSequence", header), notes),
         tuple(notes),
+        text(header, "StudyInstanceUID"),
+        text(header, "SeriesNumber")[:16].strip(),
+        "DERIVED" in text(header, "ImageType").upper().split("\\"),
     )

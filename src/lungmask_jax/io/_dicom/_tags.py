@@ -11,6 +11,8 @@ TAGS: Final = {
     "Modality": (0x00080060, "CS"),
     "SeriesDescription": (0x0008103E, "LO"),
     "PatientID": (0x00100020, "LO"),
+    "StudyInstanceUID": (0x0020000D, "UI"),
+    "SeriesNumber": (0x00200011, "IS"),
     "SliceThickness": (0x00180050, "DS"),
     "SpacingBetweenSlices": (0x00180088, "DS"),
     "SeriesInstanceUID": (0x0020000E, "UI"),

@@ -1,0 +1,50 @@
+"""``lungmask-jax inspect``: which scans are there, and which of them would be segmented."""
+
+import argparse
+import os
+from pathlib import Path
+
+from rich.table import Table
+
+from lungmask_jax import cohort, report
+from lungmask_jax.cli._border import one_line
+from lungmask_jax.cli._progress import console, counted
+from lungmask_jax.cohort import Candidate
+from lungmask_jax.errors import SpecError
+
+_SHOWN = ("scan", "use", "reason", "slices", "description")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints a row for each scan, and writes the list."""
+    if options.out and options.out.suffix.lower() != ".csv":
+        raise SpecError(f"expected a .csv file for --out, found {options.out}: give another name")
+    found = cohort.candidates(options.scans, recursive=True, series=options.series or "")
+    rows = [_row(name, one, options.out) for name, one in found.items()]
+    table = Table(*_SHOWN)
+    for row in rows:
+        table.add_row(*(one_line(str(row.get(key, ""))) for key in _SHOWN))
+    console().print(table)
+    used = sum(one.use for one in found.values())
+    console().print(f"{used} of {counted(len(found), 'scan')} would be segmented")
+    if options.out:
+        report.write_csv(options.out, rows)
+    return 0
+
+
+def _row(name: str, one: Candidate, table: Path | None) -> dict[str, str | float | None]:
+    """A row of the list that segment takes; paths are relative to it."""
+    path = os.path.abspath(one.scan.path)
+    if table:
+        path = os.path.relpath(path, table.absolute().parent)
+    row: dict[str, str | float | None] = {
+        "scan": name,
+        "path": path,
+        "series": one.scan.series,
+        "use": "yes" if one.use else "no",
+        "reason": one.reason,
+    }
+    if one.series:
+        keys = ("patient", "study", "number", "description", "slices", "spacing_mm")
+        row |= {key: getattr(one.series, key) for key in keys}
+    return row

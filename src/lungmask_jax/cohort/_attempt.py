@@ -1,0 +1,298 @@
+"""One scan of many: claimed, read, segmented and written, or a reason why not."""
+
+import contextlib
+import faulthandler
+import os
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from lungmask_jax import inference, io, report, tasks
+from lungmask_jax.cohort import _state
+from lungmask_jax.cohort._outputs import Outputs
+from lungmask_jax.cohort._scans import Scan, load
+from lungmask_jax.cohort._tables import measures_of
+from lungmask_jax.errors import ScanError, is_full, reason
+from lungmask_jax.volume import Volume
+from lungmask_jax.weights import Bundle
+
+MOST_KILLED: Final = 2
+"""A scan that ended so many processes is given up: one may have been ended by others."""
+
+State: TypeAlias = Literal["done", "failed", "busy"]
+Read: TypeAlias = Callable[[Scan, tuple[float, float] | None], Volume]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a scan.
+
+    Attributes:
+        name: Name of its results.
+        scan: The scan.
+        state: ``"done"`` or ``"failed"``.
+        is_new: Whether this run did it; otherwise an earlier one, or another one beside it.
+        row: Its measures, as in the table; empty if it failed.
+        notes: Reasons to doubt them, as in `lungmask_jax.inference.Segmentation`; of a scan that
+            failed, the warnings before.
+        reason: Why it failed.
+        seconds: Time that it took.
+        trace: Where it failed, for developers.
+
+    Example:
+        >>> one = Outcome("a", Scan(Path("a.nii.gz")), row={"scan": "a", "lungs_ml": 4012.1})
+        >>> one.state, one.row["lungs_ml"]
+        ('done', 4012.1)
+    """
+
+    name: str
+    scan: Scan
+    state: State = "done"
+    is_new: bool = True
+    row: report.Row = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+    trace: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """The common settings of all scans.
+
+    Attributes:
+        results: The folder for the results.
+        weights: Names, paths, or bundles, in the order of segmentation.
+        uncertainty: Whether to map the uncertainty.
+        format: Of the masks; empty for that of each scan.
+        window: HU of black and white, for images.
+        retry_failed: Whether to try scans again that failed before.
+        again: Whether to segment scans again that are done.
+        timeout_s: Seconds after which a worker gives a scan up.
+    """
+
+    results: Outputs
+    weights: tuple[str | os.PathLike[str] | Bundle, ...]
+    uncertainty: bool
+    format: str
+    window: tuple[float, float] | None
+    retry_failed: bool
+    again: bool
+    timeout_s: float | None = None
+
+    def how(self, models: Sequence[Bundle]) -> dict[str, Any]:
+        """Models and settings, on which results depend."""
+        return {
+            "models": {one.spec.target: f"{one.name} {one.checksum[:12]}" for one in models},
+            "settings": {
+                "uncertainty": self.uncertainty,
+                "format": self.format,
+                "window": None if self.window is None else [*map(float, self.window)],
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that segments, one scan at a time.
+
+    Attributes:
+        job: The common settings.
+        models: The loaded bundles.
+        read: Reads a scan.
+        begin: Called with the name of each stage.
+        progress: Called as ``progress(task, slices_done, slices)``.
+    """
+
+    job: Job
+    models: Sequence[Bundle]
+    read: Read = load
+    begin: Callable[[str], None] = lambda _stage: None
+    progress: inference.Progress | None = None
+
+
+Steps: TypeAlias = Generator[None, None, Outcome]
+"""An attempt in two steps, of which the first reads the scan; the second returns the outcome."""
+
+
+def attempt(
+    name: str, scan: Scan, known: Mapping[str, Any], worker: Worker, *, wait: bool = False
+) -> Steps:
+    """Segments a scan unless that is done, and logs what became of it.
+
+    Args:
+        name: Name of the results.
+        scan: The scan.
+        known: Its latest row in the log, or nothing.
+        worker: How.
+        wait: Whether to wait for another process that works on it; the state is ``"busy"``
+            otherwise.
+    """
+    results, began = worker.job.results, time.perf_counter()
+    row: dict[str, Any] = {"scan": name, "source": scan.source}
+    try:
+        with results.claimed(f"{name}.json", wait=wait) as held:
+            if held:
+                return (yield from _claimed(name, scan, None if wait else known, worker, row))
+            return Outcome(name, scan, "busy", is_new=False)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # decoders in Rust raise even that
+        seconds = round(time.perf_counter() - began, 2)
+        return _failed(name, scan, error, seconds, row, results)
+
+
+def _failed(
+    name: str,
+    scan: Scan,
+    error: BaseException,
+    seconds: float,
+    row: dict[str, Any],
+    results: Outputs,
+) -> Outcome:
+    """The outcome of an error, which is logged; it lasts if the scan is to blame."""
+    lasting, why = row.pop("lasting", False) and not _is_passing(error), reason(error)
+    failed = {"state": "failed", "reason": why, "seconds": seconds, "lasting": lasting}
+    _state.append(results.folder, {**row, **failed})
+    notes, trace = tuple(getattr(error, "__notes__", ())), traceback.format_exception(error)
+    return Outcome(name, scan, "failed", True, {}, notes, why, seconds, "".join(trace))
+
+
+def advanced(steps: Steps) -> Outcome | None:
+    """Takes a step; the outcome if it was the last."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+    return None
+
+
+def ended(steps: Steps) -> Outcome:
+    """Takes all steps that are left."""
+    while not (outcome := advanced(steps)):
+        pass
+    return outcome
+
+
+def _claimed(
+    name: str, scan: Scan, known: Mapping[str, Any] | None, worker: Worker, row: dict[str, Any]
+) -> Steps:
+    """Nothing if an earlier run did it, else an attempt; `row` becomes that of the log.
+
+    Without a known row, another process may have just logged one.
+    """
+    job, mark = worker.job, _state.signature(scan.path)
+    same = mark and known is not None and mark == known.get("signature")
+    content = known["content"] if known and same else _state.content(scan.path)
+    how = job.how(worker.models)
+    row |= {"signature": mark, "content": content, "key": _state.key_of(content, how), **how}
+    record = job.results.result(name, source=scan.source, key=row["key"])
+    if record and not job.again:
+        logged = {**row, "state": "done", "reason": "", "qc": record.get("qc")}
+        if known is not None and any(
+            known.get(one) != logged[one] for one in ("signature", "key", "state")
+        ):
+            _state.append(job.results.folder, logged)
+        _state.Attempts.of(job.results.folder, name).forget()  # it was killed after its last step
+        return Outcome(name, scan, is_new=False, row=measures_of(record))
+    if known is None:
+        known = _state.latest(job.results.folder).get(name, {})
+    tried = known.get("state") == "failed" and known.get("key") == row["key"]
+    if tried and known.get("lasting") and not (job.retry_failed or job.again):
+        return Outcome(name, scan, "failed", is_new=False, reason=known["reason"])
+    return (yield from _attempted(name, scan, worker, row))
+
+
+def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> Steps:
+    """Reads a scan; then segments it, and writes its results."""
+    job, began = worker.job, time.perf_counter()
+    tries = _state.Attempts.of(job.results.folder, name)
+    row["lasting"] = True
+    _give_up(tries, job)
+    with tries.counted() as file, _limited(job.timeout_s, file):
+        _state.append(job.results.folder, {**row, "state": "running", "lasting": False})
+        row["lasting"] = False
+        form = _checked_format(name, scan, worker)
+        row["lasting"] = True
+        ct = worker.read(scan, job.window)
+        inference.mask_format(ct, format=form)  # which refuses some
+        reading = time.perf_counter() - began
+        yield
+        began = time.perf_counter()
+        result = inference.segment(
+            ct,
+            weights=worker.models,
+            uncertainty=job.uncertainty,
+            progress=worker.progress,
+            begin=worker.begin,
+        )
+        row["lasting"] = False
+        worker.begin("write")
+        with job.results.staged(f"{name}.json") as folder:
+            result.save(folder, name=name, source=scan.source, key=row["key"], format=job.format)
+        measures, seconds = result.row(name), round(reading + time.perf_counter() - began, 2)
+        done = {"state": "done", "reason": "", "seconds": seconds, "qc": measures.get("qc")}
+        _state.append(job.results.folder, {**row, **done})
+    return Outcome(name, scan, row=measures, notes=result.notes, seconds=seconds)
+
+
+def _checked_format(name: str, scan: Scan, worker: Worker) -> str:
+    """The format of the masks; refuses a scan whose results cannot be written."""
+    job = worker.job
+    form = job.format or io.native_format(scan.path)
+    masks = tasks.mask_names([model.spec.target for model in worker.models])
+    *files, record = inference.file_names(name, masks, uncertainty=job.uncertainty, format=form)
+    folder = job.results.folder
+    if scan.path.is_dir() and os.path.samefile(scan.path, folder):
+        raise ScanError(
+            f"results would be written among the slices in {folder}: give another --out"
+        )
+    job.results.check(record, files)
+    job.results.check_source(record, scan.source)
+    return form
+
+
+def _give_up(tries: _state.Attempts, job: Job) -> None:
+    """Refuses a scan that took too long, or that ended its process twice."""
+    if tries.timed_out():
+        tries.forget()
+        limit = "" if job.timeout_s is None else f" of {job.timeout_s:g} s"
+        raise ScanError(
+            f"took longer than the limit{limit}, and its process was ended: look at the scan, or "
+            "give a longer --timeout with --retry-failed"
+        )
+    killed = tries.killed()
+    if killed >= MOST_KILLED:
+        tries.forget()
+        raise killed_error(killed)
+
+
+def killed_error(times: int) -> ScanError:
+    """The error of a scan that ended its processes."""
+    return ScanError(
+        f"its process was killed {times} times while it worked on this scan, perhaps because "
+        "memory was short or a decoder crashed: look at the scan, or try it with --retry-failed"
+    )
+
+
+@contextlib.contextmanager
+def _limited(seconds: float | None, file: Path) -> Iterator[None]:
+    """A block that may take so long; after that the process is ended, and the file says where."""
+    if seconds is None:
+        yield
+        return
+    with file.open("a", encoding="utf-8") as stream:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the next run may succeed, for it is not the fault of the scan."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and is_full(error))

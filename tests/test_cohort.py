@@ -1,0 +1,529 @@
+"""Many scans: run again, several at once, lists, shares, tables, workers."""
+
+import csv
+import errno
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli_segment import by_density, named_only
+
+from lungmask_jax import cli, cohort, inference, io
+from lungmask_jax.cohort import Scan, _cluster, _segment_many, _state
+from lungmask_jax.errors import MissingPackageError, ScanError, SpecError
+from lungmask_jax.phantoms import phantom
+
+PAGE = Path(__file__).parents[1] / "docs" / "cohorts.md"
+
+
+def ignore(*_words):
+    """In the place of a progress bar."""
+
+
+@pytest.fixture
+def segmented(monkeypatch):
+    """No network; the scans that were segmented, by their first row."""
+    done = []
+
+    def segment(ct, **more):
+        done.append(int(ct.array[0, 0, 0]))
+        return by_density(ct, **more | {"progress": ignore})
+
+    monkeypatch.setattr(inference, "segment", segment)
+    monkeypatch.setattr(_segment_many, "by_target", named_only)
+    monkeypatch.setattr(_cluster, "_models", lambda names: tuple(named_only(names).values()))
+    return done
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Three scans; the first voxel has their number."""
+    made = phantom((3, 32, 32)).ct
+    (tmp_path / "scans").mkdir()
+    for number, name in enumerate("abc"):
+        write(tmp_path / "scans" / f"{name}.nii.gz", made, number)
+    return tmp_path / "scans"
+
+
+def write(path, made, number):
+    array = made.array.copy()
+    array[0, 0, 0] = -1000 + number
+    io.save(made.with_array(array), path)
+
+
+def run(scans, out, **more):
+    """Name to state, with a star where this run did it."""
+    outcomes = cohort.segment_many([scans], out, **more)
+    return {one.name: one.state + "*" * one.is_new for one in outcomes}
+
+
+def results(out):
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+
+# Again
+
+
+def test_run_again_does_what_is_new_or_changed(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    assert run(scans, out) == {"a": "done*", "b": "done*", "c": "done*"}
+    assert run(scans, out) == {"a": "done", "b": "done", "c": "done"}
+    write(scans / "b.nii.gz", phantom((3, 32, 32)).ct, 7)
+    write(scans / "d.nii.gz", phantom((3, 32, 32)).ct, 8)
+    assert run(scans, out) == {"a": "done", "b": "done*", "c": "done", "d": "done*"}
+    os.utime(scans / "a.nii.gz", (1, 1))  # the same content
+    assert run(scans, out)["a"] == "done"
+    assert run(scans, out, weights=["lungs"])["a"] == "done*"
+    assert run(scans, out, weights=["lungs"], uncertainty=True)["a"] == "done*"
+    assert run(scans, out, weights=["lungs"], uncertainty=True)["a"] == "done"
+
+
+def test_a_failed_scan_is_tried_again_if_told_to_or_if_it_has_changed(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    (scans / "b.nii.gz").write_bytes(b"no scan")
+    assert run(scans, out)["b"] == "failed*"
+    assert run(scans, out)["b"] == "failed"
+    assert run(scans, out, retry_failed=True)["b"] == "failed*"
+    write(scans / "b.nii.gz", phantom((3, 32, 32)).ct, 7)
+    assert run(scans, out) == {"a": "done", "b": "done*", "c": "done"}
+
+
+def test_where_the_folder_or_the_disk_is_to_blame_the_next_run_tries_again(
+    scans, tmp_path, segmented, monkeypatch
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_lungs.nii.gz").write_bytes(b"of others")
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "segment", full)
+        assert run(scans, out) == {"a": "failed*", "b": "failed*", "c": "failed*"}
+    assert run(scans, out) == {"a": "failed*", "b": "done*", "c": "done*"}
+    (out / "a_lungs.nii.gz").unlink()
+    assert run(scans, out)["a"] == "done*"
+
+
+def full(*_words, **_more):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_scan_whose_files_or_log_are_gone_is_no_loss(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    run(scans, out)
+    before = results(out)
+    (out / "a_lungs.nii.gz").unlink()
+    for path in (out / _state.HIDDEN / "manifest").iterdir():
+        path.unlink()
+    assert run(scans, out) == {"a": "done*", "b": "done", "c": "done"}
+    assert results(out) == before
+
+
+# Killed
+
+
+def attempts(out, name, text):
+    path = out / _state.HIDDEN / "attempts" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_scan_that_ended_one_process_is_tried_last_and_alone(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    attempts(out, "a", "attempt host 1\n")
+    assert list(run(scans, out)) == ["b", "c", "a"]
+    assert _state.attempted(out) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("attempt host 1\nattempt host 2\n", "its process was killed 2 times"),
+        ("attempt host 1\nTimeout (0:00:10)!\nThread\n", "took longer than the limit"),
+    ],
+)
+def test_a_scan_that_ended_its_processes_fails(scans, tmp_path, segmented, text, reason):
+    out = tmp_path / "out"
+    attempts(out, "a", text)
+    *_, last = cohort.segment_many([scans], out)
+    assert (last.name, last.state) == ("a", "failed")
+    assert last.reason.startswith(reason)
+    assert run(scans, out)["a"] == "failed"
+    assert run(scans, out, retry_failed=True)["a"] == "done*"
+    attempts(out, "a", text)
+    assert run(scans, out)["a"] == "done"
+    assert _state.attempted(out) == set()
+
+
+def test_a_run_that_is_stopped_leaves_no_attempt_and_the_table(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    outcomes = cohort.segment_many([scans], out)
+    next(outcomes)
+    outcomes.close()
+    assert _state.attempted(out) == set()
+    assert (out / "measures.csv").read_text().count("\n") == 2
+    assert run(scans, out)["a"] == "done"
+    assert (out / "measures.csv").read_text().count("\n") == 4
+
+
+def test_the_table_gets_rows_that_a_killed_run_did_not_add(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    run(scans, out)
+    text = (out / "measures.csv").read_text()
+    (out / "measures.csv").unlink()
+    run(scans, out)
+    assert (out / "measures.csv").read_text() == text
+
+
+# Several at once
+
+
+def test_three_runs_at_once_segment_each_scan_once(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: run(scans, out), range(3)))
+    assert sorted(segmented) == [-1000, -999, -998]
+    for states in found:
+        assert {name: state.rstrip("*") for name, state in states.items()} == dict.fromkeys(
+            "abc", "done"
+        )
+    assert (out / "measures.csv").read_text().count("\n") == 4
+
+
+def test_a_scan_that_another_run_fails_on_is_not_tried_again(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    (scans / "a.nii.gz").write_bytes(b"no scan")
+    with ThreadPoolExecutor(1) as pool, cohort.outputs(out).claimed("a.json"):
+        waiting = pool.submit(run, scans, out)
+        for _ in range(1000):
+            time.sleep(0.05 * (not (out / "c.json").exists()))
+        content = _state.content(scans / "a.nii.gz")
+        how = {"models": {"lungs": "lungs " + "0" * 12, "infection": "infection " + "0" * 12}}
+        how["settings"] = {"uncertainty": False, "format": "", "window": None}
+        key = _state.key_of(content, how)
+        row = {"scan": "a", "state": "failed", "reason": "bad", "lasting": True, "key": key}
+        _state.append(out, row)
+    assert waiting.result()["a"] == "failed"
+
+
+# The log
+
+
+def test_the_latest_row_counts_and_what_is_no_row_does_not(tmp_path):
+    folder = tmp_path / _state.HIDDEN / "manifest"
+    folder.mkdir(parents=True)
+    rows = [
+        {"scan": "a", "state": "done", "time": 2.0},
+        {"scan": "a", "state": "running", "time": 1.0, "content": "1f"},
+    ]
+    (folder / "one.jsonl").write_text("\n".join([json.dumps(rows[0]), '{"scan": "b", "sta']))
+    (folder / "two.jsonl").write_text("\n".join([json.dumps(rows[1]), "[]", "{}"]))
+    assert _state.latest(tmp_path) == {
+        "a": {"scan": "a", "state": "done", "time": 2.0, "content": "1f"}
+    }
+
+
+def test_rows_for_which_there_was_no_space_follow_with_the_next(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        _state.append(tmp_path, {"scan": "a", "state": "failed"})
+    assert _state.latest(tmp_path) == {}
+    _state.append(tmp_path, {"scan": "b", "state": "done"})
+    assert {name: row["state"] for name, row in _state.latest(tmp_path).items()} == {
+        "a": "failed",
+        "b": "done",
+    }
+
+
+def test_the_content_of_a_folder_is_that_of_its_files(tmp_path):
+    assert _state.content(tmp_path / "nothing") == _state.signature(tmp_path / "nothing") == ""
+    for name in ("one", "two"):
+        (tmp_path / name / "in").mkdir(parents=True)
+        (tmp_path / name / "in" / "1.dcm").write_bytes(b"1")
+        (tmp_path / name / ".hidden").write_bytes(name.encode())
+    assert _state.content(tmp_path / "one") == _state.content(tmp_path / "two") != ""
+    (tmp_path / "two" / "in" / "2.dcm").write_bytes(b"2")
+    assert _state.content(tmp_path / "one") != _state.content(tmp_path / "two")
+
+
+# Lists and shares
+
+
+@given(st.sets(st.text("abc", min_size=1), max_size=20), st.integers(1, 5))
+def test_parts_are_equal_shares_of_all_scans(names, count):
+    scans = {name: Scan(Path(name)) for name in names}
+    parts = [cohort.part(scans, number, count) for number in range(1, count + 1)]
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_part_that_does_not_exist_is_an_error(scans, capsys):
+    with pytest.raises(SpecError, match="part 3/2 does not exist"):
+        cohort.part({}, 3, 2)
+    for text in ("3/2", "0/2", "1", "a/b"):
+        with pytest.raises(SystemExit):
+            cli.main(["segment", str(scans), "-o", "out", "--part", text])
+        assert "expected K/N" in capsys.readouterr().err
+
+
+def test_a_list_names_scans_and_leaves_others_out(scans, tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text(
+        "path,scan,series,use\nscans/a.nii.gz,ann,,\nscans/b.nii.gz,,1.2,yes\nscans/c.nii.gz,,,no\n"
+    )
+    assert cohort.find_scans([table]) == {
+        "ann": Scan(scans / "a.nii.gz"),
+        "b": Scan(scans / "b.nii.gz", "1.2"),
+    }
+    assert cohort.candidates([table])["c"].use is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\na.nii\n", "found the columns file in"),
+        ("path;scan\na.nii;b\n", "save the table with commas"),
+        ("path,scan\na.nii,x\nb.nii,x\n", "found x twice"),
+        ("path,scan\na.nii,../x\n", "cannot be the name of files"),
+        ("path\n", "found none in"),
+        ("path\n\udcff\n", "in UTF-8"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_an_error(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ScanError, match=message):
+        cohort.find_scans([tmp_path / "list.csv"])
+
+
+@pytest.mark.parametrize(
+    ("language", "variable", "part"),
+    [("slurm", "SLURM_ARRAY_TASK_ID", "7/100"), ("batch", "AWS_BATCH_JOB_ARRAY_INDEX", "8/100")],
+)
+def test_scripts_of_the_page_run_their_part(tmp_path, language, variable, part):
+    script = PAGE.read_text().split(f"```{language}\n")[1].split("```")[0]
+    command = tmp_path / "lungmask-jax"
+    command.write_text(
+        f"#!{shlex.quote(sys.executable)}\nimport sys\nfrom lungmask_jax.cli import _options\n"
+        "print(*_options.parsed(sys.argv[1:]).part, sep='/')\n"
+    )
+    command.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-eu", "-c", script],
+        env={**os.environ, "PATH": path, variable: "7"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == (f"{part}\n", "")
+
+
+# Tables
+
+
+def test_collect_makes_one_table_of_what_became_of_each_scan(scans, tmp_path, segmented, capsys):
+    out = tmp_path / "out"
+    (scans / "b.nii.gz").write_bytes(b"no scan")
+    run(scans, out)
+    _state.append(out, {"scan": "d", "state": "running", "source": "/d"})
+    (out / "other.json").write_text("{}")
+    assert cli.main(["collect", str(out)]) == 0
+    assert capsys.readouterr().out.split() == [str(out / "cohort.csv"), str(out / "cohort.parquet")]
+    with (out / "cohort.csv").open() as file:
+        rows = {row["scan"]: row for row in csv.DictReader(file)}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "a": "done",
+        "b": "failed",
+        "c": "done",
+        "d": "running",
+    }
+    assert rows["b"]["reason"].startswith("expected a NIfTI")
+    assert rows["b"]["lungs_ml"] == ""
+    assert float(rows["a"]["lungs_ml"]) > 0
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(out / "cohort.parquet")
+    assert parquet.column_names == list(rows["a"])
+    assert parquet["scan"].to_pylist() == list("abcd")
+
+
+def test_collect_leaves_tables_of_others(scans, tmp_path, segmented):
+    with pytest.raises(ScanError, match="found none in"):
+        cohort.collect(tmp_path / "empty")
+    run(scans, tmp_path / "out")
+    (tmp_path / "out" / "cohort.csv").write_text("scan,age\na,5\n")
+    with pytest.raises(ScanError, match="this program did not make it"):
+        cohort.collect(tmp_path / "out")
+    cohort.collect(tmp_path / "out", overwrite=True)
+
+
+# Workers
+
+
+def test_workers_write_the_same_bytes(scans, tmp_path, segmented):
+    distributed = pytest.importorskip("distributed")
+    run(scans, tmp_path / "alone")
+    more = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
+    (scans / "bad.nii.gz").write_bytes(b"no scan")
+    with distributed.Client(**more) as client:
+        assert run(scans, tmp_path / "out", client=client) == {
+            "a": "done*",
+            "b": "done*",
+            "bad": "failed*",
+            "c": "done*",
+        }
+        assert run(scans, tmp_path / "out", client=client)["a"] == "done"
+        bundle = SimpleNamespace(name="mine")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_cluster, "Bundle", SimpleNamespace)
+            with pytest.raises(SpecError, match="found mine, which is loaded here"):
+                run(scans, tmp_path / "out", client=client, weights=[bundle])
+    assert results(tmp_path / "out") == results(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("address", ["local:0", "local:x", "local", "host:8786"])
+def test_an_address_that_is_none_is_an_error(scans, address, capsys):
+    assert cli.main(["segment", str(scans), "-o", "out", "--cluster", address]) == 1
+    assert "expected local:2 or tcp://host:8786" in capsys.readouterr().err
+
+
+def test_a_limit_of_time_needs_workers(scans, tmp_path):
+    with pytest.raises(SpecError, match="add --cluster local:1"):
+        cohort.segment_many([scans], tmp_path / "out", timeout_s=1.0)
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setattr(_cluster.importlib.util, "find_spec", lambda _name: None)
+    with (
+        pytest.raises(MissingPackageError, match=r"lungmask-jax\[cluster\]"),
+        cohort.connected("local:1"),
+    ):
+        pass
+
+
+class Hostile:
+    """A plugin of each worker: no network, and scans that kill or stop it."""
+
+    def setup(self, worker):
+        def segment(ct, **more):
+            match int(ct.array[0, 0, 0]):
+                case -1000:
+                    os.kill(os.getpid(), 9)
+                case -999:
+                    while True:
+                        pass
+            return by_density(ct, **more | {"progress": ignore})
+
+        inference.segment = segment
+        _cluster._models = lambda names: tuple(named_only(names).values())
+
+
+@pytest.mark.slow
+def test_a_scan_that_kills_or_hangs_costs_one_row(scans, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    plugin = type("Plugin", (Hostile, distributed.WorkerPlugin), {})()
+    with cohort.connected("local:2") as client:
+        client.register_plugin(plugin)
+        outcomes = cohort.segment_many([scans], tmp_path / "out", client=client, timeout_s=20)
+        reasons = {one.name: one.reason for one in outcomes}
+    assert reasons["a"].startswith("its process was killed 2 times")
+    assert reasons["b"].startswith("took longer than the limit of 20 s")
+    assert reasons["c"] == ""
+    assert _state.attempted(tmp_path / "out") == set()
+
+
+# DICOM series
+
+
+@pytest.fixture
+def archive(tmp_path, write_dicom):
+    """Two studies of one patient in one folder, and a folder without CT slices."""
+    folder = tmp_path / "archive"
+
+    def series(uid, study, slices, kind="ORIGINAL", **tags):
+        for number in range(slices):
+            write_dicom(
+                folder / "mixed" / f"{uid}_{number}.dcm",
+                2.5 * number,
+                SeriesInstanceUID=f"1.2.{uid}",
+                SeriesNumber=uid,
+                StudyInstanceUID=f"1.{study}",
+                PatientID="ann",
+                ImageType=[kind, "PRIMARY"],
+                **tags,
+            )
+
+    series(1, 1, 2, SeriesDescription="bolus")
+    series(2, 1, 9, SeriesDescription="Soft")
+    series(3, 1, 10, SeriesDescription="LUNG thin")
+    series(4, 1, 12, "DERIVED", SeriesDescription="MIP")
+    series(5, 1, 14, ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
+    series(6, 2, 9, SeriesDescription="Lung")
+    write_dicom(folder / "mr" / "1.dcm", Modality="MR")
+    (folder / "mr" / "notes.txt").write_text("no scan")
+    (folder / "bad").mkdir()
+    (folder / "bad" / "1.dcm").write_bytes((folder / "mixed" / "1_0.dcm").read_bytes()[:300])
+    return folder
+
+
+def test_one_series_of_each_study_is_used_by_the_rules(archive):
+    found = cohort.candidates([archive], recursive=True)
+    assert {one.scan.series: one.reason for one in found.values() if one.scan.series} == {
+        "1.2.1": "fewer than 8 slices",
+        "1.2.2": "fewer slices: series 3 has 10",
+        "1.2.3": "the best one",
+        "1.2.4": "derived from other images",
+        "1.2.5": "not axial",
+        "1.2.6": "the only one",
+    }
+    used = cohort.find_scans([archive], recursive=True)
+    assert {name: scan.series for name, scan in used.items()} == {
+        "bad": "",
+        "series3": "1.2.3",
+        "series6": "1.2.6",
+    }
+    assert found["mr"].reason.startswith("no CT slices: 1.dcm (of modality MR")
+    assert cohort.load(used["series3"], None).shape[0] == 10
+
+
+@pytest.mark.parametrize(
+    ("rule", "used"),
+    [("all", "123456"), ("*lung*", "36"), ("1.2.4", "4"), ("soft", "2")],
+)
+def test_series_are_chosen_by_rule(archive, rule, used):
+    found = cohort.find_scans([archive / "mixed"], series=rule)
+    assert {scan.series for scan in found.values()} == {f"1.2.{number}" for number in used}
+
+
+def test_a_folder_of_one_series_has_its_name(archive):
+    for path in (archive / "mixed").glob("[1-5]_*"):
+        path.unlink()
+    (archive / "mixed" / "other.dcm").write_bytes(b"")
+    assert cohort.find_scans([archive / "mixed"], series="best") == {
+        "mixed": Scan(archive / "mixed")
+    }
+
+
+def test_a_series_that_is_not_there_is_an_error(archive):
+    with pytest.raises(ScanError, match=r"expected the series 7, found no slice of it in"):
+        cohort.load(Scan(archive / "mixed", "7"), None)
+    with pytest.raises(ScanError, match="6 were left out, see lungmask-jax inspect"):
+        cohort.find_scans([archive / "mixed"], series="7")
+    with pytest.raises(ScanError, match="cannot be read"):
+        io.list_series(archive / "nowhere")
+
+
+def test_inspect_writes_a_list_that_segment_takes(archive, tmp_path, capsys):
+    assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.csv")]) == 0
+    assert "3 of 8 scans would be segmented" in capsys.readouterr().out
+    assert cohort.find_scans([tmp_path / "list.csv"]) == {
+        name: Scan(tmp_path / scan.path.relative_to(tmp_path), scan.series)
+        for name, scan in cohort.find_scans([archive], recursive=True).items()
+    }
+    assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.txt")]) == 1
+    assert "expected a .csv file" in capsys.readouterr().err
