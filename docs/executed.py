@@ -74,8 +74,9 @@ def folder_of(env: BuildEnvironment, *, new: bool = False) -> Path:
         folder.mkdir(parents=True)
         for source in Path(lungmask_jax.__file__).parent.rglob("*.py"):
             env.note_dependency(str(source))  # other code, other numbers
-        # what the commands compile serves Python, too
-        jax.config.update("jax_compilation_cache_dir", str(folder / "cache" / "lungmask-jax"))
+        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+            # what the commands compile serves Python, too
+            jax.config.update("jax_compilation_cache_dir", str(folder / "cache" / "lungmask-jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return folder
 

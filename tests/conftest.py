@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 import tempfile
@@ -9,6 +10,8 @@ import jax
 import numpy as np
 import optax
 import pytest
+
+from lungmask_jax.phantoms import phantom
 
 hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("lungmask_jax")
@@ -28,6 +31,7 @@ DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 def pytest_configure(config):
     """What XLA and JAX read before the first computation, in workers and other processes, too."""
+    gc.set_threshold(100_000, 20, 20)  # tracing makes many small objects, and hardly any garbage
     os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '').removeprefix(QUICK)}"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="compiled-")
@@ -119,6 +123,12 @@ def _write_dicom(path, height=0.0, pixels=None, *, drop=(), syntax="1.2.840.1000
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def scan():
+    """A synthetic scan with infection, and its masks, for files without a scan of their own."""
+    return phantom((8, 128, 128), disease=0.15, seed=3)
 
 
 @pytest.fixture

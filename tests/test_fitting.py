@@ -9,7 +9,12 @@ from lungmask_jax.fitting import Judgement, PreparedScan, RunFiles, TrainingScan
 from lungmask_jax.training import Samples
 
 RECIPE = fitting.recipe(
-    target="lungs", channels=(4, 8), steps=7, steps_per_epoch=3, batch_size=2, opacities=0, gas=0
+    target="lungs",
+    channels=(4, 8),
+    steps=7,
+    steps_per_epoch=3,
+    batch_size=2,
+    **dict.fromkeys(("augment", "opacities", "gas"), 0),  # most of what is compiled
 )
 
 

@@ -30,11 +30,6 @@ from lungmask_jax.weights import Bundle
 
 
 @pytest.fixture(scope="module")
-def scan():
-    return phantom((8, 128, 128), disease=0.15, seed=3)
-
-
-@pytest.fixture(scope="module")
 def result(scan):
     return inference.segment(scan.ct)
 

@@ -18,7 +18,6 @@ from lungmask_jax import (
 from lungmask_jax.errors import SpecError
 from lungmask_jax.inference import _network
 from lungmask_jax.models import Model
-from lungmask_jax.phantoms import phantom
 from lungmask_jax.prediction import _plans
 from lungmask_jax.spec import (
     ModelSpec,
@@ -26,11 +25,6 @@ from lungmask_jax.spec import (
     changed_steps,
 )
 from lungmask_jax.weights import Bundle
-
-
-@pytest.fixture(scope="module")
-def scan():
-    return phantom((8, 128, 128), disease=0.15, seed=3)
 
 
 def test_batches_change_nothing():

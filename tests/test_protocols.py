@@ -104,7 +104,7 @@ def test_a_list_with_one_column_of_masks_is_refused_before_scans_are_read(tmp_pa
 
 
 def test_the_table_of_covid19_ct_seg_has_our_row(tmp_path, capsys):
-    made = phantom((12, 96, 96), disease=0.2, seed=4)
+    made = phantom((8, 96, 96), disease=0.2, seed=4)
     grey = made.ct.with_array(viz.windowed(made.ct.array, (-1250, 250)))
     joined = made.lungs.with_array(np.array([0, 2, 1], np.uint8)[made.lungs.array])  # 1 is left
     for name, ct in (("coronacases_001", made.ct), ("radiopaedia_4_85506_1", grey)):

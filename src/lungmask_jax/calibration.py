@@ -148,7 +148,7 @@ def dice_at_best(probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarra
 
 
 def _histograms(found: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
-    """How many pixels have each log-odds: all of them, and those of the truth."""
+    """The number of pixels with each log-odds: of all, and of those of the truth."""
     largest = special.logit(1 - _SMALLEST)
     bins = np.rint((_log_odds(found) + largest) * _BINS_PER_UNIT).astype(np.int32)
     count = int(2 * largest * _BINS_PER_UNIT) + 2
@@ -167,7 +167,7 @@ def _dice(found: np.ndarray, truth: np.ndarray, lesion: float) -> np.ndarray:
 
 
 def _above(found: np.ndarray) -> np.ndarray:
-    """How many probabilities are above each threshold."""
+    """The number of probabilities above each threshold."""
     below = np.digitize(np.ravel(found), _THRESHOLDS, right=True)  # thresholds below each
     counts = np.bincount(below, minlength=len(_THRESHOLDS) + 1)
     return np.cumsum(counts[::-1])[-2::-1]

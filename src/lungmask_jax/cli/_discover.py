@@ -62,7 +62,7 @@ def doctor(_options: argparse.Namespace) -> int:
 
 
 def _cache() -> str:
-    """Where compiled programs are kept, and how large they are together."""
+    """The folder of the compiled programs, and their size."""
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # as `main` has set it
     if not folder:
         return "compiled programs: none are kept"
@@ -71,7 +71,7 @@ def _cache() -> str:
 
 
 def _problems() -> Iterator[str]:
-    """What cannot be loaded, or is claimed in vain, and why."""
+    """The names that cannot be loaded or are claimed in vain, with the reason."""
     for kind, registry in REGISTRIES.items():
         yield from registry.unusable_claims()
         for name in registry:

@@ -19,7 +19,7 @@ class Notes:
 
     Attributes:
         by_thread: Lines since they were taken.
-        by_file: Lines of scans that were read.
+        by_file: Lines of scans that were read and are not done.
     """
 
     by_thread: dict[int, list[str]] = field(default_factory=dict)
@@ -34,19 +34,25 @@ class Notes:
         return self.by_thread.pop(threading.get_ident(), [])
 
     def load(self, path: Path, window: tuple[float, float] | None) -> Volume:
-        """Reads a scan; warnings are added to its error, because they may be the reason."""
+        """Reads a scan, and keeps its warnings."""
         try:
             return io.load(path, window=window)
-        except Exception as error:
-            for line in self.taken():
-                error.add_note(line)
-            raise
         finally:
             self.by_file[path] = self.taken()
 
     def of(self, path: Path) -> list[str]:
-        """The lines of a scan that was read, and those of this thread."""
-        return [*self.by_file.pop(path), *self.taken()]
+        """The lines of a scan that was read, and those of this thread; they are not kept."""
+        return [*self.by_file.pop(path, []), *self.taken()]
+
+    @contextmanager
+    def added(self, path: Path) -> Iterator[None]:
+        """A block for a scan; an error gets the scan's warnings, which may be the reason."""
+        try:
+            yield
+        except Exception as error:
+            for line in self.of(path):
+                error.add_note(line)
+            raise
 
 
 @contextmanager

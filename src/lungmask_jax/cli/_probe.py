@@ -35,7 +35,7 @@ _CHILD: Final = "import sys; from lungmask_jax.cli import _probe; _probe.answer(
 
 
 def cells(kind: str, name: str) -> list[str]:
-    """What a table says of a name beside who brings it.
+    """The cells of a name in a table, beside the package that brings it.
 
     Raises:
         LungmaskError: It cannot be used.

@@ -119,7 +119,7 @@ def toml(spec: SegmenterSpec) -> str:
 
 
 def _network(spec: SegmenterSpec) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What the network is and sees: single values, and tables; or the bundle it started from."""
+    """The network and its preprocessing, as values and tables, or the bundle it started from."""
     if "started_from" in spec.card:
         return {"target": spec.target, "start": spec.card["started_from"]}, {}
     top: dict[str, Any] = {"target": spec.target, "model": spec.model.name}

@@ -1,4 +1,4 @@
-"""What ``lungmask-jax evaluate`` prints, and where it writes."""
+"""The printed lines and the files of ``lungmask-jax evaluate``."""
 
 import argparse
 import functools
@@ -33,7 +33,7 @@ def results(options: argparse.Namespace) -> Outputs:
 def watcher(
     progress: Progress, options: argparse.Namespace
 ) -> Callable[[int, int, Sequence[Row]], None]:
-    """What an evaluation calls: checks the folder first, then prints each row."""
+    """A callback of an evaluation: checks the folder first, then prints each row."""
     task = progress.add_task("scoring", total=None)
     say = functools.partial(progress.console.print, markup=False, highlight=False)
 
@@ -105,7 +105,7 @@ def _short(value: float) -> str:
 
 
 def _cases(one: Mapping[str, Any]) -> str:
-    """How many cases have the score; infinite and undefined ones are in no mean."""
+    """The number of cases with the score; infinite and undefined ones are in no mean."""
     others = {"inf": one["infinite"], "nan": one["undefined"]}
     more = " ".join(f"{number} {what}" for what, number in others.items() if number)
     return f"{one['cases']} +{more}" if more else str(one["cases"])

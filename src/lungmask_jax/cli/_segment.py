@@ -1,9 +1,10 @@
 """``lungmask-jax segment``: scans in, masks, pictures and numbers out."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from rich.progress import Progress
 
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
             uncertainty=options.uncertainty,
             format=options.format,
             read=partial(notes.load, window=options.window and tuple(options.window)),
-            guard=partial(_guarded, failures, notes, progress),
+            guard=partial(_guarded, failures, notes, progress, todo),
             progress=stepper(progress),
             begin=stages.begin,
         )
@@ -54,10 +55,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _guarded(failures: Failures, notes: Notes, progress: Progress, name: str) -> Iterator[None]:
+def _guarded(
+    failures: Failures, notes: Notes, progress: Progress, scans: Mapping[str, Path], name: str
+) -> Iterator[None]:
     """A block for one scan, with a bar of its own."""
     notes.taken()
     task = progress.add_task(name, total=None)
-    with failures.of(name):
+    with failures.of(name), notes.added(scans[name]):
         yield
     progress.remove_task(task)

@@ -57,10 +57,10 @@ def stoppable() -> Iterator[Stop]:
 
 
 def to_resume(stop: Stop) -> str:
-    """How to go on after a stop at once, by the stage that it ended."""
+    """The advice after an immediate stop, by the stage that it ended."""
     return _TO_RESUME.get(stop.stage, "no epoch is complete yet, start again")
 
 
 def exit_code(number: int) -> int:
-    """What a shell says of a process that was ended by a signal."""
+    """The exit code of a process that was ended by a signal, as in a shell."""
     return 128 + number

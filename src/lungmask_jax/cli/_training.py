@@ -1,4 +1,4 @@
-"""What ``lungmask-jax train`` says while it works."""
+"""The lines that ``lungmask-jax train`` prints while it works."""
 
 from collections.abc import Callable
 from pathlib import Path

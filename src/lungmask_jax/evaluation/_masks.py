@@ -20,7 +20,7 @@ MaskPair: TypeAlias = tuple[str, Path, Path]
 """Name, predicted mask and true mask, from `lungmask_jax.data.pair_masks`."""
 
 SEEN: Final = ("learned from", "held out")
-"""How a model may have seen a case, the more serious first."""
+"""The ways in which a model may have seen a case, the more serious first."""
 
 
 class Masks(NamedTuple):

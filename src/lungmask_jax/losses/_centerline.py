@@ -60,7 +60,7 @@ def cldice(
 
 
 def skeleton(images: jax.Array, iterations: int) -> jax.Array:
-    """What openings take away from ever more eroded images: the ridge lines.
+    """The ridge lines: the parts of ever more eroded images that openings remove.
 
     Example:
         >>> import jax.numpy as jnp

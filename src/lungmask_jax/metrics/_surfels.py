@@ -65,7 +65,7 @@ def _normals(ndim: int) -> np.ndarray:
 
 
 def _bit(corner: Corner) -> int:
-    """Where `surfel_codes` puts a corner."""
+    """The bit of a corner in `surfel_codes`."""
     return sum((1 - side) * 2**axis for axis, side in enumerate(corner))
 
 

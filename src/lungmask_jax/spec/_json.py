@@ -20,7 +20,7 @@ DEPTH: Final = 32
 """Of lists and tables in each other: cards have four levels, and Python ends at a thousand."""
 
 INTEGER: Final = 2**63
-"""What integers stay below: what all other programs can read, too."""
+"""The limit of integers, which all other programs can read, too."""
 
 MOST: Final = 1e9
 """The limit of numbers without another one: no setting makes sense beyond it."""

@@ -22,7 +22,7 @@ def expect(holds: bool, expected: str, found: object, advice: str) -> None:
 
 
 def tried(expected: str, advice: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of the part gives; the error that it raises is told with the advice."""
+    """The result of a function of the part; its error is raised again, with the advice."""
     __tracebackhide__ = True
     try:
         return function(*arguments)

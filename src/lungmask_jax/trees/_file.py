@@ -140,7 +140,7 @@ def _headers(
     members: Mapping[str, zipfile.ZipInfo],
     expected: Mapping[str, Any] | None,
 ) -> dict[str, _npz.Header | None]:
-    """What each array says it is; what is not expected is not asked."""
+    """The header of each array; none for an array that is not expected."""
     return {
         name: _npz.header(archive, info) if expected is None or name in expected else None
         for name, info in members.items()

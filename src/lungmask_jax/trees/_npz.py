@@ -17,7 +17,7 @@ _HEADER: Final = re.compile(
 
 
 class Header(NamedTuple):
-    """What a member says it holds.
+    """The header of a member.
 
     Attributes:
         dtype: Of numbers or text, never of objects.
@@ -46,7 +46,7 @@ def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
-    """What a member says it is, in accord with its size in the directory."""
+    """The header of a member, which agrees with its size in the directory."""
     with archive.open(info) as member:
         raw = member.read(_HEADER_BYTES)
     start = 10 if raw[6:7] == b"\1" else 12
