@@ -323,7 +323,7 @@ def test_a_scan_that_fails_leaves_nothing_and_an_older_result_as_it_was(
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for broken in ("segment", "save", "update_csv", "write_json"):
         with monkeypatch.context() as patch:
-            module = {"segment": inference, "save": Segmentation}.get(broken, _segment_all.report)
+            module = {"segment": inference, "save": Segmentation}.get(broken, _segment_all.records)
             patch.setattr(module, broken, lambda *_, **__: 1 / 0)
             assert segment(scan, "-o", out) == 1
             assert segment(scan, "-o", tmp_path / "new") == 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lungmask_jax import report
+from lungmask_jax import records
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.files import checksum, output_folder
 
@@ -116,7 +116,7 @@ class Outputs:
 
     def check_source(self, record: str, path: Path) -> None:
         """Refuses to replace the results of another scan."""
-        other = report.read_json(self.folder / record).get("source", source(path))
+        other = records.read_json(self.folder / record).get("source", source(path))
         if other != source(path) and not self.overwrite:
             raise ScanError(
                 f"{self.folder / record} has the results of another scan, {other}: give another "
@@ -128,7 +128,7 @@ class Outputs:
         return {name: path for name, path in scans.items() if not self._is_done(name, path)}
 
     def _is_done(self, name: str, path: Path) -> bool:
-        values = report.read_json(self.folder / f"{name}.json")
+        values = records.read_json(self.folder / f"{name}.json")
         return values.get("source") == source(path) and all(
             (self.folder / name).is_file() for name in values["files_written"]
         )
@@ -142,14 +142,14 @@ class Outputs:
 
     def _is_own(self, path: Path, record: str, checksums: set[str]) -> bool:
         if path.name == record:
-            return bool(report.read_json(path))
+            return bool(records.read_json(path))
         return path.is_file() and not path.is_symlink() and checksum(path) in checksums
 
     def _ours(self, record: str) -> dict[str, set[str]]:
         """Checksums by name: of the last run, and of those that were killed at their last step."""
         ours: dict[str, set[str]] = {}
         for folder in (self.folder, *self.left):
-            for name, one in report.read_json(folder / record).get("files_written", {}).items():
+            for name, one in records.read_json(folder / record).get("files_written", {}).items():
                 ours.setdefault(name, set()).add(one)
         return ours
 

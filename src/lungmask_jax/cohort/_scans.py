@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from lungmask_jax import data, report
+from lungmask_jax import data, records
 from lungmask_jax.errors import ScanError
 
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -101,7 +101,7 @@ def _visible(folder: Path) -> list[Path]:
 
 def _results(record: Path) -> set[str]:
     """The files that a JSON file of this program names; the scan of the demo is no result."""
-    return {*report.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
+    return {*records.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
 
 
 def _volumes(files: Sequence[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from lungmask_jax import inference, io, report, tasks
+from lungmask_jax import inference, io, records, tasks
 from lungmask_jax.cohort._outputs import Outputs, source
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
@@ -39,7 +39,7 @@ class Segmented:
 
     name: str
     path: Path
-    row: report.Row
+    row: records.Row
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -125,7 +125,7 @@ def _check_table(results: Outputs) -> None:
         return
     try:
         ours = path.is_file() and not path.is_symlink()
-        ours = ours and all("version" in row for row in report.read_csv(path).values())
+        ours = ours and all("version" in row for row in records.read_csv(path).values())
     except ScanError:
         if not results.overwrite:
             raise
@@ -197,5 +197,5 @@ def _one(name: str, path: Path, scan: Future[Volume], job: _Job) -> Segmented:
         record = result.save(folder, name=name, source=source(path), format=job.format)[-1]
         row = result.row(name)
         with job.results.moved(folder, record.name):
-            report.update_csv(job.results.folder / _TABLE, [row])
+            records.update_csv(job.results.folder / _TABLE, [row])
     return Segmented(name, path, row, result.notes, time.perf_counter() - began)

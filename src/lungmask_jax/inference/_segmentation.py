@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from lungmask_jax import DISCLAIMER, __version__, io, quantify, report, tasks, viz
+from lungmask_jax import DISCLAIMER, __version__, io, quantify, records, tasks, viz
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import output_folder
 from lungmask_jax.inference._files import (
@@ -177,7 +177,7 @@ class Segmentation:
             row[f"{_SIGNS}_by_slice"] = [_plain(float(one)) for one in self.signs.slices]
         if source:
             row["source"] = source
-        report.write_json(record, row, files=[*files, picture])
+        records.write_json(record, row, files=[*files, picture])
         return [*files, picture, record]
 
     def _writers(self, folder: Path, name: str, format: str) -> Iterator[Callable[[], object]]:

@@ -1,4 +1,4 @@
-"""Report files: one JSON file per scan, one CSV table per folder."""
+"""Records of results: one JSON file per scan, one CSV table per folder."""
 
 import csv
 import io
