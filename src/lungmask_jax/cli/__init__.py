@@ -49,6 +49,12 @@ def _run_segment(options: argparse.Namespace) -> int:
     return _segment.run(options)
 
 
+def _run_report(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _report
+
+    return _report.run(options)
+
+
 def _run_train(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _train
 
@@ -92,6 +98,7 @@ def _run_info(options: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "segment": _run_segment,
+    "report": _run_report,
     "train": _run_train,
     "evaluate": _run_evaluate,
     "import": _run_import,

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -36,11 +36,11 @@ class Failures:
 
     Attributes:
         debug: Whether to print tracebacks, too.
-        count: Number of failures so far.
+        reasons: Name of each failed scan to what was wrong.
     """
 
     debug: bool = False
-    count: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -50,10 +50,10 @@ class Failures:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # decoders in Rust raise even that
-            self.count += 1
+            self.reasons[name] = _said(error)
             for note in getattr(error, "__notes__", []):
                 print_error(f"{name}: {note}")
-            print_error(f"{name}: {_said(error)}", error if self.debug else None)
+            print_error(f"{name}: {self.reasons[name]}", error if self.debug else None)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             progress=watcher(progress, options),
         )
     save(report, options)
-    return 1 if failures.count else 0
+    return 1 if failures.reasons else 0
 
 
 def _check(options: argparse.Namespace) -> None:

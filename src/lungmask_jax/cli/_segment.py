@@ -27,13 +27,15 @@ def run(options: argparse.Namespace) -> int:
 
     with bar() as progress, noted() as notes:
         say = partial(progress.console.print, markup=False, highlight=False)
+        read = partial(notes.load, window=options.window and tuple(options.window))
         segmented = cohort.segment_all(
             todo,
             results,
             weights=options.weights,
             uncertainty=options.uncertainty,
             format=options.format,
-            read=partial(notes.load, window=options.window and tuple(options.window)),
+            pages=options.report,
+            read=read,
             guard=partial(_guarded, failures, notes, progress, todo),
             progress=stepper(progress),
             begin=stages.begin,
@@ -46,12 +48,15 @@ def run(options: argparse.Namespace) -> int:
                 result = f"{summary(one.row)} ({one.seconds:.1f} s)"
                 for line in (*notes.of(one.path), *one.notes, result):
                     say(one_line(f"{one.name}: {line}"))
+        if options.report:
+            stages.begin("pages")
+            list(cohort.write_pages(results, problems=failures.reasons, read=read))
         stages.end()
         if options.profile:
             progress.console.print(stages.table())
         say(one_line(so_far()))
         progress.console.print(DISCLAIMER)
-    return 1 if failures.count else 0
+    return 1 if failures.reasons else 0
 
 
 @contextmanager

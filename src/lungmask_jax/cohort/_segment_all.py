@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from lungmask_jax import inference, io, records, tasks
 from lungmask_jax.cohort._outputs import Outputs, source
+from lungmask_jax.cohort._pages import check_pages
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle, by_target
@@ -52,6 +53,7 @@ class _Job:
     models: Sequence[Bundle]
     uncertainty: bool
     format: str
+    pages: bool
     read: Callable[[Path], Volume]
     begin: Callable[[str], None]
     progress: inference.Progress | None
@@ -59,7 +61,9 @@ class _Job:
     def files(self, name: str, form: str) -> list[str]:
         """The files of a scan, its JSON file last."""
         masks = tasks.mask_names([model.spec.target for model in self.models])
-        return inference.file_names(name, masks, uncertainty=self.uncertainty, format=form)
+        return inference.file_names(
+            name, masks, uncertainty=self.uncertainty, format=form, page=self.pages
+        )
 
 
 def segment_all(
@@ -69,6 +73,7 @@ def segment_all(
     weights: Sequence[str | os.PathLike[str] | Bundle] = ("lungs", "infection"),
     uncertainty: bool = False,
     format: str = "",
+    pages: bool = False,
     read: Callable[[Path], Volume] = io.load,
     guard: Guard = contextlib.nullcontext,
     progress: inference.Progress | None = None,
@@ -84,6 +89,7 @@ def segment_all(
         weights: Models, as for `lungmask_jax.inference.segment`.
         uncertainty: Whether to map the uncertainty of the last model inside another mask.
         format: Of the masks, as for `lungmask_jax.inference.Segmentation.save`.
+        pages: Whether to write a page to read for each scan; `write_pages` adds their table.
         read: Reads a scan; called in another thread.
         guard: Context entered with the name of each scan; if it swallows errors, failed scans are
             skipped.
@@ -98,6 +104,7 @@ def segment_all(
         ScanError: A scan cannot be read, or its results would replace what they must not.
         SpecError: A model of a task is missing.
         WeightsError: A bundle is damaged.
+        MissingPackageError: Pages need Jinja2, which the extra ``report`` brings.
 
     Example:
         >>> import tempfile
@@ -111,10 +118,12 @@ def segment_all(
         ('a', 4)
     """
     _check_table(results)
+    if pages:
+        check_pages(results)
     begin("weights")
     models = [*inference.ordered(by_target(weights)).values()]
     return _segmented(
-        scans, _Job(results, models, uncertainty, format, read, begin, progress), guard
+        scans, _Job(results, models, uncertainty, format, pages, read, begin, progress), guard
     )
 
 
@@ -194,7 +203,9 @@ def _one(name: str, path: Path, scan: Future[Volume], job: _Job) -> Segmented:
     )
     job.begin("write")
     with job.results.staged() as folder:
-        record = result.save(folder, name=name, source=source(path), format=job.format)[-1]
+        record = result.save(
+            folder, name=name, source=source(path), format=job.format, page=job.pages
+        )[-1]
         row = result.row(name)
         with job.results.moved(folder, record.name):
             records.update_csv(job.results.folder / _TABLE, [row])
