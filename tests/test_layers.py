@@ -36,6 +36,7 @@ ROWS = [  # a module imports only from the rows above its own, and siblings neve
     ["cli"],
 ]
 USERS = {  # who may import what others wrote; numpy is for all
+    "PIL": {"viz"},
     "cv2": {"io", "postprocess", "preprocess", "report", "viz"},
     "flax": {"models"},
     "highdicom": {"io"},

@@ -48,6 +48,7 @@ function cutOf(data, plane, index) {
  * @returns {Uint8Array} the values of the plane, row by row
  */
 function valuesOf(cut, volume) {
+  if (cut.right === 1 && cut.down === cut.width) return volume.subarray(cut.first, cut.first + cut.width * cut.height);
   const values = new Uint8Array(cut.width * cut.height);
   for (let y = 0, to = 0; y < cut.height; y++) {
     let from = cut.first + y * cut.down;
@@ -117,32 +118,56 @@ function fillsOf(layer, opacity) {
 }
 
 /**
- * The border of a label along the sides of pixels.
+ * Rows and columns that hold a label; the last row is before the first if none does.
  * @param {Uint8Array} values
  * @param {number} width
- * @param {number} height
+ * @param {number} label
+ */
+function extentOf(values, width, label) {
+  const first = values.indexOf(label);
+  if (first < 0) return { top: 0, bottom: -1, left: 0, right: -1 };
+  const top = Math.floor(first / width), bottom = Math.floor(values.lastIndexOf(label) / width);
+  let left = width, right = -1;
+  for (let y = top; y <= bottom; y++) {
+    const row = y * width;
+    for (let x = 0; x < left; x++) if (values[row + x] === label) left = x;
+    for (let x = width - 1; x > right; x--) if (values[row + x] === label) right = x;
+  }
+  return { top, bottom, left, right };
+}
+
+/**
+ * The border of a label along the sides of pixels, a line for each straight part.
+ * @param {Uint8Array} values
+ * @param {number} width
  * @param {number} label
  * @returns {Path2D}
  */
-function borderOf(values, width, height, label) {
+function borderOf(values, width, label) {
   const path = new Path2D();
-  const is = (/** @type {number} */ x, /** @type {number} */ y) =>
-    x >= 0 && y >= 0 && x < width && y < height && values[y * width + x] === label;
-  const scan = (/** @type {number} */ lines, /** @type {number} */ length, /** @type {boolean} */ flat) => {
-    for (let line = 0; line <= lines; line++) {
-      for (let place = 0, from = -1; place <= length; place++) {
-        const edge = place < length && (flat ? is(place, line) !== is(place, line - 1) : is(line, place) !== is(line - 1, place));
-        if (edge && from < 0) from = place;
-        if (!edge && from >= 0) {
-          if (flat) path.rect(from, line, place - from, 0);
-          else path.rect(line, from, 0, place - from);
-          from = -1;
-        }
-      }
+  const { top, bottom, left, right } = extentOf(values, width, label);
+  for (let y = top; y <= bottom + 1; y++) {
+    for (let x = left, from = -1; x <= right + 1; x++) {
+      const place = y * width + x;
+      const edge = x <= right && (y <= bottom && values[place] === label) !== (y > top && values[place - width] === label);
+      if (edge && from < 0) from = x;
+      if (edge || from < 0) continue;
+      path.moveTo(from, y);
+      path.lineTo(x, y);
+      from = -1;
     }
-  };
-  scan(height, width, true);
-  scan(width, height, false);
+  }
+  for (let x = left; x <= right + 1; x++) {
+    for (let y = top, from = -1; y <= bottom + 1; y++) {
+      const place = y * width + x;
+      const edge = y <= bottom && (x <= right && values[place] === label) !== (x > left && values[place - 1] === label);
+      if (edge && from < 0) from = y;
+      if (edge || from < 0) continue;
+      path.moveTo(x, from);
+      path.lineTo(x, y);
+      from = -1;
+    }
+  }
   return path;
 }
 

@@ -143,14 +143,23 @@ async function start() {
   useWindow(0);
   new ResizeObserver(fit).observe(/** @type {HTMLElement} */ (document.getElementById("views")));
   let last = 0;
-  const slices = decodeSlices(textOf("slices").split("\n"), codes, data.shape, state.at[0], (slice) => {
-    if (slice !== state.at[0] && performance.now() - last < 250) return;
+  const slices = decodeSlices(textOf("slices").split("\n"), codes, data.shape, () => state.at[0], (slice) => {
+    if (slice === state.at[0] && !last) note("first");
+    if (slice !== state.at[0] && performance.now() - last < 1000) return;
     last = performance.now();
     redraw();
   });
   await Promise.all([slices, addLayers()]);
   redraw();
-  document.documentElement.dataset.loaded = String(Math.round(performance.now()));
+  note("loaded");
+}
+
+/**
+ * Notes when something was there, in milliseconds since the page was asked for.
+ * @param {"first" | "loaded"} what
+ */
+function note(what) {
+  document.documentElement.dataset[what] = String(Math.round(performance.now()));
 }
 
 async function addLayers() {

@@ -42,15 +42,14 @@ class View {
     this.lines = [];
     for (const layer of this.marked ? layers : []) {
       const values = valuesOf(cut, layer.values);
-      const present = new Set(values);
-      const labels = layer.labels.filter((label) => label.shown && (layer.style === "heat" || present.has(label.value)));
+      const labels = layer.labels.filter((label) => label.shown && (layer.style === "heat" || values.includes(label.value)));
       if (labels.length && layer.style !== "outline") {
         const fill = document.createElement("canvas");
         paint(fill, cut, values, fillsOf(layer, opacity));
         this.fills.push(fill);
       }
       for (const label of layer.style === "heat" ? [] : labels) {
-        const path = borderOf(values, cut.width, cut.height, label.value);
+        const path = borderOf(values, cut.width, label.value);
         this.lines.push({ path, color: `rgb(${label.color.join()})` });
       }
     }
@@ -71,7 +70,7 @@ class View {
     context.fillStyle = "#000";
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = "medium";
     context.drawImage(this.gray, box.left, box.top, box.width, box.height);
     context.imageSmoothingEnabled = false;
     for (const fill of this.fills) context.drawImage(fill, box.left, box.top, box.width, box.height);

@@ -28,28 +28,44 @@ function textOf(id) {
 }
 
 /**
- * Decodes all slices, those near `first` before the others.
+ * @param {string} text in base64
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function bytesOf(text) {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let place = 0; place < bytes.length; place++) bytes[place] = characters.charCodeAt(place);
+  return bytes;
+}
+
+/**
+ * Decodes all slices, those near the one in sight before the others.
  * @param {string[]} lines a JPEG in base64 for each slice
  * @param {Uint8Array} codes filled with the codes of all voxels
  * @param {[number, number, number]} shape
- * @param {number} first
+ * @param {() => number} inSight the slice that is shown
  * @param {(slice: number) => void} done called for each slice
  */
-async function decodeSlices(lines, codes, shape, first, done) {
+async function decodeSlices(lines, codes, shape, inSight, done) {
   const [count, rows, columns] = shape;
-  const order = Array.from({ length: count }, (_, slice) => slice);
-  order.sort((one, two) => Math.abs(one - first) - Math.abs(two - first));
+  const missing = new Set(Array.from({ length: count }, (_, slice) => slice));
+  const next = () => {
+    const slice = nearest(missing, inSight());
+    missing.delete(slice);
+    return slice;
+  };
   const decodeNext = async () => {
     const canvas = document.createElement("canvas");
     canvas.width = columns;
     canvas.height = rows;
     const context = canvas.getContext("2d", { willReadFrequently: true });
     if (!context) throw new Error("this browser draws no canvas");
-    for (let slice = order.shift(); slice !== undefined; slice = order.shift()) {
-      const image = new Image();
-      image.src = `data:image/jpeg;base64,${lines[slice]}`;
-      await image.decode();
+    while (missing.size) {
+      const slice = next();
+      const jpeg = new Blob([bytesOf(lines[slice])], { type: "image/jpeg" });
+      const image = await createImageBitmap(jpeg, { colorSpaceConversion: "none" });
       context.drawImage(image, 0, 0);
+      image.close();
       const rgba = context.getImageData(0, 0, columns, rows).data;
       const base = slice * rows * columns;
       for (let place = 0; place < rows * columns; place++) codes[base + place] = rgba[4 * place];
@@ -60,13 +76,23 @@ async function decodeSlices(lines, codes, shape, first, done) {
 }
 
 /**
+ * @param {Iterable<number>} numbers
+ * @param {number} wanted
+ * @returns {number} the one of them that is nearest
+ */
+function nearest(numbers, wanted) {
+  let best = Infinity;
+  for (const number of numbers) if (Math.abs(number - wanted) < Math.abs(best - wanted)) best = number;
+  return best;
+}
+
+/**
  * @param {string} text gzip in base64
  * @param {number} size number of voxels
  * @returns {Promise<Uint8Array>} the label of each voxel
  */
 async function decodeRuns(text, size) {
-  const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   const bytes = await new Response(stream).arrayBuffer();
   const count = bytes.byteLength / 5;
   const lengths = new DataView(bytes, 0, 4 * count);
