@@ -144,8 +144,8 @@ async function start() {
   new ResizeObserver(fit).observe(/** @type {HTMLElement} */ (document.getElementById("views")));
   let last = 0;
   const slices = decodeSlices(textOf("slices").split("\n"), codes, data.shape, () => state.at[0], (slice) => {
-    if (slice === state.at[0] && !last) note("first");
-    if (slice !== state.at[0] && performance.now() - last < 1000) return;
+    if (slice === data.start[0]) note("first");
+    if (slice !== state.at[0] && performance.now() - last < 2000) return;
     last = performance.now();
     redraw();
   });
