@@ -516,9 +516,9 @@ def open_recipe(path: Path) -> None:
 
 def open_table(path: Path) -> None:
     """A table of measures that gets one more row."""
-    from lungmask_jax import report
+    from lungmask_jax import records
 
-    report.update_csv(path, [{"scan": "a", "lungs_ml": 1.0}])
+    records.update_csv(path, [{"scan": "a", "lungs_ml": 1.0}])
 
 
 def open_metadata(path: Path) -> None:

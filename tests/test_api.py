@@ -17,6 +17,7 @@ POSITIONAL = {  # optional, and yet clear without a name
     "metrics.f_beta": {"target"},
     "phantoms.phantom": {"shape"},
     "preprocess.region": {"around"},
+    "viz.frames": {"masks"},
     "viz.montage": {"masks"},
     "viz.overlay": {"masks"},
     "viz.windowed": {"window"},

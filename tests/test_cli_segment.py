@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scan_files import body
 
-from lungmask_jax import cli, inference, io, report
+from lungmask_jax import cli, inference, io, records
 from lungmask_jax.cohort import _segment_many, _state
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
@@ -329,7 +329,7 @@ def test_a_scan_that_fails_leaves_nothing_and_an_older_result_as_it_was(
     before = {name: (out / name).read_bytes() for name in files(out)}
     for broken in ("segment", "save", "write_json"):
         with monkeypatch.context() as patch:
-            module = {"segment": inference, "save": Segmentation}.get(broken, report)
+            module = {"segment": inference, "save": Segmentation}.get(broken, records)
             patch.setattr(module, broken, lambda *_, **__: 1 / 0)
             assert segment(scan, "-o", out, "--again") == 1
             assert segment(scan, "-o", tmp_path / "new") == 1
@@ -636,3 +636,24 @@ def test_masks_of_a_series_become_dicom_of_its_study(tmp_path, quick, write_dico
     assert pydicom.dcmread(tmp_path / "out" / "ct_lungs.dcm").SegmentationType == "BINARY"
     assert segment(tmp_path / "ct", "-o", tmp_path / "out") == 0
     assert files(tmp_path / "out") == whole("ct")
+
+
+@pytest.mark.usefixtures("quick")
+def test_pages_are_written_with_the_results_and_again_without_segmenting(tmp_path, scan_file):
+    (tmp_path / "bad.nii.gz").write_text("no scan")
+    out = tmp_path / "out"
+    assert segment(scan_file, tmp_path / "bad.nii.gz", "-o", out, "--report") == 1
+    record = json.loads((out / "one.json").read_text())
+    assert "one.html" in record["files_written"]
+    table = (out / "index.html").read_text("utf-8")
+    assert '"one.html"' in table
+    assert "bad" in table
+    assert segment(scan_file, "-o", out, "--again") == 0
+    assert not (out / "one.html").exists()
+    assert cli.main(["report", str(out)]) == 1  # as the bad scan has no results
+    assert (out / "one.html").is_file()
+
+
+def test_a_report_of_no_folder_is_an_error(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path / "nowhere")]) == 1
+    assert "segment first" in capsys.readouterr().err

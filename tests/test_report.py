@@ -1,127 +1,259 @@
-import csv
+import base64
+import gzip
 import json
+import re
+import shutil
 import subprocess
-import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lungmask_jax import report
-from lungmask_jax.errors import ScanError
+from lungmask_jax import cohort, io, records, report
+from lungmask_jax.errors import MissingPackageError, ScanError, ShapeError
 from lungmask_jax.inference import Segmentation
+from lungmask_jax.phantoms import phantom
+from lungmask_jax.report import Entry, _density, _profile, _tables, _voxels
 from lungmask_jax.volume import Volume
 
-
-def segmentation(lungs, infection):
-    lungs = Volume(np.array([[lungs]], np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
-    infection = lungs.with_array(np.array([[infection]], np.uint8))
-    return Segmentation(lungs, {"lungs": lungs, "infection": infection}, {"lungs": "mine 123"})
-
-
-def test_a_row_holds_measures_models_and_the_note():
-    row = segmentation([1, 1, 2, 0], [1, 0, 0, 0]).row("case")
-    assert row["scan"] == "case"
-    assert row["right_infection_percent"] == 50.0
-    assert row["infection_percent"] == 33.333
-    assert row["lungs_model"] == "mine 123"
-    assert "medical device" in row["note"]
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    '"\' onload="alert(1)',
+    "<img src=x onerror=alert(1)>",
+    "a" * 5000,
+    "מטופל\u202e42",
+    "日本\udcff",
+    "{{ 7 * 7 }}",
+]
 
 
-def test_a_row_holds_the_noise_and_the_notes():
-    made = replace(segmentation([1, 0, 0, 0], [0, 0, 0, 0]), noise_hu=81.2345, notes=("a", "b"))
-    row = made.row("case")
-    assert row["noise_hu"] == 81.234
-    assert row["notes"] == "a; b"
+@pytest.fixture(scope="module")
+def chest():
+    return phantom((12, 64, 64), disease=0.2, seed=1)
 
 
-def test_ml_of_voxels_without_a_size_are_null():
-    lungs = Volume(np.array([[[1, 2]]], np.uint8))
-    row = Segmentation(lungs, {"lungs": lungs, "infection": lungs}, {}).row("image")
-    assert row["lungs_ml"] is None
-    assert row["infection_ml"] is None
-    assert row["infection_percent"] == 100
+@pytest.fixture
+def result(chest):
+    masks = {"lungs": chest.lungs, "infection": chest.infection}
+    return Segmentation(chest.ct, masks, {"lungs": "mine 123"}, notes=("noise of 99 HU",))
 
 
-def test_what_is_undefined_is_null_in_json(tmp_path):
-    row = segmentation([1, 0, 0, 0], [0, 0, 0, 0]).row("case")
-    report.write_json(tmp_path / "case.json", row)
-    values = json.loads((tmp_path / "case.json").read_text())
-    assert values["left_infection_percent"] is None
+def data_of(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
 
 
-def test_rows_with_other_columns_share_a_table(tmp_path):
-    path = tmp_path / "table.csv"
-    report.update_csv(path, [{"scan": "a", "x": 1.0}])
-    report.update_csv(path, [{"scan": "b", "y": 2.0}, {"scan": "a", "x": 3.0}])
-    with path.open() as file:
-        assert list(csv.DictReader(file)) == [
-            {"scan": "a", "x": "3.0", "y": ""},
-            {"scan": "b", "x": "", "y": "2.0"},
-        ]
+def decoded(packed, size):
+    content = np.frombuffer(gzip.decompress(packed), np.uint8)
+    count = len(content) // 5
+    labels = np.repeat(content[4 * count :], content[: 4 * count].view("<u4"))
+    assert len(labels) == size
+    return labels
 
 
-def test_nothing_is_left_behind_but_the_table(tmp_path):
-    report.update_csv(tmp_path / "table.csv", [{"scan": "a, with comma", "x": None}])
-    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+@pytest.mark.parametrize("labels", [np.zeros(5, np.uint8), np.array([3], np.uint8)])
+def test_runs_of_few_voxels(labels):
+    assert decoded(_voxels.runs(labels), len(labels)).tolist() == labels.tolist()
 
 
-def test_a_table_that_a_spreadsheet_saved_keeps_its_rows(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("scan,x\na,1\n", encoding="utf-8-sig")
-    report.update_csv(path, [{"scan": "b", "x": 2.0}])
-    assert path.read_text().splitlines() == ["scan,x", "a,1", "b,2.0"]
+def test_runs_are_the_labels():
+    labels = np.random.default_rng(0).integers(0, 3, (4, 5, 6)).astype(np.uint8)
+    assert (decoded(_voxels.runs(labels), labels.size) == labels.ravel()).all()
 
 
-@pytest.mark.parametrize("content", [b"scan;x\na;1\n", b"scan,x\n\xe4,1\n", b""])
-def test_another_table_is_refused_and_stays(tmp_path, content):
-    path = tmp_path / "table.csv"
-    path.write_bytes(content)
-    with pytest.raises(ScanError, match=r"expected a table .* move it"):
-        report.update_csv(path, [{"scan": "b", "x": 2.0}])
-    assert path.read_bytes() == content
+def test_codes_are_fine_where_radiologists_look():
+    hu = np.arange(-1024, 1501, dtype=np.float32)[None]
+    error = np.abs(np.array(_voxels.code_hu())[_voxels.coded(hu)] - hu)
+    assert error[hu < -160].max() <= 4.2
+    assert error[(hu > -160) & (hu < 240)].max() <= 1.8
 
 
-def test_a_row_with_more_cells_than_columns_is_refused_not_cut(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("scan,x\na,1,2\n")
-    with pytest.raises(ScanError, match="move it, or save it with commas"):
-        report.update_csv(path, [{"scan": "b", "x": 2.0}])
+def test_large_slices_are_halved_with_their_masks():
+    ct = Volume(np.zeros((1, 600, 700), np.int16))
+    slices = _voxels.slices(ct)
+    assert (slices.shape, slices.step) == ((1, 300, 350), 2)
+    assert _voxels.thinned(ct.array.astype(np.uint8), 2).shape == (1, 300, 350)
 
 
-def test_no_cell_is_a_formula_and_numbers_stay_numbers(tmp_path):
-    path = tmp_path / "table.csv"
-    for _ in range(2):
-        report.update_csv(path, [{"scan": "=1+1", "x": -2.0}, {"scan": "a\udcff\x1b", "x": 1.0}])
-    assert path.read_text().splitlines() == ["scan,x", "'=1+1,-2.0", "a%FF%1B,1.0"]
+def test_quality_falls_until_a_page_is_small_enough(monkeypatch):
+    noise = np.random.default_rng(0).normal(-800, 200, (3, 64, 64)).astype(np.int16)
+    best = _voxels.slices(Volume(noise))
+    monkeypatch.setattr(_voxels, "_BYTES", sum(map(len, best.jpegs)) // 2)
+    less = _voxels.slices(Volume(noise))
+    assert best.quality == 95
+    assert sum(map(len, less.jpegs)) <= sum(map(len, best.jpegs)) // 2 * 1.05
 
 
-def test_several_processes_lose_no_row(tmp_path):
-    code = (
-        "import sys, pathlib; from lungmask_jax import report\n"
-        "for row in range(50):\n"
-        "    name = f'{sys.argv[1]}-{row}'\n"
-        "    report.update_csv(pathlib.Path(sys.argv[2]), [{'scan': name, 'x': 1.0}])\n"
+def test_bands_of_aeration_add_up_to_the_whole_lung():
+    hu = np.array([[[-3000, -950, -900, -600, -300, 0, 500, 0]]], np.int16)
+    lungs = np.array([[[1, 1, 1, 1, 2, 2, 2, 0]]], np.uint8)
+    right, left = _density.densities(Volume(hu), {"lungs": Volume(lungs)})
+    assert (right.name, left.name) == ("right", "left")
+    assert right.shares == (50.0, 50.0, 0.0, 0.0)
+    np.testing.assert_allclose(left.shares, (0.0, 0.0, 100 / 3, 200 / 3))
+    assert right.bins.sum() == pytest.approx(100)
+
+
+def test_the_profile_counts_each_part_of_each_slice():
+    lungs = Volume(np.array([[[1, 1, 2, 2]], [[0, 0, 0, 2]]], np.uint8))
+    infection = lungs.with_array(np.array([[[1, 0, 0, 0]], [[0, 0, 0, 1]]], np.uint8))
+    found = _profile.profile({"lungs": lungs, "infection": infection})
+    assert (found.whole.tolist(), found.sick.tolist()) == ([4, 1], [1, 1])
+    whole, sick = found.parts["left lung"]
+    assert (whole.tolist(), sick.tolist()) == ([2, 1], [0, 1])
+
+
+def test_without_lungs_there_is_no_profile():
+    empty = Volume(np.zeros((2, 3, 4), np.uint8))
+    assert _profile.profile({"lungs": empty}) is None
+    assert _profile.profile({}) is None
+
+
+def test_lobes_have_a_table_of_their_own():
+    row = {"lobes_ml": 9.0, "left_upper_lobe_ml": 9.0, "left_upper_lobe_score": 2.0}
+    assert [one.name for one in _tables.measures(row)] == ["Lobes"]
+    assert _tables.parts(row) == (["ml", "score (0-5)"], [["Left upper lobe", "9.0", "2"]])
+
+
+def test_a_page_shows_measures_notes_models_and_the_disclaimer(result):
+    page = result.page(name="case 1", source="/somewhere/case 1.nii.gz")
+    for text in ("case 1.nii.gz", "noise of 99 HU", "mine 123", "Not a medical device", "CT-1"):
+        assert text in page
+    assert "/somewhere" not in page
+
+
+def test_a_page_says_what_the_quality_checks_found(chest):
+    for found, words in (("pass", "passed"), ("look", "look at it"), ("fail", "failed")):
+        page = report.scan_page(chest.ct, {"lungs": chest.lungs}, {"qc": found})
+        assert words in page
+        assert ("Reasons to doubt" in page) is (found != "pass")
+
+
+def test_a_page_without_any_mask_or_measure():
+    page = report.scan_page(Volume(np.full((1, 8, 8), -800, np.int16)), {}, {})
+    assert data_of(page)["layers"] == []
+
+
+def test_uncertainty_is_a_layer(chest):
+    doubt = chest.lungs.with_array((chest.lungs.array > 0).astype(np.uint8) * 47)
+    page = report.scan_page(chest.ct, {"lungs": chest.lungs}, {}, uncertainty=doubt)
+    layer = data_of(page)["layers"][-1]
+    labels = decoded(base64.b64decode(layer["runs"]), doubt.array.size)
+    assert (layer["style"], set(labels)) == ("heat", {0, 50})
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_wherever_they_stand(result, name):
+    for page in (
+        result.page(name=name, source=name),
+        report.folder_page([Entry({"scan": name}, page=name, problem=name)], title=name),
+    ):
+        assert page.encode("utf-8")
+        assert page.count("<script") == page.count("</script>") == (3 if "slices" in page else 2)
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+        assert 'onload="' not in page
+        assert "\u202e" not in page
+
+
+def test_only_the_scripts_of_the_package_run_in_a_page(result):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', result.page())[1]
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe" not in policy
+    assert "://" not in result.page().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_mask_of_another_shape_is_refused(chest):
+    with pytest.raises(ShapeError, match="bring them to the grid of the CT"):
+        report.scan_page(chest.ct, {"lungs": Volume(np.zeros((1, 2, 2), np.uint8))}, {})
+    with pytest.raises(ShapeError, match="a CT with voxels"):
+        report.scan_page(Volume(np.zeros((0, 2, 2), np.int16)), {}, {})
+
+
+def test_without_jinja_the_error_names_the_extra(monkeypatch, result):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"lungmask-jax\[report\]"):
+        result.page()
+    assert "<table>" in result._repr_html_()
+
+
+def test_a_thumbnail_without_lungs_is_black():
+    empty = Volume(np.zeros((2, 3, 4), np.uint8))
+    assert report.thumbnail({}) == report.thumbnail({"lungs": empty})
+
+
+def test_a_folder_page_has_each_scan_with_its_problem():
+    entries = [
+        Entry({"scan": "a", "lungs_ml": 4000.0, "severity": "CT-1", "qc": "look"}, page="a.html"),
+        Entry({"scan": "b"}, problem="damaged"),
+        Entry({"scan": "c", "lungs_ml": float("nan")}),
+    ]
+    rows = data_of(report.folder_page(entries))["rows"]
+    assert [row[0] for row in rows] == ["a", "b", "c"]
+    assert (rows[1][3], rows[0][5:], rows[2][5]) == ("damaged", [4000.0, "CT-1", "look"], None)
+
+
+def test_an_empty_folder_has_a_page():
+    assert data_of(report.folder_page([])) == {"columns": [], "rows": []}
+
+
+def saved(folder, result, name="a", **options):
+    io.save(result.ct, folder / f"{name}_source.nii.gz")
+    out = folder / "out"
+    result.save(out, name=name, source=str(folder / f"{name}_source.nii.gz"), **options)
+    return cohort.outputs(out)
+
+
+def test_pages_are_made_from_results_that_are_there(tmp_path, result):
+    results = saved(tmp_path, result)
+    (entry,) = cohort.write_pages(results)
+    assert (entry.page, entry.problem) == ("a.html", "")
+    assert entry.picture[8:12] == b"WEBP"
+    assert "a.html" in records.read_json(results.folder / "a.json")["files_written"]
+    assert (results.folder / "a.html").read_text("utf-8") == result.page(
+        name="a", source=str(tmp_path / "a_source.nii.gz")
     )
-    path = tmp_path / "table.csv"
-    words = [[sys.executable, "-c", code, str(number), str(path)] for number in range(3)]
-    processes = [subprocess.Popen(one) for one in words]
-    assert [process.wait(timeout=120) for process in processes] == [0] * 3
-    assert len(report.read_csv(path)) == 150
-    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_what_was_written_is_kept_with_its_checksum(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
-    report.write_json(tmp_path / "a.json", {"scan": "a"}, files=[tmp_path / "a.png"])
-    found = report.read_json(tmp_path / "a.json")
-    assert found == {"scan": "a", "files_written": {"a.png": "e3b0c44298fc1c14"}}
+def test_pages_that_are_there_stay(tmp_path, result):
+    results = saved(tmp_path, result, page=True)
+    (tmp_path / "a_source.nii.gz").unlink()
+    (entry,) = cohort.write_pages(results)
+    assert (entry.page, entry.problem) == ("a.html", "")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[1]", "{", '{"scan": "a"}', '{"files_written": 3}', "[" * 100_000, "\udcff"]
-)
-def test_another_json_file_says_nothing(tmp_path, text):
-    path = tmp_path / "a.json"
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert report.read_json(path) == report.read_json(tmp_path) == {}
+def test_a_scan_that_is_gone_is_in_the_table_with_the_reason(tmp_path, result):
+    results = saved(tmp_path, result)
+    (tmp_path / "a_source.nii.gz").unlink()
+    list(cohort.segment_many([tmp_path / "lost.nii.gz"], results.folder, weights=["lungs"]))
+    entries = [*cohort.write_pages(results)]
+    problems = [entry.problem for entry in entries]
+    assert [problem[:24] for problem in problems] == [
+        "expected a scan, found n",
+        "no page: its scan is no ",
+    ]
+    rows = data_of((results.folder / "index.html").read_text("utf-8"))["rows"]
+    assert [row[3] for row in rows] == problems
+
+
+@pytest.mark.parametrize("name", ["index.html", "a.html"])
+def test_pages_of_others_are_not_replaced(tmp_path, result, name):
+    results = saved(tmp_path, result)
+    (results.folder / name).write_text("mine")
+    with pytest.raises(ScanError, match="did not make it"):
+        list(cohort.write_pages(results))
+    assert (results.folder / name).read_text() == "mine"
+
+
+def test_a_notebook_needs_no_extra_and_shows_names_as_text(result):
+    row = {"scan": "<b>", "lungs_ml": 1.0, "notes": "<script>"}
+    html = report.summary(np.zeros((2, 2, 3), np.uint8), row)
+    assert "<script" not in html
+    assert "data:image/png" in result._repr_html_()
+
+
+def test_scripts_parse():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node to parse JavaScript with")
+    folder = report._pages._FOLDER
+    code = "process.argv.slice(1).forEach((path) => new vm.Script(fs.readFileSync(path, 'utf8')))"
+    subprocess.run([node, "-e", code, *map(str, folder.glob("*.js"))], check=True)

@@ -9,6 +9,7 @@ import pytest
 
 from lungmask_jax import viz
 from lungmask_jax.errors import MissingPackageError, ShapeError, SpecError
+from lungmask_jax.phantoms import phantom
 from lungmask_jax.tasks import Task, registry
 from lungmask_jax.viz import learning_curve, montage, overlay, save_png, windowed
 from lungmask_jax.volume import Volume
@@ -506,3 +507,67 @@ def test_the_worst_slices_are_shown_some_way_apart():
         viz.errors(ct, *masks, count=0)
     with pytest.raises(ShapeError):
         viz.errors(ct, masks[0], Volume(np.zeros((1, 32, 32), np.uint8)))
+
+
+def papers(**options):
+    chest = phantom((12, 64, 64), disease=0.2, seed=1)
+    masks = {"lungs": chest.lungs, "infection": chest.infection}
+    return viz.montage(chest.ct, masks, count=3, columns=1, tile=128, **options)
+
+
+def test_plain_tiles_stand_left_of_the_marked_ones():
+    usual, beside = papers(), papers(plain=True)
+    assert beside.shape[1] == usual.shape[1] + 128
+    colored = np.ptp(beside[-90:].astype(int), axis=2) > 40  # below the legend
+    assert colored[:, 130:].any()
+    assert not colored[:, :128].any()
+
+
+def test_outlines_leave_the_inside_plain():
+    filled, outlined = (
+        np.ptp(papers(outline=one).astype(int), axis=2) > 40 for one in (False, True)
+    )
+    assert 0 < outlined.sum() < filled.sum()
+
+
+def test_a_scale_bar_and_levels_are_drawn_if_wanted():
+    usual = papers()
+    for option in ("scale", "levels"):
+        assert (papers(**{option: True}) != usual).any()
+
+
+def test_without_a_voxel_size_there_is_no_scale_bar():
+    ct = Volume(np.full((1, 64, 64), -800, np.int16))
+    assert (viz.montage(ct, scale=True) == viz.montage(ct)).all()
+
+
+def test_a_png_states_its_pixels_per_inch():
+    picture = np.zeros((2, 3, 3), np.uint8)
+    content = viz.png(picture, dpi=300)
+    assert content[37:41] == b"pHYs"
+    assert int.from_bytes(content[41:45], "big") == 11811  # per metre
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape == picture.shape
+
+
+def test_a_gif_goes_through_all_slices(tmp_path):
+    from PIL import Image
+
+    chest = phantom((4, 64, 64), seed=1)
+    viz.save_gif(viz.frames(chest.ct, {"lungs": chest.lungs}), tmp_path / "a.gif", seconds=0.2)
+    with Image.open(tmp_path / "a.gif") as made:
+        assert (made.n_frames, made.info["duration"]) == (4, 200)
+
+
+def test_pictures_that_make_no_gif_are_refused(tmp_path):
+    with pytest.raises(ShapeError, match="found none"):
+        viz.save_gif([], tmp_path / "a.gif")
+    pictures = [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)]
+    with pytest.raises(ShapeError, match="pictures of one shape"):
+        viz.save_gif(pictures, tmp_path / "a.gif")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_without_pillow_the_error_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"lungmask-jax\[plots\]"):
+        viz.save_gif([np.zeros((2, 2, 3), np.uint8)], tmp_path / "a.gif")

@@ -1,10 +1,18 @@
 """Makes the pictures of README and docs: ``python docs/images/make.py``."""
 
+import tempfile
 from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.support.wait import WebDriverWait
 
 import lungmask_jax as lj
 
 HERE = Path(__file__).parent
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1440,1180")
 
 
 def main() -> None:
@@ -16,6 +24,31 @@ def main() -> None:
         f"{measured['infection_percent']:.0f} %, {measured['severity']}"
     )
     lj.viz.save_png(result.overlay(title=title, count=9), HERE / "overlay.png")
+    options = {"plain": True, "outline": True, "scale": True, "levels": True}
+    figure = lj.viz.montage(result.ct, result.masks, count=5, columns=2, tile=300, **options)
+    lj.viz.save_png(figure, HERE / "figure.png", dpi=300)
+    save_screenshot(result.page(name="Synthetic chest CT"), HERE / "report.png")
+    for name in ("figure.png", "report.png"):
+        with Image.open(HERE / name) as picture:
+            picture.quantize(256).save(HERE / name, optimize=True)  # a third of the size
+
+
+def save_screenshot(page: str, path: Path) -> None:
+    """A picture of a page in Chromium, which is needed here alone."""
+    options = webdriver.ChromeOptions()
+    for option in OPTIONS:
+        options.add_argument(option)
+    driver = webdriver.Chrome(options)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        file.write_text(page, encoding="utf-8")
+        driver.get(file.as_uri())
+        ready = "return document.documentElement.dataset.loaded"
+        WebDriverWait(driver, 60).until(lambda one: one.execute_script(ready))
+        content = np.frombuffer(driver.get_screenshot_as_png(), np.uint8)
+    driver.quit()
+    picture = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    lj.viz.save_png(picture, path)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,12 @@ def _run_collect(options: argparse.Namespace) -> int:
     return _collect.run(options)
 
 
+def _run_report(options: argparse.Namespace) -> int:
+    from lungmask_jax.cli import _report
+
+    return _report.run(options)
+
+
 def _run_train(options: argparse.Namespace) -> int:
     from lungmask_jax.cli import _train
 
@@ -106,6 +112,7 @@ _COMMANDS = {
     "segment": _run_segment,
     "inspect": _run_inspect,
     "collect": _run_collect,
+    "report": _run_report,
     "train": _run_train,
     "evaluate": _run_evaluate,
     "import": _run_import,

@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from lungmask_jax import DISCLAIMER, cohort, inference, io, metrics, phantoms, report, tasks
+from lungmask_jax import DISCLAIMER, cohort, inference, io, metrics, phantoms, records, tasks
 from lungmask_jax.cli._progress import bar, console, stepper, summary
 
 _FILES = ("", "_lungs", "_infection", "_lesions")
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     with results.written("phantom.json") as folder:
         *files, picture, record = result.save(folder, name="phantom")
         io.save(truth.ct, folder / "phantom.nii.gz")
-        report.write_json(record, row, files=[*files, picture, folder / "phantom.nii.gz"])
+        records.write_json(record, row, files=[*files, picture, folder / "phantom.nii.gz"])
     scores = {
         name: metrics.dice(mask.array > 0, getattr(truth, name).array > 0)
         for name, mask in result.masks.items()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from lungmask_jax import cohort, report
+from lungmask_jax import cohort, records
 from lungmask_jax.cli._border import one_line
 from lungmask_jax.cli._progress import console, counted
 from lungmask_jax.cohort import Candidate
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     used = sum(one.use for one in found.values())
     console().print(f"{used} of {counted(len(found), 'scan')} would be segmented")
     if options.out:
-        report.write_csv(options.out, rows)
+        records.write_csv(options.out, rows)
     return 0
 
 

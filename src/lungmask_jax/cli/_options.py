@@ -117,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_inspect(commands)
     _add_collect(commands)
+    _add_report(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_import(commands)
@@ -182,6 +183,11 @@ def _add_segment(commands: Any) -> None:
         help="format of the masks (default: that of the scan if it is nrrd or mha, else nii.gz); "
         "dicom-seg also writes the measures as a structured report",
     )
+    segment.add_argument(
+        "--report",
+        action="store_true",
+        help="also write a page to read for each scan, and index.html with all scans",
+    )
     segment.add_argument("--profile", action="store_true", help="print the time of each stage")
     segment.add_argument("--window", **_WINDOW)
     _add_shell(segment)
@@ -231,6 +237,19 @@ def _add_collect(commands: Any) -> None:
     )
     collect.add_argument("out", type=Path, metavar="OUT", help="folder of results of segment")
     _add_overwrite(collect)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write pages about results that are there",
+        description="Writes a page for each scan of a folder of results, and index.html with all.",
+        epilog=DISCLAIMER,
+    )
+    report.add_argument("out", type=Path, metavar="OUT", help="folder of results of segment")
+    _add_overwrite(report)
+    report.add_argument("--window", **_WINDOW)
+    _add_shell(report)
 
 
 def _add_train(commands: Any) -> None:

@@ -4,7 +4,7 @@ import argparse
 
 from rich.table import Table
 
-from lungmask_jax import evaluation, report
+from lungmask_jax import evaluation, records
 from lungmask_jax.cli._border import Failures, stopping
 from lungmask_jax.cli._progress import bar, console
 from lungmask_jax.cli._scores import results, save, watcher
@@ -43,7 +43,7 @@ def _save(published: Published, options: argparse.Namespace) -> None:
         save(details, options)
     else:
         with results(options).written("cases.json") as folder:
-            report.write_json(folder / "cases.json", details)
+            records.write_json(folder / "cases.json", details)
     table = Table("method", *protocol.scores, title=f"{protocol.title} ({protocol.paper})")
     for number, (method, values) in enumerate({**protocol.published, **published.ours}.items(), 1):
         cells = ["" if value is None else f"{value:.3f}" for value in values]
@@ -53,4 +53,4 @@ def _save(published: Published, options: argparse.Namespace) -> None:
         console().print(f"- {caution}", markup=False, highlight=False)
     rows = {"published": dict(protocol.published), "ours": dict(published.ours)}
     with results(options).written("table.json") as folder:
-        report.write_json(folder / "table.json", {**rows, "scores": protocol.scores})
+        records.write_json(folder / "table.json", {**rows, "scores": protocol.scores})

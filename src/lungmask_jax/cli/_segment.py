@@ -9,7 +9,7 @@ from typing import Any
 
 from lungmask_jax import DISCLAIMER, cohort
 from lungmask_jax.cli._border import one_line, print_error, stopping
-from lungmask_jax.cli._notes import noted
+from lungmask_jax.cli._notes import Notes, noted
 from lungmask_jax.cli._progress import Stages, bar, counted, stepper, summary
 from lungmask_jax.cohort import Outcome, Scan
 
@@ -53,6 +53,9 @@ def run(options: argparse.Namespace) -> int:
         with stopping(lambda: f"{tally.words()}; the same command continues"):
             for one in outcomes:
                 _tell(one, notes.of(one.scan), tally, say)
+            if options.report:
+                stages.begin("pages")
+                _write_pages(options, notes)
         stages.end()
         if options.profile:
             progress.console.print(stages.table())
@@ -70,6 +73,7 @@ def _outcomes(
         weights=options.weights,
         uncertainty=options.uncertainty,
         format=options.format,
+        pages=options.report,
         window=options.window and tuple(options.window),
         retry_failed=options.retry_failed,
         again=options.again,
@@ -77,6 +81,13 @@ def _outcomes(
         timeout_s=options.timeout,
         **how,
     )
+
+
+def _write_pages(options: argparse.Namespace, notes: Notes) -> None:
+    """The pages that are missing, and the table of all."""
+    results = cohort.outputs(options.out, overwrite=options.overwrite)
+    window = options.window and tuple(options.window)
+    list(cohort.write_pages(results, window=window, read=notes.load))
 
 
 def _tell(one: Outcome, notes: list[str], tally: _Tally, say: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from lungmask_jax.cohort._attempt import Outcome
 from lungmask_jax.cohort._cluster import connected
 from lungmask_jax.cohort._outputs import Outputs, outputs
+from lungmask_jax.cohort._pages import check_pages, write_pages
 from lungmask_jax.cohort._scans import (
     Candidate,
     Scan,
@@ -22,6 +23,7 @@ __all__ = [
     "Outputs",
     "Scan",
     "candidates",
+    "check_pages",
     "collect",
     "connected",
     "find_scans",
@@ -31,4 +33,5 @@ __all__ = [
     "part",
     "segment_many",
     "used",
+    "write_pages",
 ]

@@ -10,20 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from lungmask_jax import inference, io, report, tasks
+from lungmask_jax import inference, io, records, tasks
 from lungmask_jax.cohort import _state
 from lungmask_jax.cohort._outputs import Outputs
-from lungmask_jax.cohort._scans import Scan, load
+from lungmask_jax.cohort._scans import Read, Scan, load
 from lungmask_jax.cohort._tables import measures_of
 from lungmask_jax.errors import ScanError, is_full, reason
-from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 MOST_KILLED: Final = 2
 """A scan that ended so many processes is given up: one may have been ended by others."""
 
 State: TypeAlias = Literal["done", "failed", "busy"]
-Read: TypeAlias = Callable[[Scan, tuple[float, float] | None], Volume]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Outcome:
     scan: Scan
     state: State = "done"
     is_new: bool = True
-    row: report.Row = field(default_factory=dict)
+    row: records.Row = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     reason: str = ""
     seconds: float = 0.0
@@ -68,6 +66,7 @@ class Job:
         weights: Names, paths, or bundles, in the order of segmentation.
         uncertainty: Whether to map the uncertainty.
         format: Of the masks; empty for that of each scan.
+        pages: Whether to write a page to read for each scan.
         window: HU of black and white, for images.
         retry_failed: Whether to try scans again that failed before.
         again: Whether to segment scans again that are done.
@@ -78,6 +77,7 @@ class Job:
     weights: tuple[str | os.PathLike[str] | Bundle, ...]
     uncertainty: bool
     format: str
+    pages: bool
     window: tuple[float, float] | None
     retry_failed: bool
     again: bool
@@ -233,7 +233,14 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
         row["lasting"] = False
         worker.begin("write")
         with job.results.staged(f"{name}.json") as folder:
-            result.save(folder, name=name, source=scan.source, key=row["key"], format=job.format)
+            result.save(
+                folder,
+                name=name,
+                source=scan.source,
+                key=row["key"],
+                format=job.format,
+                page=job.pages,
+            )
         measures, seconds = result.row(name), round(reading + time.perf_counter() - began, 2)
         done = {"state": "done", "reason": "", "seconds": seconds, "qc": measures.get("qc")}
         _state.append(job.results.folder, {**row, **done})
@@ -245,7 +252,9 @@ def _checked_format(name: str, scan: Scan, worker: Worker) -> str:
     job = worker.job
     form = job.format or io.native_format(scan.path)
     masks = tasks.mask_names([model.spec.target for model in worker.models])
-    *files, record = inference.file_names(name, masks, uncertainty=job.uncertainty, format=form)
+    *files, record = inference.file_names(
+        name, masks, uncertainty=job.uncertainty, format=form, page=job.pages
+    )
     folder = job.results.folder
     if scan.path.is_dir() and os.path.samefile(scan.path, folder):
         raise ScanError(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lungmask_jax import report
+from lungmask_jax import records
 
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _DICOM = (".dcm", ".dcm.gz", ".ima")
@@ -46,7 +46,7 @@ def visible(folder: Path) -> list[Path]:
 
 def _results(record: Path) -> set[str]:
     """The files that a JSON file of this program names; the scan of the demo is no result."""
-    return {*report.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
+    return {*records.read_json(record).get("files_written", ())} - {f"{record.stem}.nii.gz"}
 
 
 def has_images(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lungmask_jax import report
+from lungmask_jax import records
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.files import checksum, locked, output_folder
 
@@ -105,7 +105,7 @@ class Outputs:
 
     def check_source(self, record: str, source: str) -> None:
         """Refuses to replace the results of another scan."""
-        other = report.read_json(self.folder / record).get("source", source)
+        other = records.read_json(self.folder / record).get("source", source)
         if other != source and not self.overwrite:
             raise ScanError(
                 f"{self.folder / record} has the results of another scan, {other}: give another "
@@ -114,7 +114,7 @@ class Outputs:
 
     def result(self, name: str, *, source: str, key: str) -> dict[str, Any]:
         """The record of complete results of a scan made in one way, or nothing."""
-        values = report.read_json(self.folder / f"{name}.json")
+        values = records.read_json(self.folder / f"{name}.json")
         same = values.get("source") == source and values.get("key") == key
         whole = same and all((self.folder / one).is_file() for one in values["files_written"])
         return values if whole else {}
@@ -138,7 +138,7 @@ class Outputs:
         staged = self._stage(record)
         aside = staged / _ASIDE
         if aside.is_dir() and (staged / record).is_file():
-            for name, one in report.read_json(staged / record).get("files_written", {}).items():
+            for name, one in records.read_json(staged / record).get("files_written", {}).items():
                 path = self.folder / name
                 if not (staged / name).exists() and path.is_file() and checksum(path) == one:
                     path.unlink()
@@ -160,14 +160,14 @@ class Outputs:
 
     def _is_own(self, path: Path, record: str, checksums: set[str]) -> bool:
         if path.name == record:
-            return bool(report.read_json(path))
+            return bool(records.read_json(path))
         return path.is_file() and not path.is_symlink() and checksum(path) in checksums
 
     def _ours(self, record: str) -> dict[str, set[str]]:
         """Checksums by name: of the last run, and of one that was killed at its last step."""
         ours: dict[str, set[str]] = {}
         for folder in (self.folder, self._stage(record)):
-            for name, one in report.read_json(folder / record).get("files_written", {}).items():
+            for name, one in records.read_json(folder / record).get("files_written", {}).items():
                 ours.setdefault(name, set()).add(one)
         return ours
 

@@ -3,10 +3,10 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from lungmask_jax import data, io
 from lungmask_jax.cohort._folders import has_images, scans_at, scans_within, visible
@@ -39,6 +39,10 @@ class Scan:
     def source(self) -> str:
         """An identifier of the scan among others of the same name."""
         return os.path.abspath(self.path) + (f"#{self.series}" if self.series else "")
+
+
+Read: TypeAlias = Callable[[Scan, tuple[float, float] | None], Volume]
+"""Reads a scan, with the HU of black and white."""
 
 
 def load(scan: Scan, window: tuple[float, float] | None) -> Volume:

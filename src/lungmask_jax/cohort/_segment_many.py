@@ -11,7 +11,6 @@ from lungmask_jax.cohort import _state
 from lungmask_jax.cohort._attempt import (
     Job,
     Outcome,
-    Read,
     Steps,
     Worker,
     advanced,
@@ -20,7 +19,8 @@ from lungmask_jax.cohort._attempt import (
 )
 from lungmask_jax.cohort._cluster import distributed
 from lungmask_jax.cohort._outputs import outputs
-from lungmask_jax.cohort._scans import Scan, find_scans, load
+from lungmask_jax.cohort._pages import check_pages
+from lungmask_jax.cohort._scans import Read, Scan, find_scans, load
 from lungmask_jax.cohort._tables import add_measures, check_table
 from lungmask_jax.errors import SpecError
 from lungmask_jax.weights import Bundle, by_target
@@ -34,6 +34,7 @@ def segment_many(
     weights: Sequence[str | os.PathLike[str] | Bundle] = ("lungs", "infection"),
     uncertainty: bool = False,
     format: str = "",
+    pages: bool = False,
     window: tuple[float, float] | None = None,
     retry_failed: bool = False,
     again: bool = False,
@@ -59,6 +60,8 @@ def segment_many(
         uncertainty: Whether to map the uncertainty of the last model inside another mask.
         format: Of the masks, one of `lungmask_jax.files.FORMATS`; by default that of each scan, if
             it is NRRD or MetaImage, else ``"nii.gz"``.
+        pages: Whether to write a page to read for each new result; `write_pages` adds those that
+            are missing, and their table.
         window: For images and windowed scans: HU of black and white.
         retry_failed: Whether to try scans again that failed in an earlier run.
         again: Whether to segment scans again that are done.
@@ -76,6 +79,7 @@ def segment_many(
     Raises:
         ScanError: There is no scan, or the folder or its table cannot be written.
         SpecError: A model of a task is missing, or a setting needs a client, or none.
+        MissingPackageError: Pages need Jinja2, which the extra ``report`` brings.
         WeightsError: A bundle is damaged.
 
     Example:
@@ -95,7 +99,19 @@ def segment_many(
     paths = (scan.path for scan in found.values())
     results = outputs(out, inputs=paths, overwrite=overwrite)
     check_table(results)
-    job = Job(results, tuple(weights), uncertainty, format, window, retry_failed, again, timeout_s)
+    if pages:
+        check_pages(results)
+    job = Job(
+        results,
+        tuple(weights),
+        uncertainty,
+        format,
+        pages,
+        window,
+        retry_failed,
+        again,
+        timeout_s,
+    )
     if client is not None:
         return _tabled(distributed(client, found, job), job)
     if timeout_s is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lungmask_jax import report
+from lungmask_jax import records
 from lungmask_jax.cohort import _state
 from lungmask_jax.cohort._outputs import Outputs, outputs
 from lungmask_jax.errors import ScanError
@@ -21,13 +21,13 @@ _PRIVATE: Final = ("files_written", "source", "key")
 def add_measures(results: Outputs, names: Collection[str], new: Collection[str]) -> None:
     """Adds the measures of scans to the table: of new ones, and of others that it lacks."""
     path = results.folder / MEASURES
-    known = report.read_csv(path).keys() if path.exists() else set()
-    wanted = [*(name for name in names if report.cell(name) not in known), *new]
+    known = records.read_csv(path).keys() if path.exists() else set()
+    wanted = [*(name for name in names if records.cell(name) not in known), *new]
     rows = (
-        measures_of(report.read_json(results.folder / f"{name}.json")) for name in sorted(wanted)
+        measures_of(records.read_json(results.folder / f"{name}.json")) for name in sorted(wanted)
     )
     if found := [row for row in rows if row]:
-        report.update_csv(path, found)
+        records.update_csv(path, found)
 
 
 def check_table(results: Outputs, name: str = MEASURES) -> None:
@@ -37,7 +37,7 @@ def check_table(results: Outputs, name: str = MEASURES) -> None:
         return
     try:
         ours = path.is_file() and not path.is_symlink()
-        ours = ours and all("version" in row for row in report.read_csv(path).values())
+        ours = ours and all("version" in row for row in records.read_csv(path).values())
     except ScanError:
         if not results.overwrite:
             raise
@@ -77,7 +77,7 @@ def collect(out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Pat
         ...     io.save(phantom((4, 96, 96)).ct, Path(folder, "a.nii.gz"))
         ...     scans = segment_many([Path(folder)], Path(folder, "out"), weights=["lungs"])
         ...     states = [one.state for one in scans]
-        ...     report.read_csv(collect(Path(folder, "out"))[0])["a"]["state"]
+        ...     records.read_csv(collect(Path(folder, "out"))[0])["a"]["state"]
         'done'
     """
     results = outputs(out, overwrite=overwrite)
@@ -87,18 +87,18 @@ def collect(out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Pat
     check_table(results, _COHORT)
     path = results.folder / _COHORT
     columns = dict.fromkeys(key for row in rows for key in row)
-    report.write_csv(path, ({key: _cell(row.get(key)) for key in columns} for row in rows))
+    records.write_csv(path, ({key: _cell(row.get(key)) for key in columns} for row in rows))
     return [path, *_parquet(path.with_suffix(".parquet"), rows, columns)]
 
 
 def _rows(results: Outputs) -> Iterator[dict[str, Any]]:
     """One of each scan in the order of names, complete results before what the log says."""
     known = _state.latest(results.folder)
-    records = {path.stem: path for path in results.folder.glob("*.json")}
-    for name in sorted({*known, *records}):
+    files = {path.stem: path for path in results.folder.glob("*.json")}
+    for name in sorted({*known, *files}):
         logged, measures = known.get(name, {}), {}
-        if name in records:
-            measures = report.read_json(records[name])
+        if name in files:
+            measures = records.read_json(files[name])
         if not logged and "version" not in measures:
             continue  # of another program
         state = {"state": "done", "reason": ""} if measures else {}
@@ -116,7 +116,7 @@ def measures_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    return report.cell(value) if isinstance(value, str) else value
+    return records.cell(value) if isinstance(value, str) else value
 
 
 def _parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, Any]) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from lungmask_jax import report, tasks
+from lungmask_jax import records, tasks
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError
 from lungmask_jax.evaluation._masks import MaskPair, Masks, Weights, Window, jobs
@@ -97,7 +97,7 @@ def evaluate(
 
 def _scored(name: str, masks: Masks, target: str, tolerance_mm: float | None) -> list[Row]:
     rows = case_rows(
-        report.cell(name),
+        records.cell(name),
         masks.prediction,
         masks.truth,
         target,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lungmask_jax import DISCLAIMER, report, viz
+from lungmask_jax import DISCLAIMER, records, viz
 from lungmask_jax.evaluation._masks import Masks
 from lungmask_jax.evaluation._scores import Row
 from lungmask_jax.evaluation._tables import SHOWN, comparisons, labels_of, summaries, unseen
@@ -91,14 +91,14 @@ class Report:
             ScanError: The directory cannot be written.
         """
         folder = output_folder(directory)
-        report.write_csv(folder / _CASES, self.rows)
+        records.write_csv(folder / _CASES, self.rows)
         paths = [folder / _CASES]
         if not viz.missing_plots():
             paths += _boxes(folder, self, name or folder.resolve().name)
         for number, picture in enumerate(self.worst, 1):
             paths.append(folder / f"worst{number}_{picture.name}.png")
             viz.save_png(picture.rgb, paths[-1])
-        report.write_json(folder / _RECORD, self.summary(), files=sorted(paths))
+        records.write_json(folder / _RECORD, self.summary(), files=sorted(paths))
         return [*paths, folder / _RECORD]
 
 

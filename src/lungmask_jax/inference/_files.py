@@ -74,8 +74,23 @@ def mask_file(name: str, task: str, format: str) -> str:
     return f"{name}_{task}.{'dcm' if is_dicom(format) else format}"
 
 
+def picture_file(name: str) -> str:
+    """The file name of the montage."""
+    return f"{name}_overlay.png"
+
+
+def page_file(name: str) -> str:
+    """The file name of the page to read."""
+    return f"{name}.html"
+
+
 def file_names(
-    name: str, masks: Iterable[str], *, uncertainty: bool = False, format: str = FORMATS[0]
+    name: str,
+    masks: Iterable[str],
+    *,
+    uncertainty: bool = False,
+    format: str = FORMATS[0],
+    page: bool = False,
 ) -> list[str]:
     """The file names of `Segmentation.save`.
 
@@ -84,6 +99,7 @@ def file_names(
         masks: Names of the tasks.
         uncertainty: Whether there is an uncertainty map.
         format: Format of the masks, one of `lungmask_jax.files.FORMATS`.
+        page: Whether there is a page to read.
 
     Returns:
         Names of files, that of the measures last.
@@ -99,4 +115,7 @@ def file_names(
         files.append(f"{name}_{io.MEASURES}.dcm")
     if uncertainty:
         files.append(map_file(name, format))
-    return [*files, f"{name}_overlay.png", f"{name}.json"]
+    files.append(picture_file(name))
+    if page:
+        files.append(page_file(name))
+    return [*files, f"{name}.json"]

@@ -11,7 +11,17 @@ from typing import Final
 
 import numpy as np
 
-from lungmask_jax import DISCLAIMER, __version__, io, quality, quantify, report, tasks, viz
+from lungmask_jax import (
+    DISCLAIMER,
+    __version__,
+    io,
+    quality,
+    quantify,
+    records,
+    report,
+    tasks,
+    viz,
+)
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import output_folder
 from lungmask_jax.inference._files import (
@@ -21,6 +31,8 @@ from lungmask_jax.inference._files import (
     map_file,
     mask_file,
     mask_format,
+    page_file,
+    picture_file,
 )
 from lungmask_jax.volume import Volume
 
@@ -110,9 +122,25 @@ class Segmentation:
             self.ct, self.masks, count=count, title=title, caption=caption, notes=shown
         )
 
-    def _repr_png_(self) -> bytes:
-        """The picture for notebooks."""
-        return viz.png(self.overlay())
+    def _repr_html_(self) -> str:
+        """The main numbers, a table and the picture, for notebooks."""
+        return report.summary(self.overlay(), self.row("scan"))
+
+    def page(self, *, name: str = "scan", source: str = "") -> str:
+        """The page to read, from `lungmask_jax.report.scan_page`.
+
+        Args:
+            name: Of the scan.
+            source: Path of the scan; the page shows its last part.
+
+        Returns:
+            HTML, to be written as UTF-8.
+
+        Raises:
+            MissingPackageError: Jinja2 is missing, which the extra ``report`` brings.
+        """
+        values = self._record(name, source)
+        return report.scan_page(self.ct, self.masks, values, uncertainty=self.uncertainty)
 
     def row(self, name: str) -> dict[str, str | float | None]:
         """The measures with the models that made them, for JSON and CSV.
@@ -149,6 +177,7 @@ class Segmentation:
         source: str = "",
         key: str = "",
         format: str = "",
+        page: bool = False,
     ) -> list[Path]:
         """Writes the masks, the montage and the measures, each under a temporary name first.
 
@@ -162,35 +191,43 @@ class Segmentation:
             key: Identifies its content, the models and the settings; stored with the measures.
             format: Of the masks, one of `lungmask_jax.files.FORMATS`; by default that of
                 `mask_format`.
+            page: Whether to write the page to read, too.
 
         Returns:
             The paths: ``<name>_<task>`` with the suffix of the format for each mask and the
-            uncertainty, if there is one, ``<name>_overlay.png`` and ``<name>.json``; for DICOM
-            also ``<name>_measures.dcm``.
+            uncertainty, if there is one, ``<name>_overlay.png``, ``<name>.html`` for the page, and
+            ``<name>.json``; for DICOM also ``<name>_measures.dcm``.
 
         Raises:
             ScanError: A file cannot be written, or the masks of this scan cannot be DICOM.
             SpecError: There is no such format.
-            MissingPackageError: The format is DICOM, and highdicom is missing.
+            MissingPackageError: The format is DICOM, and highdicom is missing; or a page
+                needs Jinja2, which the extra ``report`` brings.
         """
         form = mask_format(self.ct, format=format)
         folder = output_folder(directory)
         doubt = self.uncertainty is not None
-        names = file_names(name, self.masks, uncertainty=doubt, format=form)
-        *files, picture, record = (folder / file for file in names)
+        names = file_names(name, self.masks, uncertainty=doubt, format=form, page=page)
+        *files, record = (folder / file for file in names)
         with ThreadPoolExecutor() as pool:  # compression runs beside the picture
             written = [pool.submit(write) for write in self._writers(folder, name, form)]
-            viz.save_png(self.overlay(title=name), picture)
+            viz.save_png(self.overlay(title=name), folder / picture_file(name))
+            if page:
+                report.write_page(folder / page_file(name), self.page(name=name, source=source))
             for one in written:
                 one.result()
+        records.write_json(record, self._record(name, source, key), files=files)
+        return [*files, record]
+
+    def _record(self, name: str, source: str, key: str = "") -> dict[str, object]:
+        """The values of the JSON file."""
         row: dict[str, object] = {**self.row(name)}
         if self.signs is not None:
             row[f"{_SIGNS}_by_slice"] = [_plain(float(one)) for one in self.signs.slices]
         if self.checks:
             row["qc_checks"] = [{**asdict(one), "value": _plain(one.value)} for one in self.checks]
         row |= {kind: value for kind, value in (("source", source), ("key", key)) if value}
-        report.write_json(record, row, files=[*files, picture])
-        return [*files, picture, record]
+        return row
 
     def _writers(self, folder: Path, name: str, format: str) -> Iterator[Callable[[], object]]:
         """Functions that write the masks and the uncertainty."""

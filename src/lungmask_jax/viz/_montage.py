@@ -1,6 +1,7 @@
 """A scan on one page."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from lungmask_jax.errors import SpecError
 from lungmask_jax.tasks import Color
 from lungmask_jax.viz._canvas import canvas
-from lungmask_jax.viz._page import around, extent, labelled, page, tile_shape
+from lungmask_jax.viz._page import around, extent, labelled, page, tile_shape, with_scale
 from lungmask_jax.viz._slices import (
     WINDOW,
     Drawn,
@@ -28,6 +29,9 @@ class _Scan(NamedTuple):
     ct: Volume
     parts: Drawn
     window: tuple[float, float]
+    outline: bool = False
+    plain: bool = False
+    scale: bool = False
 
 
 def montage(
@@ -41,6 +45,10 @@ def montage(
     window: tuple[float, float] = WINDOW,
     tile: int | None = None,
     notes: Sequence[str] = (),
+    plain: bool = False,
+    outline: bool = False,
+    scale: bool = False,
+    levels: bool = False,
 ) -> np.ndarray:
     """Slices spread evenly over the lungs, from head to feet, and a coronal view at the end.
 
@@ -58,6 +66,10 @@ def montage(
         tile: Width of a tile in pixels; by default 256, and for a single slice as many as it has
             voxels, from 512 to 1024.
         notes: Text for each slice, from feet to head, written after its index.
+        plain: Whether each tile has the slice without masks on its left.
+        outline: Whether all masks are outlined and none is filled.
+        scale: Whether tiles have a scale bar, if the size of voxels is known.
+        levels: Whether lines in the coronal view show where the slices are.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -72,17 +84,18 @@ def montage(
         >>> montage(ct, tile=64, columns=3).shape
         (66, 198, 3)
     """
-    parts = drawn(ct, masks or {})
+    shown = drawn(ct, masks or {})
     if count < 1 or (columns is not None and columns < 1) or (tile or 64) < 64:
         raise SpecError(
             "expected at least 1 tile, 1 column and 64 pixels a tile, "
             f"found {count}, {columns} and {tile}"
         )
-    scan = _Scan(ct, parts, window)
+    scan = _Scan(ct, shown, window, outline, plain, scale and ct.has_size)
     box = around(_organ(scan), ct)
     shape = tile_shape(box, ct, tile or _width(scan, box[1], count))
-    tiles = _tiles(scan, box, notes, count=count, shape=shape)
-    return page(tiles, columns, title=title, names=_names(scan), caption=caption)
+    tiles = _tiles(scan, box, notes, count=count, shape=shape, levels=levels)
+    names, parts = _names(scan), 1 + plain
+    return page(tiles, columns, title=title, names=names, caption=caption, parts=parts)
 
 
 def _organ(scan: _Scan) -> np.ndarray | None:
@@ -104,25 +117,42 @@ def _tiles(
     *,
     count: int,
     shape: tuple[int, int],
+    levels: bool,
 ) -> list[np.ndarray]:
     """Axial tiles from head to feet, then the coronal one if there is room for it."""
     coronal = count > 1 and len(scan.ct) >= _CORONAL_SLICES
-    tiles = [
-        labelled(
-            _cut(scan, (index, *box), shape),
-            ", ".join([f"slice {index}", *notes[index : index + 1]]),
-        )
-        for index in _chosen(scan, count - coronal)
-    ]
+    chosen = _chosen(scan, count - coronal)
+    mm = scan.ct.spacing[2] * (box[1].stop - box[1].start) / shape[1]
+    tiles = []
+    for index in chosen:
+        label = ", ".join([f"slice {index}", *notes[index : index + 1]])
+        draw = functools.partial(_cut, place=(index, *box), shape=shape)
+        tiles.append(_tile(scan, draw, label, mm))
     if coronal:
-        tiles.append(labelled(_coronal(scan, box[1], shape), "coronal"))
+        place = slice(None, None, -1), _busiest_row(scan), box[1]
+        lines = chosen if levels else []
+        draw = functools.partial(_coronal, place=place, shape=shape, levels=lines)
+        tiles.append(_tile(scan, draw, "coronal", None))
     return tiles
+
+
+def _tile(
+    scan: _Scan, draw: Callable[[_Scan], np.ndarray], label: str, mm: float | None
+) -> np.ndarray:
+    """A picture with its label and a scale bar, beside the one without masks if that is wanted."""
+    marked = draw(scan)
+    if scan.scale and mm is not None:
+        marked = with_scale(marked, mm)
+    if not scan.plain:
+        return labelled(marked, label)
+    return np.hstack([labelled(draw(scan._replace(parts=[])), label), labelled(marked, "")])
 
 
 def _cut(scan: _Scan, place: Any, shape: tuple[int, int]) -> np.ndarray:
     """The scan at an index expression that leaves two axes, as a picture of that shape."""
     cut = [(task, mask.array[place]) for task, mask in scan.parts]
-    return picture(windowed(scan.ct.array[place], scan.window), cut, shape=shape)
+    grey = windowed(scan.ct.array[place], scan.window)
+    return picture(grey, cut, shape=shape, outline=scan.outline)
 
 
 def _chosen(scan: _Scan, count: int) -> list[int]:
@@ -141,17 +171,23 @@ def _chosen(scan: _Scan, count: int) -> list[int]:
     return sorted(chosen.tolist(), reverse=True)
 
 
-def _coronal(scan: _Scan, columns: slice, shape: tuple[int, int]) -> np.ndarray:
-    """The coronal view with most infection, else most lung, in true proportions, centered."""
+def _coronal(
+    scan: _Scan, place: tuple[slice, int, slice], shape: tuple[int, int], levels: Sequence[int]
+) -> np.ndarray:
+    """A coronal view in true proportions, centered, with lines where the slices are."""
     slices_mm, _, columns_mm = scan.ct.spacing
     height = len(scan.ct) * slices_mm
-    width = (columns.stop - columns.start) * columns_mm
+    width = (place[2].stop - place[2].start) * columns_mm
     scale = min(shape[0] / height, shape[1] / width)
     inner = max(1, round(height * scale)), max(1, round(width * scale))
-    place = (slice(None, None, -1), _busiest_row(scan), columns)
     tile = canvas(*shape, _BLACK)
     top, left = (shape[0] - inner[0]) // 2, (shape[1] - inner[1]) // 2
     tile[top : top + inner[0], left : left + inner[1]] = _cut(scan, place, inner)
+    for index in levels:
+        line = top + min(
+            inner[0] - 1, round((len(scan.ct) - index - 0.5) / len(scan.ct) * inner[0])
+        )
+        tile[line, left : left + inner[1]] = tile[line, left : left + inner[1]] // 2 + 127
     return tile
 
 

@@ -17,6 +17,7 @@ _GREY: Color = (175, 175, 175)
 _MARGIN_MM = 25.0
 _PAGE = 4 / 3
 _READABLE = 8
+_BARS_MM = (100, 50, 20, 10, 5, 2, 1)
 
 
 def page(
@@ -26,11 +27,15 @@ def page(
     title: str = "",
     names: Sequence[tuple[str, Color]] = (),
     caption: str = "",
+    parts: int = 1,
 ) -> np.ndarray:
-    """Tiles of one shape on a page; by default as many side by side as comes nearest to one."""
+    """Tiles of one shape on a page; by default as many side by side as comes nearest to one.
+
+    A tile of two parts, such as the plain and the marked slice, has texts as if it was one of them.
+    """
     height, width, _ = tiles[0].shape
     grid = _grid(tiles, columns or _columns(len(tiles), (height, width)))
-    size = max(8, width // 24)
+    size = max(8, width // parts // 24)
     return np.vstack([_header(names, title, grid, size), grid, _footer(caption, grid, size)])
 
 
@@ -65,6 +70,19 @@ def labelled(rgb: np.ndarray, label: str) -> np.ndarray:
     write(label, (size / 2, 1.2 * size))
     write("R", (size / 2, height / 2))
     write("L", (width - size / 2, height / 2), align="right")
+    return rgb
+
+
+def with_scale(rgb: np.ndarray, mm: float) -> np.ndarray:
+    """A copy with a bar of a round length, at most a third of its width; a pixel has `mm`."""
+    rgb = rgb.copy()
+    height, width, _ = rgb.shape
+    size = max(8, width // 26)
+    long = max((one for one in _BARS_MM if one / mm <= width / 3), default=min(_BARS_MM))
+    top, stop = height - size, size // 2 + round(long / mm)
+    rgb[top : top + max(2, size // 5), size // 2 : stop] = _WHITE
+    words = f"{long // 10} cm" if long >= 10 else f"{long} mm"
+    text(rgb, words, (size / 2, top - size), height=size, color=_WHITE, halo=_BLACK)
     return rgb
 
 

@@ -136,9 +136,10 @@ def picture(
     *,
     shape: tuple[int, int],
     alpha: float = 0.45,
+    outline: bool = False,
 ) -> np.ndarray:
     """A grey slice ``(h, w)`` with its masks, ``(*shape, 3)`` uint8 RGB."""
-    return _covered(grey, _layers(cut, shape, alpha), shape)
+    return _covered(grey, _layers(cut, shape, alpha, outline), shape)
 
 
 def blended(
@@ -167,13 +168,13 @@ def _covered(
 
 
 def _layers(
-    cut: Iterable[tuple[Task, np.ndarray]], shape: tuple[int, int], alpha: float
+    cut: Iterable[tuple[Task, np.ndarray]], shape: tuple[int, int], alpha: float, outline: bool
 ) -> Iterable[tuple[np.ndarray, Color]]:
     """What covers which share of each pixel in which color, from the bottom up."""
     for task, mask in sorted(cut, key=lambda one: one[0].outlined):
         for label, color in task.colors.items():
             part = mask == label
-            if part.any() and task.outlined:
+            if part.any() and (outline or task.outlined):
                 yield _coarse(_outline(_fine(part, shape), shape), shape), color
             elif part.any():
                 yield from _filling(part, color, shape, alpha)

@@ -1,4 +1,4 @@
-"""Report files: one JSON file per scan, one CSV table per folder."""
+"""Records of results: one JSON file per scan, one CSV table per folder."""
 
 import csv
 import io
@@ -11,7 +11,16 @@ from typing import Any, Final
 from lungmask_jax.errors import ScanError
 from lungmask_jax.files import atomic, checksum, locked, printable
 
-__all__ = ["Row", "cell", "read_csv", "read_json", "update_csv", "write_csv", "write_json"]
+__all__ = [
+    "Row",
+    "add_file",
+    "cell",
+    "read_csv",
+    "read_json",
+    "update_csv",
+    "write_csv",
+    "write_json",
+]
 
 Row = Mapping[str, str | float | None]
 
@@ -36,9 +45,33 @@ def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] =
         ...     json.loads(Path(folder, "a.json").read_text())
         {'scan': 'a', 'lungs_ml': None, 'files_written': {}}
     """
-    kept = {**_finite(values), "files_written": {file.name: checksum(file) for file in files}}
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    _write(path, {**_finite(values), "files_written": {one.name: checksum(one) for one in files}})
+
+
+def add_file(path: Path, file: Path) -> None:
+    """Adds a file to those that a JSON file lists; nothing else in it changes.
+
+    Args:
+        path: A file of `write_json`.
+        file: Another file of the scan, with its final content.
+
+    Raises:
+        ScanError: `path` is no such file.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "a.json", {"scan": "a"})
+        ...     add_file(Path(folder) / "a.json", Path(os.devnull))
+        ...     [*read_json(Path(folder) / "a.json")["files_written"]]
+        [...]
+    """
+    with locked(path):
+        values = read_json(path)
+        if not values:
+            raise ScanError(f"{path} does not list the results of a scan: segment the scan again")
+        files = {**values["files_written"], file.name: checksum(file)}
+        _write(path, {**values, "files_written": files})
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -169,6 +202,11 @@ def cell(text: str) -> str:
     """
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

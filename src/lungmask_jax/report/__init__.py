@@ -1,0 +1,22 @@
+"""Pages that people read: one a scan, with views to scroll through, and one for a folder.
+
+A page is one HTML file that any browser opens from disk; it requests nothing from outside. Texts,
+such as names of scans, are shown as text, whatever they contain. Pages need Jinja2:
+``pip install "lungmask-jax[report]"``.
+"""
+
+from lungmask_jax.report._folder_page import Entry, folder_page
+from lungmask_jax.report._pages import check_installed, write_page
+from lungmask_jax.report._scan_page import scan_page
+from lungmask_jax.report._summary import summary
+from lungmask_jax.report._thumbnail import thumbnail
+
+__all__ = [
+    "Entry",
+    "check_installed",
+    "folder_page",
+    "scan_page",
+    "summary",
+    "thumbnail",
+    "write_page",
+]

@@ -1,0 +1,152 @@
+// @ts-check
+/// <reference path="planes.js" />
+// What a view shows: a plane with its masks, a crosshair, the patient's sides, a bar of 5 cm.
+"use strict";
+
+/** A canvas with what it showed last, so that only what changed is made again. */
+class View {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Plane} plane
+   * @param {boolean} marked whether masks are shown
+   */
+  constructor(canvas, plane, marked) {
+    this.canvas = canvas;
+    this.plane = plane;
+    this.marked = marked;
+    this.axis = AXES[plane][0];
+    this.gray = document.createElement("canvas");
+    /** @type {HTMLCanvasElement[]} */
+    this.fills = [];
+    /** @type {Line[]} */
+    this.lines = [];
+    /** @type {Cut | null} */
+    this.cut = null;
+    this.made = "";
+  }
+
+  /**
+   * Makes the pictures of a plane.
+   * @param {Data} data
+   * @param {number} index
+   * @param {Uint8Array} codes
+   * @param {Uint32Array} grays
+   * @param {Layer[]} layers those to show
+   * @param {number} opacity
+   */
+  make(data, index, codes, grays, layers, opacity) {
+    const cut = cutOf(data, this.plane, index);
+    this.cut = cut;
+    paint(this.gray, cut, valuesOf(cut, codes), grays);
+    this.fills = [];
+    this.lines = [];
+    for (const layer of this.marked ? layers : []) {
+      const values = valuesOf(cut, layer.values);
+      const labels = layer.labels.filter((label) => label.shown && (layer.style === "heat" || values.includes(label.value)));
+      if (labels.length && layer.style !== "outline") {
+        const fill = document.createElement("canvas");
+        paint(fill, cut, values, fillsOf(layer, opacity));
+        this.fills.push(fill);
+      }
+      for (const label of layer.style === "heat" ? [] : labels) {
+        const path = borderOf(values, cut.width, label.value);
+        this.lines.push({ path, color: `rgb(${label.color.join()})` });
+      }
+    }
+  }
+
+  /**
+   * Puts the pictures onto the canvas, with the crosshair and what they are.
+   * @param {[number, number] | null} cross where it is, in voxels across and down
+   * @param {string} title
+   * @param {boolean} sized
+   */
+  show(cross, title, sized) {
+    const { canvas, cut } = this;
+    const context = canvas.getContext("2d");
+    if (!context || !cut) return;
+    const ratio = globalThis.devicePixelRatio || 1;
+    const box = boxOf(cut, canvas);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.imageSmoothingEnabled = true;
+    context.imageSmoothingQuality = "medium";
+    context.drawImage(this.gray, box.left, box.top, box.width, box.height);
+    context.imageSmoothingEnabled = false;
+    for (const fill of this.fills) context.drawImage(fill, box.left, box.top, box.width, box.height);
+    const onto = new DOMMatrix([box.width / cut.width, 0, 0, box.height / cut.height, box.left, box.top]);
+    context.lineWidth = 1.25 * ratio;
+    for (const line of this.lines) {
+      const path = new Path2D();
+      path.addPath(line.path, onto);
+      context.strokeStyle = line.color;
+      context.stroke(path);
+    }
+    if (cross) drawCross(context, cut, box, cross, ratio);
+    drawTexts(context, this, box, title, sized, ratio);
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Cut} cut
+ * @param {Box} box
+ * @param {[number, number]} cross
+ * @param {number} ratio
+ */
+function drawCross(context, cut, box, cross, ratio) {
+  const x = box.left + ((cross[0] + 0.5) / cut.width) * box.width;
+  const y = box.top + ((cross[1] + 0.5) / cut.height) * box.height;
+  const gap = 14 * ratio;
+  context.lineWidth = ratio;
+  context.strokeStyle = "rgba(255, 255, 255, 0.5)";
+  context.beginPath();
+  for (const [from, to] of [[box.left, x - gap], [x + gap, box.left + box.width]]) {
+    context.moveTo(from, y);
+    if (from < to) context.lineTo(to, y);
+  }
+  for (const [from, to] of [[box.top, y - gap], [y + gap, box.top + box.height]]) {
+    context.moveTo(x, from);
+    if (from < to) context.lineTo(x, to);
+  }
+  context.stroke();
+}
+
+/**
+ * The title, the patient's sides, and a bar of 5 cm.
+ * @param {CanvasRenderingContext2D} context
+ * @param {View} view
+ * @param {Box} box
+ * @param {string} title
+ * @param {boolean} sized
+ * @param {number} ratio
+ */
+function drawTexts(context, view, box, title, sized, ratio) {
+  const { canvas, cut } = view;
+  const edge = 8 * ratio;
+  /** @type {[string, number, number, CanvasTextAlign, CanvasTextBaseline][]} */
+  const texts = [
+    [title, edge, edge, "left", "top"],
+    [SIDES[view.plane][0], Math.max(edge, box.left + edge), canvas.height / 2, "left", "middle"],
+    [SIDES[view.plane][1], Math.min(canvas.width - edge, box.left + box.width - edge), canvas.height / 2, "right", "middle"],
+  ];
+  context.font = `${12 * ratio}px system-ui, sans-serif`;
+  context.lineWidth = 3 * ratio;
+  context.lineJoin = "round";
+  context.strokeStyle = "rgba(0, 0, 0, 0.75)";
+  context.fillStyle = "#e8ebee";
+  for (const [text, x, y, align, baseline] of texts) {
+    context.textAlign = align;
+    context.textBaseline = baseline;
+    context.strokeText(text, x, y);
+    context.fillText(text, x, y);
+  }
+  if (!sized || !cut) return;
+  const length = (50 / (cut.width * cut.wide)) * box.width;
+  const y = canvas.height - edge;
+  context.fillRect(edge, y - 2 * ratio, length, 2 * ratio);
+  context.textAlign = "left";
+  context.textBaseline = "bottom";
+  context.strokeText("5 cm", edge, y - 4 * ratio);
+  context.fillText("5 cm", edge, y - 4 * ratio);
+}
