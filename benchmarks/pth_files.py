@@ -115,7 +115,8 @@ def zipped(
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, body in {**members, **(further or {})}.items():
-            archive.writestr(f"archive/{name}", body)
+            member = zipfile.ZipInfo(f"archive/{name}")  # of 1980, so that the bytes stay the same
+            archive.writestr(member, body, compression)
     return file.getvalue()
 
 

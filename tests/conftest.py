@@ -42,6 +42,11 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def pytest_make_parametrize_id(val):
+    """Bytes by their size: those of an archive have the time in them, and workers must agree."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _strict():
     """No implicit promotion of dtypes or ranks in our code; Adam's own is excused."""
