@@ -17,7 +17,7 @@ hypothesis.settings.register_profile("lungmask_jax", deadline=None, max_examples
 hypothesis.settings.load_profile("lungmask_jax")
 
 # no tests: what several files share, and what scripts made that need other libraries
-shared = ["drawn_losses.py", "known_models.py", "scan_files.py", "shapes.py"]
+shared = ["drawn_losses.py", "known_models.py", "scan_files.py", "segment_runs.py", "shapes.py"]
 collect_ignore = ["references", *shared]
 
 # little is computed here, and much compiled, the same again in many tests and processes: a step of

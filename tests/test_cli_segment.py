@@ -9,16 +9,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import nibabel as nib
 import numpy as np
 import pytest
-from scan_files import body
+from segment_runs import RESULTS, by_density, copied, files, segment, whole, without_networks
 
-from lungmask_jax import cli, inference, io, records
-from lungmask_jax.cohort import _segment_many, _state
+from lungmask_jax import inference, io, records
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
 
@@ -30,37 +28,10 @@ def scan_file(tmp_path_factory):
     return path
 
 
-def by_density(ct, *, weights, uncertainty=False, progress=None, begin=None):
-    """In the place of networks: lungs are air, and a corner of each is infected."""
-    for number, stage in enumerate(("lung network", "lung masks", "infection network"), 1):
-        begin(stage)
-        progress("lungs", number, 3)
-    lungs = ct.with_array((ct.array < -500).astype(np.uint8))
-    lungs.array[..., lungs.shape[2] // 2 :] *= 2
-    models = {model.spec.target: "mine 123" for model in weights}
-    if "infection" not in models:
-        return Segmentation(ct, {"lungs": lungs}, models)
-    infection = ct.with_array((lungs.array > 0).astype(np.uint8))
-    infection.array[:, infection.shape[1] // 2 :] = 0
-    doubt = infection if uncertainty else None
-    masks = {"lungs": lungs, "infection": infection, "lesions": infection}
-    return Segmentation(ct, masks, models, doubt)
-
-
-def named_only(names, *_needed):
-    return {
-        name: SimpleNamespace(
-            name=name, checksum="0" * 64, spec=SimpleNamespace(target=name, needs="")
-        )
-        for name in names
-    }
-
-
 @pytest.fixture
 def quick(monkeypatch):
     """No network: what is tested is what becomes of its answer."""
-    monkeypatch.setattr(inference, "segment", by_density)
-    monkeypatch.setattr(_segment_many, "by_target", named_only)
+    without_networks(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -75,28 +46,6 @@ def scan(small_ct, tmp_path):
     folder.mkdir()
     io.save(small_ct, folder / "one.nii.gz")
     return folder / "one.nii.gz"
-
-
-def copied(scan, *paths):
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(scan, path)
-
-
-def segment(*words):
-    return cli.main(["segment", *map(str, words)])
-
-
-def files(folder):
-    """Names of all but the log of what became of each scan."""
-    return {path.name for path in folder.iterdir() if path.name != _state.HIDDEN}
-
-
-RESULTS = ("_lungs.nii.gz", "_infection.nii.gz", "_lesions.nii.gz", "_overlay.png", ".json")
-
-
-def whole(*names):
-    return {"measures.csv", *(name + kind for name in names for kind in RESULTS)}
 
 
 def test_segment_writes_masks_picture_json_and_csv(scan_file, tmp_path, capsys):
@@ -477,7 +426,8 @@ def test_scans_that_are_done_are_skipped(scan, tmp_path, quick, capsys, monkeypa
 
 def killed(code, *words):
     """Runs segment in another process, which ends itself; its exit code and what it printed."""
-    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from test_cli_segment import *; "
+    start = "import os, signal, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    start += "from segment_runs import *; "
     start += "from lungmask_jax.cohort import _segment_many; _segment_many.by_target = named_only; "
     start += "inference.segment = by_density; "
     command = [sys.executable, "-c", start + code, str(Path(__file__).parent)]
@@ -486,7 +436,6 @@ def killed(code, *words):
 
 
 STOPPING = """
-import os, signal
 def stopping(ct, *, weights, **more):
     os.kill(os.getpid(), signal.{signal}) if os.path.exists(sys.argv[2] + '/one.json') else None
     return by_density(ct, weights=weights, **more)
@@ -589,71 +538,3 @@ def test_quiet_prints_errors_alone(scan, tmp_path, quick, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("nowhere: ")
-
-
-@pytest.mark.parametrize("suffix", ["nrrd", "mha"])
-def test_masks_have_the_format_of_their_scan_or_the_one_asked_for(
-    small_ct, tmp_path, quick, suffix
-):
-    path = tmp_path / f"one.{suffix}"
-    io.save(small_ct, path)
-    assert segment(path, "-o", tmp_path / "out", "--weights", "lungs", "--uncertainty") == 0
-    assert f"one_lungs.{suffix}" in files(tmp_path / "out")
-    assert segment(path, "-o", tmp_path / "out", "--weights", "lungs", "--format", "nii.gz") == 0
-    assert files(tmp_path / "out") == {
-        "one.json",
-        "one_lungs.nii.gz",
-        "one_overlay.png",
-        "measures.csv",
-    }
-    assert segment(tmp_path, "-o", tmp_path / "out", "--format", "seg.nrrd", "--uncertainty") == 0
-    assert {"one_infection.seg.nrrd", "one_uncertainty.nrrd"} <= files(tmp_path / "out")
-    ct, mask = io.load(path), io.load_mask(tmp_path / "out" / "one_lungs.seg.nrrd")
-    np.testing.assert_allclose(mask.affine, ct.affine, rtol=0, atol=1e-12)
-
-
-def test_masks_of_other_scans_cannot_be_dicom(scan, tmp_path, quick, capsys):
-    assert segment(scan, "-o", tmp_path / "out", "--format", "dicom-seg") == 1
-    assert "one: expected a DICOM series for masks in the format" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        segment(scan, "-o", tmp_path / "out", "--format", "dicom")
-
-
-def test_masks_of_a_series_become_dicom_of_its_study(tmp_path, quick, write_dicom):
-    pydicom = pytest.importorskip("pydicom")
-    pytest.importorskip("highdicom")
-    for number, plane in enumerate(body()):
-        write_dicom(
-            tmp_path / "ct" / "nested" / f"{number}", 2.5 * number, plane + 1024,
-            StudyInstanceUID="1.2.3", FrameOfReferenceUID="1.2.4",
-        )  # fmt: skip
-    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--format", "dicom-seg") == 0
-    kinds = ("infection", "lesions", "lungs", "measures")
-    made = [pydicom.dcmread(tmp_path / "out" / f"ct_{kind}.dcm") for kind in kinds]
-    assert [one.Modality for one in made] == ["SEG", "SEG", "SEG", "SR"]
-    assert {one.StudyInstanceUID for one in made} == {"1.2.3"}
-    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--format", "dicom-seg-binary") == 0
-    assert pydicom.dcmread(tmp_path / "out" / "ct_lungs.dcm").SegmentationType == "BINARY"
-    assert segment(tmp_path / "ct", "-o", tmp_path / "out") == 0
-    assert files(tmp_path / "out") == whole("ct")
-
-
-@pytest.mark.usefixtures("quick")
-def test_pages_are_written_with_the_results_and_again_without_segmenting(tmp_path, scan_file):
-    (tmp_path / "bad.nii.gz").write_text("no scan")
-    out = tmp_path / "out"
-    assert segment(scan_file, tmp_path / "bad.nii.gz", "-o", out, "--report") == 1
-    record = json.loads((out / "one.json").read_text())
-    assert "one.html" in record["files_written"]
-    table = (out / "index.html").read_text("utf-8")
-    assert '"one.html"' in table
-    assert "bad" in table
-    assert segment(scan_file, "-o", out, "--again") == 0
-    assert not (out / "one.html").exists()
-    assert cli.main(["report", str(out)]) == 1  # as the bad scan has no results
-    assert (out / "one.html").is_file()
-
-
-def test_a_report_of_no_folder_is_an_error(tmp_path, capsys):
-    assert cli.main(["report", str(tmp_path / "nowhere")]) == 1
-    assert "segment first" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli_segment import by_density, named_only
+from segment_runs import by_density, named_only
 
 from lungmask_jax import cli, cohort, inference, io
 from lungmask_jax.cohort import Scan, _cluster, _segment_many, _state

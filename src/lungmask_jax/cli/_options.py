@@ -6,16 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from lungmask_jax import DISCLAIMER, __version__, files, tasks
+from lungmask_jax import DISCLAIMER, __version__, tasks
+from lungmask_jax.cli._scan_options import add_collect, add_inspect, add_report, add_segment
+from lungmask_jax.cli._shared_options import WINDOW, add_overwrite, add_shell, add_weights
 from lungmask_jax.errors import nearest
 from lungmask_jax.spec import Recipe, TrainSpec
-
-_WINDOW: Final[Mapping[str, Any]] = {
-    "nargs": 2,
-    "type": float,
-    "metavar": ("LOW", "HIGH"),
-    "help": "HU of the darkest and brightest grey level, for images and windowed scans",
-}
 
 _TARGET: Final[Mapping[str, Any]] = {
     "choices": tasks.targets(),
@@ -42,7 +37,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
         **_SEVERAL,
         "help": "changes to the preset: size=[128,128] denoise=median",
     },
-    "window": _WINDOW,
+    "window": WINDOW,
     "lungs": {"help": f"lung model that finds the region (default: {Recipe.lungs})"},
     "loss": {"help": "name of a loss (default: bce_dice; nested_bce_dice for several classes)"},
     "steps": {"type": int, "help": f"optimizer steps (default: {TrainSpec.steps})"},
@@ -114,10 +109,10 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
-    _add_segment(commands)
-    _add_inspect(commands)
-    _add_collect(commands)
-    _add_report(commands)
+    add_segment(commands)
+    add_inspect(commands)
+    add_collect(commands)
+    add_report(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_import(commands)
@@ -125,131 +120,6 @@ def parser() -> argparse.ArgumentParser:
     _add_discovery(commands)
     _add_info(commands)
     return whole
-
-
-def _add_segment(commands: Any) -> None:
-    segment = commands.add_parser(
-        "segment",
-        help="segment scans and measure them",
-        description="Writes masks, a picture, a JSON file and a CSV row for every scan.",
-        epilog=DISCLAIMER,
-    )
-    segment.add_argument(
-        "scans",
-        nargs="+",
-        type=Path,
-        metavar="SCAN",
-        help="NIfTI file, image, DICOM file, a folder of one of these, or a list of scans (.csv)",
-    )
-    segment.add_argument(
-        "--recursive", action="store_true", help="also search all subfolders for scans"
-    )
-    _add_series(segment)
-    segment.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
-    segment.add_argument(
-        "--retry-failed", action="store_true", help="also try scans that failed in an earlier run"
-    )
-    segment.add_argument(
-        "--again", action="store_true", help="segment all scans again, those that are done, too"
-    )
-    segment.add_argument(
-        "--part",
-        type=_part,
-        metavar="K/N",
-        help="segment only the K-th of N equal shares of the scans, for several machines",
-    )
-    segment.add_argument(
-        "--cluster",
-        metavar="ADDRESS",
-        help="let workers of Dask segment: local:2 starts two here, tcp://host:8786 uses a cluster",
-    )
-    segment.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="with --cluster: a scan that takes longer fails",
-    )
-    _add_overwrite(segment)
-    _add_weights(segment)
-    segment.add_argument(
-        "--uncertainty",
-        action="store_true",
-        help="also write the uncertainty of the infection model",
-    )
-    segment.add_argument(
-        "--format",
-        choices=files.FORMATS,
-        default="",
-        help="format of the masks (default: that of the scan if it is nrrd or mha, else nii.gz); "
-        "dicom-seg also writes the measures as a structured report",
-    )
-    segment.add_argument(
-        "--report",
-        action="store_true",
-        help="also write a page to read for each scan, and index.html with all scans",
-    )
-    segment.add_argument("--profile", action="store_true", help="print the time of each stage")
-    segment.add_argument("--window", **_WINDOW)
-    _add_shell(segment)
-
-
-def _part(text: str) -> tuple[int, int]:
-    """The numbers of a share, as in 2/8."""
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"expected K/N with K from 1 to N, found {text!r}")
-    return int(number), int(count)
-
-
-def _add_inspect(commands: Any) -> None:
-    inspect = commands.add_parser(
-        "inspect",
-        help="list scans and say which would be segmented",
-        description="Lists all scans in folders and below, which of them segment --recursive would "
-        "use, and why; pixels are not read.",
-        epilog=DISCLAIMER,
-    )
-    inspect.add_argument(
-        "scans", nargs="+", type=Path, metavar="PATH", help="file, folder, or list of scans (.csv)"
-    )
-    _add_series(inspect)
-    inspect.add_argument(
-        "-o", "--out", type=Path, help="write the list as a .csv file that segment takes"
-    )
-
-
-def _add_series(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--series",
-        metavar="RULE",
-        help="DICOM series to use: best (one of each study, the default with subfolders), all, a "
-        "SeriesInstanceUID, or a pattern of the description such as '*lung*'",
-    )
-
-
-def _add_collect(commands: Any) -> None:
-    collect = commands.add_parser(
-        "collect",
-        help="make one table of a folder of results",
-        description="Writes cohort.csv: for every scan its state, a reason if it failed, and its "
-        "measures; also as cohort.parquet if pyarrow is installed.",
-        epilog=DISCLAIMER,
-    )
-    collect.add_argument("out", type=Path, metavar="OUT", help="folder of results of segment")
-    _add_overwrite(collect)
-
-
-def _add_report(commands: Any) -> None:
-    report = commands.add_parser(
-        "report",
-        help="write pages about results that are there",
-        description="Writes a page for each scan of a folder of results, and index.html with all.",
-        epilog=DISCLAIMER,
-    )
-    report.add_argument("out", type=Path, metavar="OUT", help="folder of results of segment")
-    _add_overwrite(report)
-    report.add_argument("--window", **_WINDOW)
-    _add_shell(report)
 
 
 def _add_train(commands: Any) -> None:
@@ -285,7 +155,7 @@ def _add_train(commands: Any) -> None:
         ("--overwrite", "replace", "replace the run in --out"),
     ):
         kept.add_argument(option, dest="existing", action="store_const", const=existing, help=what)
-    _add_shell(train)
+    add_shell(train)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -319,12 +189,12 @@ def _add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
     evaluate.add_argument("--target", default=tasks.INFECTION.name, **_TARGET)
-    _add_weights(evaluate)
+    add_weights(evaluate)
     evaluate.add_argument("--tolerance", type=float, help="tolerance of the surface Dice, in mm")
     evaluate.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
-    _add_overwrite(evaluate)
-    evaluate.add_argument("--window", **_WINDOW)
-    _add_shell(evaluate)
+    add_overwrite(evaluate)
+    evaluate.add_argument("--window", **WINDOW)
+    add_shell(evaluate)
 
 
 def _add_import(commands: Any) -> None:
@@ -352,8 +222,8 @@ def _add_import(commands: Any) -> None:
     model.add_argument("--configuration", help="of several, such as 3d_fullres")
     model.add_argument("--folds", nargs="+", metavar="FOLD", help="by default all, averaged")
     model.add_argument("--checkpoint", choices=["final", "best", "latest"], help="default final")
-    _add_overwrite(bring)
-    _add_shell(bring)
+    add_overwrite(bring)
+    add_shell(bring)
 
 
 def _add_demo(commands: Any) -> None:
@@ -366,8 +236,8 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("-o", "--out", type=Path, default=Path("lungmask-jax-demo"))
     demo.add_argument("--disease", type=float, default=0.12, help="infected share of the lungs")
     demo.add_argument("--seed", type=int, default=0, help="seed of the synthetic patient")
-    _add_overwrite(demo)
-    _add_shell(demo)
+    add_overwrite(demo)
+    add_shell(demo)
 
 
 def _add_discovery(commands: Any) -> None:
@@ -400,33 +270,3 @@ def _add_info(commands: Any) -> None:
         description="Prints a script that completes commands, options and file names.",
     )
     completion.add_argument("shell", choices=["bash", "zsh", "tcsh"])
-
-
-def _add_weights(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--weights",
-        nargs="+",
-        default=[tasks.LUNGS.name, tasks.INFECTION.name],
-        metavar="NAME",
-        help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
-        "several for one task form an ensemble (default: lungs infection)",
-    )
-
-
-def _add_overwrite(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace files in the output folder that this program did not make",
-    )
-
-
-def _add_shell(command: argparse.ArgumentParser) -> None:
-    """What all commands that work understand."""
-    command.add_argument(
-        "--device", choices=["cpu", "gpu", "tpu"], help="device to use (default: the fastest)"
-    )
-    command.add_argument("--quiet", action="store_true", help="print only errors")
-    command.add_argument(
-        "--debug", action="store_true", help="also print the traceback of an error"
-    )

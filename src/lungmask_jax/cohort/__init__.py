@@ -4,13 +4,12 @@ from lungmask_jax.cohort._attempt import Outcome
 from lungmask_jax.cohort._cluster import connected
 from lungmask_jax.cohort._outputs import Outputs, outputs
 from lungmask_jax.cohort._pages import check_pages, write_pages
+from lungmask_jax.cohort._scan import Scan, load
 from lungmask_jax.cohort._scans import (
     Candidate,
-    Scan,
     candidates,
     find_scans,
     left_out,
-    load,
     part,
     used,
 )

@@ -1,25 +1,20 @@
 """One scan of many: claimed, read, segmented and written, or a reason why not."""
 
-import contextlib
-import faulthandler
 import os
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from lungmask_jax import inference, io, records, tasks
 from lungmask_jax.cohort import _state
+from lungmask_jax.cohort._limits import give_up, is_passing, limited
 from lungmask_jax.cohort._outputs import Outputs
-from lungmask_jax.cohort._scans import Read, Scan, load
+from lungmask_jax.cohort._scan import Read, Scan, load
 from lungmask_jax.cohort._tables import measures_of
-from lungmask_jax.errors import ScanError, is_full, reason
+from lungmask_jax.errors import ScanError, reason
 from lungmask_jax.weights import Bundle
-
-MOST_KILLED: Final = 2
-"""A scan that ended so many processes is given up: one may have been ended by others."""
 
 State: TypeAlias = Literal["done", "failed", "busy"]
 
@@ -41,6 +36,7 @@ class Outcome:
         trace: Where it failed, for developers.
 
     Example:
+        >>> from pathlib import Path
         >>> one = Outcome("a", Scan(Path("a.nii.gz")), row={"scan": "a", "lungs_ml": 4012.1})
         >>> one.state, one.row["lungs_ml"]
         ('done', 4012.1)
@@ -154,7 +150,7 @@ def _failed(
     results: Outputs,
 ) -> Outcome:
     """The outcome of an error, which is logged; it lasts if the scan is to blame."""
-    lasting, why = row.pop("lasting", False) and not _is_passing(error), reason(error)
+    lasting, why = row.pop("lasting", False) and not is_passing(error), reason(error)
     failed = {"state": "failed", "reason": why, "seconds": seconds, "lasting": lasting}
     _state.append(results.folder, {**row, **failed})
     notes, trace = tuple(getattr(error, "__notes__", ())), traceback.format_exception(error)
@@ -212,8 +208,8 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
     job, began = worker.job, time.perf_counter()
     tries = _state.Attempts.of(job.results.folder, name)
     row["lasting"] = True
-    _give_up(tries, job)
-    with tries.counted() as file, _limited(job.timeout_s, file):
+    give_up(tries, job.timeout_s)
+    with tries.counted() as file, limited(job.timeout_s, file):
         _state.append(job.results.folder, {**row, "state": "running", "lasting": False})
         row["lasting"] = False
         form = _checked_format(name, scan, worker)
@@ -263,45 +259,3 @@ def _checked_format(name: str, scan: Scan, worker: Worker) -> str:
     job.results.check(record, files)
     job.results.check_source(record, scan.source)
     return form
-
-
-def _give_up(tries: _state.Attempts, job: Job) -> None:
-    """Refuses a scan that took too long, or that ended its process twice."""
-    if tries.timed_out():
-        tries.forget()
-        limit = "" if job.timeout_s is None else f" of {job.timeout_s:g} s"
-        raise ScanError(
-            f"took longer than the limit{limit}, and its process was ended: look at the scan, or "
-            "give a longer --timeout with --retry-failed"
-        )
-    killed = tries.killed()
-    if killed >= MOST_KILLED:
-        tries.forget()
-        raise killed_error(killed)
-
-
-def killed_error(times: int) -> ScanError:
-    """The error of a scan that ended its processes."""
-    return ScanError(
-        f"its process was killed {times} times while it worked on this scan, perhaps because "
-        "memory was short or a decoder crashed: look at the scan, or try it with --retry-failed"
-    )
-
-
-@contextlib.contextmanager
-def _limited(seconds: float | None, file: Path) -> Iterator[None]:
-    """A block that may take so long; after that the process is ended, and the file says where."""
-    if seconds is None:
-        yield
-        return
-    with file.open("a", encoding="utf-8") as stream:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether the next run may succeed, for it is not the fault of the scan."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and is_full(error))

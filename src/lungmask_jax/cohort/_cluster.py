@@ -15,15 +15,14 @@ from typing import Any, Final
 from lungmask_jax import inference
 from lungmask_jax.cohort import _state
 from lungmask_jax.cohort._attempt import (
-    MOST_KILLED,
     Job,
     Outcome,
     Worker,
     attempt,
     ended,
-    killed_error,
 )
-from lungmask_jax.cohort._scans import Scan
+from lungmask_jax.cohort._limits import MOST_KILLED, killed_error
+from lungmask_jax.cohort._scan import Scan
 from lungmask_jax.errors import MissingPackageError, ScanWarning, SpecError
 from lungmask_jax.weights import Bundle, by_target
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from lungmask_jax import io, records, report, tasks
 from lungmask_jax.cohort._outputs import Outputs
-from lungmask_jax.cohort._scans import Read, Scan, load
+from lungmask_jax.cohort._scan import Read, Scan, load
 from lungmask_jax.cohort._state import latest
 from lungmask_jax.errors import LungmaskError, ScanError
 from lungmask_jax.report import Entry

@@ -20,7 +20,8 @@ from lungmask_jax.cohort._attempt import (
 from lungmask_jax.cohort._cluster import distributed
 from lungmask_jax.cohort._outputs import outputs
 from lungmask_jax.cohort._pages import check_pages
-from lungmask_jax.cohort._scans import Read, Scan, find_scans, load
+from lungmask_jax.cohort._scan import Read, Scan, load
+from lungmask_jax.cohort._scans import find_scans
 from lungmask_jax.cohort._tables import add_measures, check_table
 from lungmask_jax.errors import SpecError
 from lungmask_jax.weights import Bundle, by_target
