@@ -121,9 +121,11 @@ def test_a_page_shows_measures_notes_models_and_the_disclaimer(result):
 
 
 def test_a_page_says_what_the_quality_checks_found(chest):
-    for found, words in (("pass", "passed"), ("look", "look at it"), ("fail", "failed")):
-        page = report.scan_page(chest.ct, {"lungs": chest.lungs}, {"qc": found})
+    for found, words in (("pass", "passed"), ("look", "needs a look"), ("fail", "failed")):
+        row = {"qc": found, "qc_checks": [{"name": "ends", "note": "cut at the apex"}]}
+        page = report.scan_page(chest.ct, {"lungs": chest.lungs}, row)
         assert words in page
+        assert "<li>cut at the apex</li>" in page
         assert ("Reasons to doubt" in page) is (found != "pass")
 
 
@@ -189,6 +191,21 @@ def test_a_folder_page_has_each_scan_with_its_problem():
     rows = data_of(report.folder_page(entries))["rows"]
     assert [row[0] for row in rows] == ["a", "b", "c"]
     assert (rows[1][3], rows[0][5:], rows[2][5]) == ("damaged", [4000.0, "CT-1", "look"], None)
+
+
+def test_values_that_are_all_the_same_are_not_drawn():
+    rows = ({"scan": "a", "lungs_ml": 4000.0 + add, "infection_percent": 0.0} for add in (0, 90))
+    page = report.folder_page(map(Entry, rows))
+    assert "4\u202f090" in page
+    assert "-0.5" not in page
+
+
+def test_few_marked_voxels_and_likely_signs_are_said_to_be_at_odds(chest):
+    row = {"severity": "CT-0", "signs_of_pneumonia": 0.9}
+    masks = {"lungs": chest.lungs}
+    assert "at odds with the severity" in report.scan_page(chest.ct, masks, row)
+    for other in ({"severity": "CT-2"}, {"signs_of_pneumonia": float("nan")}):
+        assert "at odds" not in report.scan_page(chest.ct, masks, {**row, **other})
 
 
 def test_an_empty_folder_has_a_page():

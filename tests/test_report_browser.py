@@ -254,7 +254,7 @@ def test_rows_are_sorted_and_filtered(folder):
     heads[1].click()
     assert folder.find_element("css selector", f"{first} td:nth-child(3)").text == "976"
     heads[1].click()
-    assert folder.find_element("css selector", f"{first} td:nth-child(3)").text == "0"
+    assert folder.find_element("css selector", f"{first} td:nth-child(3)").text == "0.0"
     folder.find_element("id", "text").send_keys("onerror")
     assert folder.find_element("css selector", f"{first} th").text == NAME
     assert folder.find_element("id", "count").text == "1 of 10000 scans"

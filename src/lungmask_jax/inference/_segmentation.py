@@ -124,7 +124,7 @@ class Segmentation:
 
     def _repr_html_(self) -> str:
         """The main numbers, a table and the picture, for notebooks."""
-        return report.summary(self.overlay(), self.row("scan"))
+        return report.summary(self.overlay(), self._record("scan", ""))
 
     def page(self, *, name: str = "scan", source: str = "") -> str:
         """The page to read, from `lungmask_jax.report.scan_page`.

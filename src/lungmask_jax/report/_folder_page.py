@@ -7,10 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from lungmask_jax import quantify
 from lungmask_jax.files import printable
 from lungmask_jax.report import _tables
 from lungmask_jax.report._pages import base64_text, rendered
 
+_SIGNS: Final = "signs_of_pneumonia"
 _COLUMNS: Final = (
     "lungs_ml",
     "infection_ml",
@@ -19,10 +21,10 @@ _COLUMNS: Final = (
     "left_infection_percent",
     "severity",
     "ct_severity_score",
-    "signs_of_pneumonia",
+    _SIGNS,
     "qc",
 )
-_DRAWN: Final = ("lungs_ml", "infection_percent", "signs_of_pneumonia", "ct_severity_score")
+_DRAWN: Final = ("lungs_ml", "infection_percent", _SIGNS, "ct_severity_score")
 _BINS: Final = 24
 
 
@@ -78,7 +80,11 @@ def folder_page(entries: Iterable[Entry], *, title: str = "Scans") -> str:
         data=data,
         count=len(scans),
         failed=sum(bool(entry.problem) for entry in scans),
-        charts=[_chart(name, values) for name in _DRAWN if len(values := _numbers(name, scans))],
+        charts=[
+            _chart(name, values)
+            for name in _DRAWN
+            if len(np.unique(values := _numbers(name, scans))) > 1
+        ],
         severities=_choices("severity", scans),
         checks=_choices("qc", scans),
     )
@@ -104,7 +110,7 @@ def _plain(value: Any) -> str | float | None:
 def _name(key: str) -> str:
     named = {
         "ct_severity_score": "CT score",
-        "signs_of_pneumonia": "signs of pneumonia",
+        _SIGNS: "signs of pneumonia",
         "qc": "checks",
     }
     return named.get(key) or _tables.words(key).replace(" percent", " %")
@@ -127,8 +133,12 @@ def _chart(key: str, values: np.ndarray) -> dict[str, Any]:
         {"x": round(place * width, 2), "height": round(56 * float(count) / counts.max(), 2)}
         for place, count in enumerate(counts)
     ]
-    median = _tables.number(float(np.median(values)), _digits(edges))
-    low, high = (_tables.number(float(edge), _digits(edges)) for edge in (edges[0], edges[-1]))
+    low, median, high = (
+        quantify.in_percent(float(one))
+        if key == _SIGNS
+        else _tables.number(float(one), _digits(edges))
+        for one in (edges[0], np.median(values), edges[-1])
+    )
     return {
         "name": _name(key), "bars": bars, "low": low, "high": high, "median": median,
         "width": width - 1,

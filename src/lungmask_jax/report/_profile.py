@@ -68,8 +68,10 @@ def as_chart(found: Profile, signs: np.ndarray | None) -> dict[str, Any]:
     ]
     if signs is not None and len(signs) == count and np.isfinite(signs).any():
         there = found.whole > 0
-        lanes.append({"name": "signs of pneumonia", "cells": _cells(np.nan_to_num(signs), there)})
+        rounded = np.rint(_SHADES * np.nan_to_num(signs)) / _SHADES  # none for a few percent
+        lanes.append({"name": "signs of pneumonia", "cells": _cells(rounded, there)})
     return {
+        "has_signs": len(lanes) > len(found.parts),
         "outline": points(x, (100 - 90 * found.whole / found.whole.max())[::-1]),
         "line": points(x, (100 - 100 * shares / top)[::-1]) if found.parts else "",
         "top": top,

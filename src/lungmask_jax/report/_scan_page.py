@@ -135,7 +135,7 @@ def _is_shown(task: Task, masks: Mapping[str, Volume]) -> bool:
 
 
 def _heat(array: np.ndarray, step: int) -> dict[str, Any]:
-    label = {"value": 100, "name": "uncertainty", "color": (253, 231, 37), "shown": False}
+    label = {"value": 100, "name": "uncertainty", "color": (204, 121, 167), "shown": False}
     found = base64_text(_voxels.runs(_voxels.thinned(array, step)))
     return {"name": "uncertainty", "runs": found, "style": "heat", "labels": [label]}
 
@@ -168,7 +168,8 @@ def _numbers(
         "parts": parts,
         "scale": _tables.scale(row),
         "score": row.get("ct_severity_score"),
-        "signs": row.get("signs_of_pneumonia"),
+        "signs": _tables.signs(row),
+        "at_odds": _tables.is_at_odds(row),
         "notes": _tables.notes(row),
         "quality": _tables.quality(row),
         "profile": along and _profile.as_chart(along, _as_array(signs)),

@@ -38,6 +38,9 @@ def summary(picture: np.ndarray, row: Mapping[str, Any]) -> str:
         for name, ml, percent in _tables.measures(row)
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in _tables.notes(row))
+    kind, checks = _tables.quality(row)
+    if kind in ("look", "fail"):
+        figures += f" · Quality checks <b>{escape(checks)}</b>"
     encoded = base64.b64encode(viz.png(picture)).decode("ascii")
     return (
         f"<div><p>{figures}</p>"

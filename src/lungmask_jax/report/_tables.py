@@ -15,7 +15,7 @@ _SEVERITY: Final = {
 }
 """The infected share of the more affected lung."""
 
-_QC: Final = {"pass": "passed", "look": "look at it", "fail": "failed"}
+_QC: Final = {"pass": "passed", "look": "needs a look", "fail": "failed"}
 
 
 class Measure(NamedTuple):
@@ -99,14 +99,24 @@ def _classified(row: Mapping[str, Any]) -> list[Figure]:
     found = []
     if severity := row.get("severity"):
         share = _SEVERITY.get(str(severity))
-        about = f"{share} of the more affected lung" if share else ""
+        about = f"{share} of the more affected lung infected" if share else ""
         found.append(Figure("Severity", str(severity), about))
     if _known(row, "ct_severity_score"):
         found.append(Figure("CT severity score", number(row["ct_severity_score"]), "of 25"))
-    if _known(row, "signs_of_pneumonia"):
-        likely = quantify.in_percent(row["signs_of_pneumonia"])
+    if likely := signs(row):
         found.append(Figure("Signs of pneumonia", likely, "of any kind"))
     return found
+
+
+def signs(row: Mapping[str, Any]) -> str:
+    """The probability of signs of pneumonia, or an empty text."""
+    known = _known(row, "signs_of_pneumonia")
+    return quantify.in_percent(row["signs_of_pneumonia"]) if known else ""
+
+
+def is_at_odds(row: Mapping[str, Any]) -> bool:
+    """Whether signs of pneumonia are likely, and hardly any lung is marked."""
+    return bool(signs(row)) and row.get("severity") == "CT-0" and row["signs_of_pneumonia"] >= 0.5
 
 
 def scale(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -114,13 +124,15 @@ def scale(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     own = row.get("severity")
     return [
         {"name": name, "meaning": meaning, "own": name == own}
-        for name, meaning in (_SEVERITY if own else {}).items()
+        for name, meaning in (_SEVERITY if own in _SEVERITY else {}).items()
     ]
 
 
 def notes(row: Mapping[str, Any]) -> list[str]:
     """Reasons to doubt the result."""
-    return [note for note in str(row.get("notes") or "").split("; ") if note]
+    own = [note for note in str(row.get("notes") or "").split("; ") if note]
+    checks = [str(one["note"]) for one in row.get("qc_checks") or () if one.get("note")]
+    return list(dict.fromkeys([*own, *checks]))
 
 
 def quality(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -27,7 +27,8 @@ function element(id) {
 
 /** @type {Table} */
 const table = JSON.parse(element("data").textContent || "");
-const numbers = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const numbers = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const texts = new Intl.Collator(undefined, { numeric: true });
 const state = { rows: table.rows, column: -1, descending: false, all: false };
 /** @type {Map<number, HTMLTableRowElement>} */
@@ -39,13 +40,19 @@ function chosen(id) {
   return found instanceof HTMLInputElement || found instanceof HTMLSelectElement ? found.value : "";
 }
 
+/** @param {Row} row */
+function isDoubted(row) {
+  const place = table.columns.findIndex((one) => one.key === "qc");
+  return place >= 0 && ["look", "fail"].includes(String(row[place + FIRST]));
+}
+
 /** The rows that pass the filters, in the order that was asked for. */
 function select() {
   const text = chosen("text").toLowerCase();
   const wanted = chosen("state");
   const places = ["severity", "qc"].map((key) => /** @type {const} */ ([table.columns.findIndex((one) => one.key === key) + FIRST, chosen(key)]));
   state.rows = table.rows.filter((row) => {
-    const kind = row[PROBLEM] ? "problem" : row[NOTES] ? "doubt" : "well";
+    const kind = row[PROBLEM] ? "problem" : row[NOTES] || isDoubted(row) ? "doubt" : "well";
     return (
       (!text || [NAME, NOTES, PROBLEM].some((place) => String(row[place]).toLowerCase().includes(text))) &&
       (!wanted || wanted === kind) &&
@@ -181,7 +188,7 @@ function cell(text, kind = "") {
  */
 function formatted(key, value) {
   if (typeof value !== "number") return value ?? "";
-  if (key !== "signs_of_pneumonia") return numbers.format(Math.abs(value) < 100 ? value : Math.round(value));
+  if (key !== "signs_of_pneumonia") return (Math.abs(value) < 100 ? tenths : numbers).format(value).replaceAll(",", "\u202f");
   return value < 0.01 ? "below 1 %" : value > 0.99 ? "over 99 %" : `${Math.round(100 * value)} %`;
 }
 

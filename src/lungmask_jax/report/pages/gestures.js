@@ -38,6 +38,7 @@ function listen(view) {
   let from = { x: 0, y: 0, index: 0, low: 0, high: 0 };
   canvas.setAttribute("aria-valuemax", String(data.shape[view.axis]));
   canvas.addEventListener("wheel", (event) => {
+    if (event.ctrlKey) return; // the zoom of the browser
     event.preventDefault();
     turned += event.deltaMode ? 40 * event.deltaY : event.deltaY;
     const steps = Math.trunc(turned / 40);
@@ -135,6 +136,12 @@ function useWindow(number) {
   redraw();
 }
 
+/** Whether both numbers are given, the lower one first. */
+function isWindow() {
+  const [low, high] = [input("low").value, input("high").value];
+  return low !== "" && high !== "" && Number(low) < Number(high);
+}
+
 function listenToControls() {
   const controls = /** @type {HTMLFormElement} */ (document.getElementById("controls"));
   controls.addEventListener("submit", (event) => event.preventDefault());
@@ -142,7 +149,7 @@ function listenToControls() {
     const changed = /** @type {HTMLInputElement} */ (event.target);
     if (changed.name === "window") useWindow(Number(changed.value));
     if (changed.name === "style") state.style = changed.value;
-    if ((changed.id === "low" || changed.id === "high") && changed.value) own(Number(input("low").value), Number(input("high").value));
+    if ((changed.id === "low" || changed.id === "high") && isWindow()) own(Number(input("low").value), Number(input("high").value));
     redraw();
   });
   input("opacity").addEventListener("input", () => {
@@ -155,6 +162,7 @@ function listenToControls() {
   });
   input("compare").addEventListener("change", () => {
     const beside = input("compare").checked;
+    if (!beside && views[1].canvas.classList.contains("large")) enlarge(views[1].canvas);
     views[1].canvas.hidden = !beside;
     /** @type {HTMLElement} */ (document.getElementById("views")).classList.toggle("compare", beside);
     fit();

@@ -111,8 +111,9 @@ function mark() {
   if (along) along.value = String(data.shape[0] - 1 - slice);
   const place = (slice * data.shape[1] + row) * data.shape[2] + column;
   const here = layers.flatMap((layer) => layer.labels.filter((label) => layer.values[place] === label.value && layer.style !== "heat"));
-  const names = here.map((label) => label.name).join(", ");
-  const text = `slice ${slice}, row ${row}, column ${column}: about ${Math.round(data.hu[codes[place]])} HU${names ? `, ${names}` : ""}`;
+  const heat = layers.filter((layer) => layer.style === "heat").map((layer) => `${layer.name} ${layer.values[place]} %`);
+  const names = [...here.map((label) => label.name), ...heat].join(", ");
+  const text = `slice ${slice + 1}, row ${row + 1}, column ${column + 1}: about ${Math.round(data.hu[codes[place]])} HU${names ? `, ${names}` : ""}`;
   /** @type {HTMLElement} */ (document.getElementById("status")).textContent = failure || text;
 }
 
