@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import cv2
 import jax.numpy as jnp
+import nibabel as nib
 import numpy as np
 import pytest
 from known_models import scanned, threshold_bundle
@@ -51,6 +52,25 @@ def test_masks_are_labels_on_the_grid_of_the_scan(scan, result):
         assert mask.array.dtype == np.uint8
         assert set(np.unique(mask.array)) <= labels
         np.testing.assert_array_equal(mask.affine, scan.ct.affine)
+
+
+@pytest.mark.parametrize("axes", ["LAS", "RPI", "PSR"])
+def test_masks_are_written_on_the_axes_of_the_scan(scan, result, tmp_path, axes):
+    canonical = nib.Nifti1Image(scan.ct.array, scan.ct.affine)
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(canonical.affine), nib.orientations.axcodes2ornt(axes)
+    )
+    turned = canonical.as_reoriented(turn)
+    nib.save(turned, tmp_path / "scan.nii.gz")
+    found = inference.segment(tmp_path / "scan.nii.gz")
+    for path in found.save(tmp_path / "out"):
+        if path.name.endswith(".nii.gz"):
+            mask = nib.load(path)
+            assert mask.shape == turned.shape
+            np.testing.assert_allclose(mask.affine, turned.affine, atol=1e-5)
+    for name, mask in found.masks.items():
+        np.testing.assert_array_equal(mask.array, result.masks[name].array)
+        assert mask.header is not None
 
 
 def test_infection_lies_inside_the_lungs(result):

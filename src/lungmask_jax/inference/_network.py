@@ -113,7 +113,9 @@ def find(
     give: _Give = "unsure" if unsure else "labels"
     (labels, *doubts), on_scan = _predicted(bundle, ct, lungs, progress, give)
     doubt = ct.with_array(on_scan(doubts[0])) if unsure else None
-    return Found(Volume(labels, ct.affine), doubt, on_scan)
+    on_grid = labels.shape == ct.shape  # then it is written as the scan was
+    found = ct.with_array(labels) if on_grid else Volume(labels, ct.affine)
+    return Found(found, doubt, on_scan)
 
 
 def _predicted(
