@@ -126,6 +126,33 @@ def test_a_scan_whose_files_or_log_are_gone_is_no_loss(scans, tmp_path, segmente
     assert results(out) == before
 
 
+def test_a_scan_keeps_its_name_when_another_of_that_name_comes(tmp_path, segmented):
+    made = phantom((3, 32, 32)).ct
+    for number, patient in enumerate("pq"):
+        (tmp_path / "scans" / patient).mkdir(parents=True)
+        write(tmp_path / "scans" / patient / "ct.nii.gz", made, number)
+        scans = cohort.find_scans([tmp_path / "scans"], recursive=True)
+        outcomes = [*cohort.segment_many(scans, tmp_path / "out")]
+    assert {one.name: one.is_new for one in outcomes} == {"ct": False, "q_ct": True}
+
+
+@pytest.mark.parametrize(("header", "voxels"), [("a.mhd", "a.raw"), ("a.nhdr", "a.raw")])
+def test_voxels_beside_their_header_belong_to_the_content(tmp_path, segmented, header, voxels):
+    (tmp_path / "scans").mkdir()
+    write(tmp_path / "scans" / "a.mha", phantom((3, 32, 32)).ct, 1)
+    SimpleITK = pytest.importorskip("SimpleITK")
+    image = SimpleITK.ReadImage(tmp_path / "scans" / "a.mha")
+    (tmp_path / "scans" / "a.mha").unlink()
+    SimpleITK.WriteImage(image, tmp_path / "scans" / header)
+    scan = tmp_path / "scans" / header
+    assert run(scan, tmp_path / "out") == {"a": "done*"}
+    assert run(scan, tmp_path / "out") == {"a": "done"}
+    data = bytearray((tmp_path / "scans" / voxels).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "scans" / voxels).write_bytes(data)
+    assert run(scan, tmp_path / "out") == {"a": "done*"}
+
+
 # Killed
 
 
@@ -353,6 +380,10 @@ def test_collect_makes_one_table_of_what_became_of_each_scan(scans, tmp_path, se
 
 
 def test_collect_leaves_tables_of_others(scans, tmp_path, segmented):
+    with pytest.raises(ScanError, match="found none at"):
+        cohort.collect(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ScanError, match="found none in"):
         cohort.collect(tmp_path / "empty")
     run(scans, tmp_path / "out")
@@ -360,6 +391,40 @@ def test_collect_leaves_tables_of_others(scans, tmp_path, segmented):
     with pytest.raises(ScanError, match="this program did not make it"):
         cohort.collect(tmp_path / "out")
     cohort.collect(tmp_path / "out", overwrite=True)
+    pytest.importorskip("pyarrow")
+    cohort.collect(tmp_path / "out")
+    (tmp_path / "out" / "cohort.parquet").write_text("mine")
+    with pytest.raises(ScanError, match=r"cohort\.parquet exists"):
+        cohort.collect(tmp_path / "out")
+    assert (tmp_path / "out" / "cohort.parquet").read_text() == "mine"
+
+
+def test_a_result_of_other_content_than_the_last_attempt_is_not_done(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    run(scans, out)
+    (scans / "a.nii.gz").write_bytes(b"no scan")
+    (out / "b_lungs.nii.gz").unlink()
+    assert cohort_states(out) == {"a": "done", "b": "incomplete", "c": "done"}
+    assert run(scans, out) == {"a": "failed*", "b": "done*", "c": "done"}
+    assert cohort_states(out) == {"a": "failed", "b": "done", "c": "done"}
+
+
+def cohort_states(out):
+    with cohort.collect(out)[0].open() as file:
+        return {row["scan"]: row["state"] for row in csv.DictReader(file)}
+
+
+def test_the_table_has_the_measures_of_results_that_a_killed_run_left(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    run(scans, out)
+    old = (out / "measures.csv").read_bytes()
+    write(scans / "a.nii.gz", phantom((3, 40, 40)).ct, 9)
+    run(scans, out)
+    new = (out / "measures.csv").read_bytes()
+    assert new != old
+    (out / "measures.csv").write_bytes(old)  # as if the run was killed before its end
+    run(scans, out)
+    assert (out / "measures.csv").read_bytes() == new
 
 
 # Workers
@@ -525,5 +590,6 @@ def test_inspect_writes_a_list_that_segment_takes(archive, tmp_path, capsys):
         name: Scan(tmp_path / scan.path.relative_to(tmp_path), scan.series)
         for name, scan in cohort.find_scans([archive], recursive=True).items()
     }
+    assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.csv")]) == 1
     assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.txt")]) == 1
     assert "expected a .csv file" in capsys.readouterr().err

@@ -252,6 +252,12 @@ def test_a_scan_that_is_gone_is_in_the_table_with_the_reason(tmp_path, result):
     assert [row[3] for row in rows] == problems
 
 
+def test_a_scan_of_the_name_of_the_table_has_no_page(tmp_path, result):
+    results = saved(tmp_path, result, name="index")
+    (entry,) = cohort.write_pages(results)
+    assert entry.problem.startswith("no page: index.html is the table")
+
+
 @pytest.mark.parametrize("name", ["index.html", "a.html"])
 def test_pages_of_others_are_not_replaced(tmp_path, result, name):
     results = saved(tmp_path, result)

@@ -150,7 +150,7 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     with atomic(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
 def read_csv(path: Path) -> dict[str, Row]:

@@ -19,6 +19,10 @@ def run(options: argparse.Namespace) -> int:
     """Prints a row for each scan, and writes the list."""
     if options.out and options.out.suffix.lower() != ".csv":
         raise SpecError(f"expected a .csv file for --out, found {options.out}: give another name")
+    if options.out and os.path.lexists(options.out) and not options.overwrite:
+        raise SpecError(
+            f"{options.out} exists: move it, give another --out, or replace it with --overwrite"
+        )
     found = cohort.candidates(options.scans, recursive=True, series=options.series or "")
     rows = [_row(name, one, options.out) for name, one in found.items()]
     table = Table(*_SHOWN)

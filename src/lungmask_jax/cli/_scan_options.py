@@ -99,6 +99,7 @@ def add_inspect(commands: Any) -> None:
     inspect.add_argument(
         "-o", "--out", type=Path, help="write the list as a .csv file that segment takes"
     )
+    inspect.add_argument("--overwrite", action="store_true", help="replace the file of --out")
 
 
 def _add_series(command: argparse.ArgumentParser) -> None:

@@ -252,6 +252,8 @@ def _checked_format(name: str, scan: Scan, worker: Worker) -> str:
         name, masks, uncertainty=job.uncertainty, format=form, page=job.pages
     )
     folder = job.results.folder
+    if job.pages and name.lower() == "index":
+        raise ScanError("its page would be index.html, the table of all: rename the scan")
     if scan.path.is_dir() and os.path.samefile(scan.path, folder):
         raise ScanError(
             f"results would be written among the slices in {folder}: give another --out"

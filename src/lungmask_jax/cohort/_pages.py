@@ -56,15 +56,14 @@ def write_pages(
     """
     check_pages(results)
     found = {path.stem: path for path in sorted(results.folder.glob("*.json"))}
-    entries = [
-        Entry({"scan": name}, problem=row["reason"])
-        for name, row in sorted(latest(results.folder).items())
-        if row.get("state") == "failed" and name not in found
-    ]
+    failed = {
+        name: row for name, row in latest(results.folder).items() if row.get("state") == "failed"
+    }
+    entries = [Entry({"scan": name}, problem=row["reason"]) for name, row in sorted(failed.items())]
     yield from entries
-    for record in found.values():
+    for name, record in found.items():
         values = records.read_json(record)
-        if "scan" in values:
+        if "scan" in values and name not in failed:
             entries.append(_entry(results, record, values, read, window))
             yield entries[-1]
     title = results.folder.resolve().name
@@ -92,6 +91,8 @@ def _entry(
     results: Outputs, record: Path, values: Mapping[str, Any], read: Read, window: Window
 ) -> Entry:
     page = results.folder / f"{record.stem}.html"
+    if page.name.lower() == _TABLE:
+        return Entry(values, problem=f"no page: {_TABLE} is the table of all; rename the scan")
     _refuse_others(results, page)
     try:
         if page.name not in values["files_written"] or not page.is_file():
@@ -103,6 +104,8 @@ def _entry(
 
 def _write(page: Path, record: Path, values: Mapping[str, Any], read: Read, window: Window) -> None:
     scan = _scan(values.get("source", ""))
+    if any(name.endswith(".dcm") for name in values["files_written"]):
+        raise ScanError("its masks are DICOM, which are not read here: segment it with --report")
     masks = {name: io.load_mask(path) for name, path in _masks(record, values).items()}
     uncertainty = masks.pop(_UNCERTAINTY, None)
     made = report.scan_page(read(scan, window), masks, values, uncertainty=uncertainty)

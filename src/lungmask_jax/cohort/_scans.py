@@ -216,7 +216,7 @@ def _listed(table: Path) -> Iterator[Candidate]:
     """The scans of a table."""
     for line in _lines(table):
         use = (line.get("use") or "").strip().lower() not in ("no", "0", "false")
-        scan = Scan(table.parent / str(line[_PATH]), (line.get("series") or "").strip())
+        scan = Scan(table.parent / str(line[_PATH]).strip(), (line.get("series") or "").strip())
         name = (line.get("scan") or "").strip()
         if os.path.basename(name) != name or name.startswith("."):
             raise ScanError(f"{name!r} in {table} cannot be the name of files: rename it")
@@ -226,8 +226,10 @@ def _listed(table: Path) -> Iterator[Candidate]:
 def _lines(table: Path) -> list[dict[str, str]]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            lines = [line for line in csv.DictReader(file) if any(line.values())]
+    except OSError as error:
+        raise ScanError(f"expected a table of scans, cannot read {table}: {error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ScanError(f"expected a table of scans in UTF-8, {table} is not ({error})") from error
     if any(not line.get(_PATH) for line in lines):
         found = ", ".join(map(str, lines[0]))

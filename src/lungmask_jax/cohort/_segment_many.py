@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from lungmask_jax import inference
@@ -99,6 +100,7 @@ def segment_many(
     found = scans if isinstance(scans, Mapping) else find_scans(scans)
     paths = (scan.path for scan in found.values())
     results = outputs(out, inputs=paths, overwrite=overwrite)
+    found = _with_former_names(found, results.folder)
     check_table(results)
     if pages:
         check_pages(results)
@@ -122,17 +124,25 @@ def segment_many(
     return _tabled(_in_sequence(found, Worker(job, models, read, begin, progress)), job)
 
 
+def _with_former_names(scans: Mapping[str, Scan], folder: Path) -> dict[str, Scan]:
+    """The scans by the names of their results in earlier runs, when fewer had to be told apart."""
+    former = {row["source"]: name for name, row in _state.latest(folder).items()}
+    return {
+        name if former.get(scan.source, name) in scans else former[scan.source]: scan
+        for name, scan in scans.items()
+    }
+
+
 def _tabled(outcomes: Iterator[Outcome], job: Job) -> Iterator[Outcome]:
     """The outcomes; when they end, for whatever reason, the table has their measures."""
-    new: set[str] = set()
     names: set[str] = set()
     try:
         for one in outcomes:
             if one.state == "done":
-                (new if one.is_new else names).add(one.name)
+                names.add(one.name)
             yield one
     finally:
-        add_measures(job.results, names, new)
+        add_measures(job.results, names)
 
 
 def _in_sequence(scans: Mapping[str, Scan], worker: Worker) -> Iterator[Outcome]:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import time
@@ -25,6 +26,8 @@ _PROCESS: Final = secrets.token_hex(4)
 _ATTEMPT: Final = "attempt"
 _TIMEOUT: Final = "Timeout ("  # the first word of Python's faulthandler
 _DIGITS: Final = 16
+_DATA_FILE: Final = re.compile(rb"(?im)^(?:ElementDataFile *=|data ?file *:) *([^\r\n]+)")
+_LONGEST_HEADER: Final = 2**20
 
 _unwritten: dict[Path, bytes] = {}
 """Rows for which the disk had no space; they are written with the next ones."""
@@ -92,7 +95,8 @@ def content(path: Path) -> str:
     files = list(_files(path))
     if files == [path]:
         return checksum(path)
-    parts = [f"{file.relative_to(path)} {checksum(file)}" for file in files]
+    folder = path.parent if path.is_file() else path
+    parts = [f"{os.path.relpath(file, folder)} {checksum(file)}" for file in files]
     return _short("\n".join(parts)) if parts else ""
 
 
@@ -105,6 +109,7 @@ def _files(path: Path) -> Iterator[Path]:
     """The files of a scan: itself, or those of a folder, or of its subfolders if it has none."""
     if path.is_file():
         yield path
+        yield from _detached(path)
         return
     found: list[Path] = []
     with contextlib.suppress(OSError):  # no folder, or one that whoever reads it will complain of
@@ -114,6 +119,19 @@ def _files(path: Path) -> Iterator[Path]:
     if not files:
         for folder in sorted(one for one in found if one.is_dir() and not one.is_symlink()):
             yield from _files(folder)
+
+
+def _detached(header: Path) -> Iterator[Path]:
+    """The file beside a header of MetaImage or NRRD that holds its voxels."""
+    if header.suffix.lower() not in (".mhd", ".nhdr"):
+        return
+    with header.open("rb") as file:
+        named = _DATA_FILE.search(file.read(_LONGEST_HEADER))
+    if named:
+        path = header.parent / os.fsdecode(named[1].strip())
+        with contextlib.suppress(OSError, ValueError):  # which whoever reads it will complain of
+            if path.is_file():
+                yield path
 
 
 def _short(text: str) -> str:

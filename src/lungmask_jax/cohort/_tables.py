@@ -15,16 +15,15 @@ from lungmask_jax.files import atomic
 MEASURES: Final = "measures.csv"
 _COHORT: Final = "cohort.csv"
 _LOGGED: Final = ("state", "reason", "seconds", "source", "key")
+_MARK: Final = {b"generator": b"lungmask-jax"}
 _PRIVATE: Final = ("files_written", "source", "key")
 
 
-def add_measures(results: Outputs, names: Collection[str], new: Collection[str]) -> None:
-    """Adds the measures of scans to the table: of new ones, and of others that it lacks."""
+def add_measures(results: Outputs, names: Collection[str]) -> None:
+    """Brings the measures of scans into the table, where those of an earlier run may be."""
     path = results.folder / MEASURES
-    known = records.read_csv(path).keys() if path.exists() else set()
-    wanted = [*(name for name in names if records.cell(name) not in known), *new]
     rows = (
-        measures_of(records.read_json(results.folder / f"{name}.json")) for name in sorted(wanted)
+        measures_of(records.read_json(results.folder / f"{name}.json")) for name in sorted(names)
     )
     if found := [row for row in rows if row]:
         records.update_csv(path, found)
@@ -62,8 +61,8 @@ def collect(out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Pat
 
     Returns:
         ``cohort.csv`` and, if pyarrow is installed, ``cohort.parquet``. A scan without measures has
-        the state ``"failed"`` with a reason, or ``"running"`` if its process works on it or was
-        ended.
+        the state ``"failed"`` with a reason, ``"running"`` if its process works on it or was ended,
+        or ``"incomplete"`` if a file of its results is gone.
 
     Raises:
         ScanError: There are no results, or a table of others is in the way.
@@ -80,12 +79,15 @@ def collect(out: str | os.PathLike[str], *, overwrite: bool = False) -> list[Pat
         ...     records.read_csv(collect(Path(folder, "out"))[0])["a"]["state"]
         'done'
     """
+    if not os.path.isdir(out):
+        raise ScanError(f"expected a folder of results, found none at {out}: segment first")
     results = outputs(out, overwrite=overwrite)
     rows = list(_rows(results))
     if not rows:
         raise ScanError(f"expected results of scans, found none in {out}: give another folder")
     check_table(results, _COHORT)
     path = results.folder / _COHORT
+    _check_parquet(results, path.with_suffix(".parquet"))
     columns = dict.fromkeys(key for row in rows for key in row)
     records.write_csv(path, ({key: _cell(row.get(key)) for key in columns} for row in rows))
     return [path, *_parquet(path.with_suffix(".parquet"), rows, columns)]
@@ -101,9 +103,22 @@ def _rows(results: Outputs) -> Iterator[dict[str, Any]]:
             measures = records.read_json(files[name])
         if not logged and "version" not in measures:
             continue  # of another program
-        state = {"state": "done", "reason": ""} if measures else {}
-        more = {key: {**logged, **state}.get(key) for key in _LOGGED}
-        yield {"scan": name, **more, "version": "", **measures_of(measures)}
+        state = _state_of(results, logged, measures)
+        more = {key: {**measures, **logged, **state}.get(key) for key in _LOGGED}
+        done = measures if more["state"] == "done" else {}
+        yield {"scan": name, **more, "version": "", **measures_of(done)}
+
+
+def _state_of(
+    results: Outputs, logged: Mapping[str, Any], measures: Mapping[str, Any]
+) -> dict[str, str]:
+    """The state of a scan whose results are there, unless a later attempt has another content."""
+    same = logged.get("state", "done") == "done" or logged.get("key") == measures.get("key")
+    if not measures or not same:
+        return {}
+    if all((results.folder / one).is_file() for one in measures.get("files_written", ())):
+        return {"state": "done", "reason": ""}
+    return {"state": "incomplete", "reason": "a file of its results is gone: segment it again"}
 
 
 def measures_of(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,13 +134,31 @@ def _cell(value: Any) -> Any:
     return records.cell(value) if isinstance(value, str) else value
 
 
+def _check_parquet(results: Outputs, path: Path) -> None:
+    """Refuses a table of others."""
+    if results.overwrite or importlib.util.find_spec("pyarrow") is None or not path.exists():
+        return
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        ours = pyarrow.parquet.read_schema(path).metadata == _MARK
+    except (OSError, pyarrow.ArrowException):
+        ours = False
+    if not ours:
+        raise ScanError(
+            f"{path} exists, and this program did not make it: move it, or replace it with "
+            "--overwrite"
+        )
+
+
 def _parquet(path: Path, rows: list[dict[str, Any]], columns: dict[str, Any]) -> list[Path]:
     if importlib.util.find_spec("pyarrow") is None:
         return []
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.table({key: [row.get(key) for row in rows] for key in columns})
+    table = pyarrow.table({key: [_cell(row.get(key)) for row in rows] for key in columns})
     with atomic(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
+        pyarrow.parquet.write_table(table.replace_schema_metadata(_MARK), temporary)
     return [path]
