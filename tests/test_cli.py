@@ -112,7 +112,7 @@ def test_a_recipe_tells_of_the_command_line_too(tmp_path):
 def test_weights_prints_the_recipe_of_a_bundle_and_where_it_comes_from(capsys):
     assert cli.main(["weights", "--recipe", "lungs"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("# learned from: 3 low-resolution")
+    assert printed.startswith("# learned from: 208 slices")
     assert 'target = "lungs"' in printed.splitlines()
 
 

@@ -1,4 +1,6 @@
+import base64
 import json
+import re
 from dataclasses import replace
 
 import cv2
@@ -126,7 +128,8 @@ def test_a_scan_without_lungs_gives_empty_masks_and_no_crash(tmp_path):
 
 
 def test_a_notebook_shows_the_picture(result):
-    shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
+    (picture,) = re.findall(r"data:image/png;base64,([^']+)'", result._repr_html_())
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)
     assert (shown[..., ::-1] == result.overlay()).all()
 
 
