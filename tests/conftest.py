@@ -1,4 +1,3 @@
-import gc
 import os
 import sys
 import tempfile
@@ -31,7 +30,6 @@ DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 
 def pytest_configure(config):
     """What XLA and JAX read before the first computation, in workers and other processes, too."""
-    gc.set_threshold(100_000, 20, 20)  # tracing makes many small objects, and hardly any garbage
     os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '').removeprefix(QUICK)}"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="compiled-")

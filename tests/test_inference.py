@@ -64,7 +64,7 @@ def test_masks_are_written_on_the_axes_of_the_scan(scan, result, tmp_path, axes)
     )
     turned = canonical.as_reoriented(turn)
     nib.save(turned, tmp_path / "scan.nii.gz")
-    found = inference.segment(tmp_path / "scan.nii.gz")
+    found = inference.segment(tmp_path / "scan.nii.gz", weights=["lungs"])
     for path in found.save(tmp_path / "out"):
         if path.name.endswith(".nii.gz"):
             mask = nib.load(path)
