@@ -72,7 +72,7 @@ def read_nnunet(
 
     Returns:
         The bundle, float32; several folds are its members. The second stage of a cascade has the
-        first as `Bundle.previous` where that lies beside it, in the same folder or zip.
+        first as ``Bundle.previous`` where that lies beside it, in the same folder or zip.
 
     Raises:
         WeightsError: A file is missing or damaged, or the network is none that is read here.
