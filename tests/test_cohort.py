@@ -134,6 +134,8 @@ def test_a_scan_keeps_its_name_when_another_of_that_name_comes(tmp_path, segment
         scans = cohort.find_scans([tmp_path / "scans"], recursive=True)
         outcomes = [*cohort.segment_many(scans, tmp_path / "out")]
     assert {one.name: one.is_new for one in outcomes} == {"ct": False, "q_ct": True}
+    named = {"mine": scans["q_ct"]}
+    assert [one.name for one in cohort.segment_many(named, tmp_path / "out")] == ["mine"]
 
 
 @pytest.mark.parametrize(("header", "voxels"), [("a.mhd", "a.raw"), ("a.nhdr", "a.raw")])

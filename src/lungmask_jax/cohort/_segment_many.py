@@ -125,12 +125,19 @@ def segment_many(
 
 
 def _with_former_names(scans: Mapping[str, Scan], folder: Path) -> dict[str, Scan]:
-    """The scans by the names of their results in earlier runs, when fewer had to be told apart."""
-    former = {row["source"]: name for name, row in _state.latest(folder).items()}
-    return {
-        name if former.get(scan.source, name) in scans else former[scan.source]: scan
+    """The scans by the names of their results in earlier runs, when fewer had to be told apart.
+
+    Only a name that folders were put before is taken back; one that was given stays.
+    """
+    former = {row.get("source"): name for name, row in _state.latest(folder).items()}
+    kept = {
+        name: former[scan.source]
         for name, scan in scans.items()
+        if former.get(scan.source) is not None
+        and former[scan.source] not in scans
+        and name.endswith(f"_{former[scan.source]}")
     }
+    return {kept.get(name, name): scan for name, scan in scans.items()}
 
 
 def _tabled(outcomes: Iterator[Outcome], job: Job) -> Iterator[Outcome]:
