@@ -154,8 +154,8 @@ FUNCTIONS = [
     (functools.partial(preprocess.windowed, window=(-1000, 200)), HU),
     (functools.partial(preprocess.resample, box=BOX, size=(8, 12)), HU),
     (functools.partial(preprocess.restore, box=BOX, size=(24, 20)), HU),
-    (preprocess.median3, (-1000.0, 1000.0)),
-    (preprocess.bilateral, (0.0, 1.0)),
+    (preprocess.median, (-1000.0, 1000.0)),
+    (preprocess.denoise_bilateral, (0.0, 1.0)),
     (preprocess.clahe, (0.0, 255.0)),
 ]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungmask_jax.errors import ShapeError, SpecError
-from lungmask_jax.preprocess import bilateral, clahe, median3
+from lungmask_jax.preprocess import clahe, denoise_bilateral, median
 
 DATA = Path(os.environ.get("LUNGMASK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 few = settings(max_examples=8, deadline=None)
@@ -133,7 +133,7 @@ def test_no_tile_is_an_error() -> None:
 def test_median_equals_scipy(height: int, width: int, seed: int) -> None:
     images = noise(height, width, seed=seed)
     expected = scipy.ndimage.median_filter(images, (1, 3, 3), mode="nearest")
-    found = jax.jit(median3)(jnp.asarray(images))
+    found = jax.jit(median)(jnp.asarray(images))
     assert found.dtype == jnp.uint8
     np.testing.assert_array_equal(found, expected)
 
@@ -141,12 +141,12 @@ def test_median_equals_scipy(height: int, width: int, seed: int) -> None:
 def test_median_equals_opencv_on_real_slices() -> None:
     images = real_slices()
     expected = np.stack([cv2.medianBlur(image, 3) for image in images])
-    np.testing.assert_array_equal(median3(jnp.asarray(images)), expected)
+    np.testing.assert_array_equal(median(jnp.asarray(images)), expected)
 
 
 def test_median_keeps_an_edge_and_drops_a_speck() -> None:
     edge = jnp.zeros((1, 6, 6)).at[:, :, 3:].set(1.0)
-    np.testing.assert_array_equal(median3(edge.at[0, 2, 1].set(5.0)), edge)
+    np.testing.assert_array_equal(median(edge.at[0, 2, 1].set(5.0)), edge)
 
 
 # Bilateral
@@ -165,7 +165,7 @@ def test_bilateral_agrees_with_opencv(
 ) -> None:
     images = noise(height, width).astype(np.float32) / 255
     expected = [cv2.bilateralFilter(x, 2 * radius + 1, sigma_range, sigma_space) for x in images]
-    found = bilateral(
+    found = denoise_bilateral(
         jnp.asarray(images), sigma_space=sigma_space, sigma_range=sigma_range, radius=radius
     )
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-3)  # OpenCV tabulates exp
@@ -173,13 +173,15 @@ def test_bilateral_agrees_with_opencv(
 
 def test_bilateral_keeps_a_constant_and_images_apart() -> None:
     images = jnp.stack([jnp.full((7, 9), 0.4), jnp.full((7, 9), 0.7)])
-    np.testing.assert_allclose(bilateral(images), images, rtol=1e-6)
-    np.testing.assert_allclose(jax.vmap(lambda x: bilateral(x[None])[0])(images), images, rtol=1e-6)
+    np.testing.assert_allclose(denoise_bilateral(images), images, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(lambda x: denoise_bilateral(x[None])[0])(images), images, rtol=1e-6
+    )
 
 
 def test_a_wide_range_makes_bilateral_a_gaussian_on_a_disc() -> None:
     impulse = jnp.zeros((1, 5, 5)).at[0, 2, 2].set(1.0)
-    found = bilateral(impulse, sigma_space=1.0, sigma_range=1e6, radius=1)
+    found = denoise_bilateral(impulse, sigma_space=1.0, sigma_range=1e6, radius=1)
     cross = 1 + 4 * np.exp(-0.5)
     assert float(found[0, 2, 2]) == pytest.approx(1 / cross)
     assert float(found[0, 1, 2]) == pytest.approx(np.exp(-0.5) / cross)
@@ -189,12 +191,12 @@ def test_a_wide_range_makes_bilateral_a_gaussian_on_a_disc() -> None:
 @pytest.mark.parametrize("options", [{"sigma_space": 0.0}, {"sigma_range": -1.0}, {"radius": 0}])
 def test_bilateral_says_which_options_it_takes(options: dict[str, float]) -> None:
     with pytest.raises(SpecError, match="sigmas above 0 and a radius of at least 1"):
-        bilateral(jnp.zeros((1, 4, 4)), **options)
+        denoise_bilateral(jnp.zeros((1, 4, 4)), **options)
 
 
 def test_filters_say_which_images_they_take() -> None:
-    for filtered in (median3, bilateral):
+    for filtered in (median, denoise_bilateral):
         with pytest.raises(ShapeError, match=r"found shape \(4, 4\): give one image"):
             filtered(jnp.zeros((4, 4)))
     with pytest.raises(ShapeError, match="expected floating images, found uint8"):
-        bilateral(jnp.zeros((1, 4, 4), jnp.uint8))
+        denoise_bilateral(jnp.zeros((1, 4, 4), jnp.uint8))

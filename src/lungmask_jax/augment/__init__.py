@@ -6,17 +6,17 @@ of a batch draws its own numbers; its channels, such as neighboring slices, chan
 
 from lungmask_jax.augment._augment import augment
 from lungmask_jax.augment._geometry import flip, warp
-from lungmask_jax.augment._intensities import bone_window, coarse, intensities
+from lungmask_jax.augment._intensities import bone_window, intensities, low_resolution
 from lungmask_jax.augment._synthetic import emphysema, gas, opacities
 
 __all__ = [
     "augment",
     "bone_window",
-    "coarse",
     "emphysema",
     "flip",
     "gas",
     "intensities",
+    "low_resolution",
     "opacities",
     "warp",
 ]

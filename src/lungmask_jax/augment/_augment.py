@@ -3,7 +3,7 @@
 import jax
 
 from lungmask_jax.augment._geometry import warp
-from lungmask_jax.augment._intensities import bone_window, coarse, intensities
+from lungmask_jax.augment._intensities import bone_window, intensities, low_resolution
 from lungmask_jax.augment._synthetic import emphysema, gas, opacities
 
 
@@ -17,8 +17,9 @@ def augment(
     gas_rate: float = 0.0,
     coarse_rate: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """The training augmentation: `gas`, `opacities`, `warp` and its flips, `coarse`, `intensities`.
+    """The training augmentation: synthetic disease, shapes and flips, resolution, intensities.
 
+    In this order: `gas`, `opacities`, `warp`, `low_resolution`, `intensities`.
     With gas, half as many images first get a `bone_window`, so that black alone does not mean gas;
     with opacities, half as many get `emphysema`.
 
@@ -51,7 +52,7 @@ def augment(
     if strength > 0:
         images, masks = warp(geometry, images, masks, strength=strength)
     if coarse_rate > 0:
-        images = coarse(jax.random.fold_in(values, 1), images, rate=coarse_rate)
+        images = low_resolution(jax.random.fold_in(values, 1), images, rate=coarse_rate)
     if strength > 0:
         images = intensities(values, images, strength=strength)
     return images, masks

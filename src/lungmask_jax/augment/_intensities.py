@@ -63,7 +63,7 @@ def bone_window(key: jax.Array, images: jax.Array, *, rate: float = 0.15) -> jax
     return jnp.where(uniform(chosen, len(images)) < rate, cut, images)
 
 
-def coarse(key: jax.Array, images: jax.Array, *, rate: float = 0.3) -> jax.Array:
+def low_resolution(key: jax.Array, images: jax.Array, *, rate: float = 0.3) -> jax.Array:
     """Images with coarse pixels, and the noise of such pixels.
 
     Attenuation scans have pixels of 5 mm, and enlarged noise of coarse pixels looks like blobs:
@@ -81,7 +81,7 @@ def coarse(key: jax.Array, images: jax.Array, *, rate: float = 0.3) -> jax.Array
     Example:
         >>> import jax
         >>> images = jax.numpy.full((1, 16, 16, 1), 0.5)
-        >>> bool((coarse(jax.random.key(0), images, rate=0.0) == images).all())
+        >>> bool((low_resolution(jax.random.key(0), images, rate=0.0) == images).all())
         True
     """
     keys = jax.random.split(key, 4)

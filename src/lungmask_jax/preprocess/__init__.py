@@ -6,7 +6,7 @@ jit-able JAX on ``(N, H, W)``.
 
 from lungmask_jax.preprocess._bodies import pasted, slice_bodies
 from lungmask_jax.preprocess._clahe import clahe
-from lungmask_jax.preprocess._denoise import bilateral, median3
+from lungmask_jax.preprocess._denoise import denoise_bilateral, median
 from lungmask_jax.preprocess._geometry import Box, body_box, mask_box, region
 from lungmask_jax.preprocess._images import (
     batches,
@@ -26,14 +26,14 @@ __all__ = [
     "Frame",
     "averaged",
     "batches",
-    "bilateral",
     "body_box",
     "clahe",
     "coarse_axis",
     "corner_resized",
+    "denoise_bilateral",
     "majority",
     "mask_box",
-    "median3",
+    "median",
     "neighbors",
     "network_images",
     "network_volume",

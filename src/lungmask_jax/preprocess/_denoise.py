@@ -10,7 +10,7 @@ from lungmask_jax.errors import ShapeError, SpecError
 
 
 @jax.jit
-def median3(images: jax.Array) -> jax.Array:
+def median(images: jax.Array) -> jax.Array:
     """The median over 3x3 pixels, edges repeated.
 
     Columns of three are sorted once and shared by their neighbours: the median of nine is the
@@ -28,7 +28,7 @@ def median3(images: jax.Array) -> jax.Array:
     Example:
         >>> import jax.numpy as jnp
         >>> speck = jnp.zeros((1, 3, 4)).at[0, 1, 1].set(9.0)
-        >>> float(median3(speck).max())
+        >>> float(median(speck).max())
         0.0
     """
     _check(images)
@@ -41,7 +41,7 @@ def median3(images: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=("sigma_space", "sigma_range", "radius"))
-def bilateral(
+def denoise_bilateral(
     images: jax.Array, *, sigma_space: float = 1.5, sigma_range: float = 0.1, radius: int = 2
 ) -> jax.Array:
     r"""Smoothed images that keep their edges: a mean over near pixels of near value.
@@ -70,7 +70,7 @@ def bilateral(
     Example:
         >>> import jax.numpy as jnp
         >>> edge = jnp.zeros((1, 4, 6)).at[:, :, 3:].set(1.0)
-        >>> bool(jnp.allclose(bilateral(edge), edge, atol=1e-6))
+        >>> bool(jnp.allclose(denoise_bilateral(edge), edge, atol=1e-6))
         True
     """
     _check(images)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.preprocess._clahe import clahe
-from lungmask_jax.preprocess._denoise import bilateral, median3
+from lungmask_jax.preprocess._denoise import denoise_bilateral, median
 from lungmask_jax.spec import PreprocessSpec
 
 _MULTIPLE = 128
@@ -47,9 +47,9 @@ def network_images(slices: jax.Array, box: jax.Array, *, spec: PreprocessSpec) -
     else:
         images = resample(windowed(slices, spec.window), box, size=spec.size)
     if spec.denoise == "median":
-        images = median3(images)
+        images = median(images)
     elif spec.denoise == "bilateral":
-        images = bilateral(images)
+        images = denoise_bilateral(images)
     if spec.normalize == "minmax":
         images = _stretched(images)
     if spec.clahe_clip_limit > 0:
