@@ -160,6 +160,18 @@ def test_a_registered_architecture_is_created_by_name():
     assert create("thin_unet_for_tests", width=6).num_classes == 6
 
 
+def test_a_module_draws_the_numbers_that_flax_gives_its_streams(key):
+    def build(rngs):
+        stacked = nnx.vmap(lambda each: nnx.Linear(2, 2, rngs=each))(rngs.split(3))
+        forked = nnx.Linear(2, 2, rngs=rngs.fork())
+        layers = [nnx.Linear(2, 2, rngs=rngs), stacked, forked, nnx.Linear(2, 2, rngs=rngs)]
+        return nnx.List(layers)
+
+    params, _ = from_nnx(build).init(key)
+    theirs = nnx.to_pure_dict(nnx.state(build(nnx.Rngs(key)), nnx.Param))
+    assert same(params, theirs)
+
+
 def test_batch_statistics_move_in_training_only(key):
     model = from_nnx(lambda rngs: nnx.BatchNorm(1, momentum=0.9, rngs=rngs))
     params, state = model.init(key)

@@ -96,9 +96,10 @@ def on_one_and_eight_devices(accumulate):
     model = unet(channels=(4, 8))
     for count in (1, 8 // spec.accumulate):
         mesh = make_mesh(count=count)
-        for epoch in train(model, drawn(), spec, mesh=mesh):
+        for epoch in train(model, drawn(), spec, mesh=mesh, augment=noisy):
             yield numbers(epoch)
-        yield ["compiled", make_train_step(model, spec, mesh=mesh)._cache_size()]
+        step = make_train_step(model, spec, mesh=mesh, augment=noisy)
+        yield ["compiled", step._cache_size()]
 
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])

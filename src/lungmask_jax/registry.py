@@ -136,7 +136,8 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names()
+        own = (self._builtins, self._registered)  # known without a look at installed packages
+        return any(name in names for names in own) or name in self._names()
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._names()))

@@ -26,6 +26,7 @@ __all__ = [
     "Color",
     "Steps",
     "Task",
+    "is_target",
     "mask_names",
     "registry",
     "targets",
@@ -274,6 +275,22 @@ def targets() -> list[str]:
         True
     """
     return [name for name in registry if name != LESIONS.name]
+
+
+def is_target(name: str) -> bool:
+    """Whether bundles can be trained for a task.
+
+    Args:
+        name: Of the task.
+
+    Returns:
+        Whether `targets` has it.
+
+    Example:
+        >>> is_target("lungs"), is_target("lesions"), is_target("moon")
+        (True, False, False)
+    """
+    return name in registry and name != LESIONS.name
 
 
 def mask_names(names: Iterable[str]) -> list[str]:

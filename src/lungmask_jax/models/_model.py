@@ -133,12 +133,12 @@ def from_nnx(
         >>> sorted(params)
         ['bias', 'kernel']
     """
-    abstract = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+    abstract = nnx.eval_shape(lambda: build(_rngs(jax.random.key(0))))
     graph, *templates = _split(abstract)
     strides = (depth_stride, stride, stride)[-ndim:]
 
     def init(key: jax.Array, /) -> tuple[Params, State]:
-        _, params, _, state = _split(build(nnx.Rngs(key)))
+        _, params, _, state = _split(build(_rngs(key)))
         return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
 
     def apply(
@@ -227,6 +227,35 @@ def from_linen(
         return logits.astype(jnp.float32), {**state, **after}
 
     return Model(init, apply, in_channels, num_classes, stride, ndim, depth_stride, heads)
+
+
+class _Stream(nnx.RngStream):
+    """Counts its keys in Python, and gives those of ``nnx.RngStream``.
+
+    Theirs counts in an array. To write it in a trace, flax asks for its sharding, and JAX makes the
+    text of an error out of all operations so far: most of the time that a large network takes.
+    """
+
+    def __init__(self, key: jax.Array) -> None:
+        super().__init__(key, tag="default")
+        self.used = 0
+
+    def __call__(self) -> jax.Array:
+        key = jax.random.fold_in(self.key[...], self.used)
+        self.used += 1
+        return key
+
+    def split(self, k: int | tuple[int, ...]) -> nnx.RngStream:
+        return nnx.RngStream(jax.random.split(self(), k), tag=self.tag)
+
+    def fork(self, *, split: int | tuple[int, ...] | None = None) -> nnx.RngStream:
+        return nnx.RngStream(self(), tag=self.tag) if split is None else self.split(split)
+
+
+def _rngs(key: jax.Array) -> nnx.Rngs:
+    rngs = nnx.Rngs()
+    rngs.default = _Stream(key)  # type: ignore[attr-defined]
+    return rngs
 
 
 def _split(module: Any) -> tuple[Any, Any, Any, Any]:

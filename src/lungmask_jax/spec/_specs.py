@@ -192,7 +192,7 @@ class SegmenterSpec(Checked):
         same_version(self.version)
         if self.signs is not None:
             within("signs", self.signs, -MOST, MOST)
-        if self.target not in tasks.targets():
+        if not tasks.is_target(self.target):
             raise SpecError(
                 f"no target {shown(self.target)}: {nearest(self.target, tasks.targets())}"
             )

@@ -101,7 +101,9 @@ registry: Registry[Any] = Registry(
 """Names of bundles to functions that return the path of one."""
 
 
+@functools.cache
 def shapes(model: Model) -> dict[str, Any]:
+    """Abstract parameters and state, as a file of weights holds them; do not change them."""
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     return {"params": params, "state": state}
 
