@@ -13,11 +13,11 @@ from lungmask_jax import labels
 from lungmask_jax.augment import (
     augment,
     bone_window,
-    coarse,
     emphysema,
     flip,
     gas,
     intensities,
+    low_resolution,
     opacities,
     warp,
 )
@@ -30,7 +30,7 @@ jitted_warp = jax.jit(warp)
 jitted_intensities = jax.jit(intensities)
 jitted_opacities = jax.jit(opacities)
 jitted_gas = jax.jit(gas)
-jitted_coarse = jax.jit(coarse)
+jitted_low_resolution = jax.jit(low_resolution)
 jitted_emphysema = jax.jit(emphysema)
 jitted = jax.jit(functools.partial(augment, opacity_rate=0.5, gas_rate=0.5, coarse_rate=0.5))
 
@@ -252,13 +252,15 @@ def test_gas_decides_alike_for_one_channel_and_for_equal_three(key):
 
 def test_a_coarse_matrix_moves_nothing():
     ramp = np.broadcast_to(np.linspace(0.2, 0.8, 32, dtype=np.float32), (400, 24, 32))[..., None]
-    seen = np.asarray(jitted_coarse(jax.random.key(0), jnp.asarray(ramp), rate=1.0)).mean(axis=0)
+    seen = np.asarray(jitted_low_resolution(jax.random.key(0), jnp.asarray(ramp), rate=1.0)).mean(
+        axis=0
+    )
     np.testing.assert_allclose(seen[4:-4, 4:-4], ramp[0, 4:-4, 4:-4], atol=0.02)
 
 
 def test_noise_of_a_coarse_matrix_comes_in_blobs():
     flat = jnp.full((400, 24, 32, 1), 0.5)
-    change = np.asarray(jitted_coarse(jax.random.key(0), flat, rate=1.0)) - 0.5
+    change = np.asarray(jitted_low_resolution(jax.random.key(0), flat, rate=1.0)) - 0.5
     assert 0.01 < change.std() < 0.08
     neighbors = (change[:, :, 1:] * change[:, :, :-1]).mean() / change.var()
     assert neighbors > 0.2  # independent pixels would have 0
@@ -266,7 +268,7 @@ def test_noise_of_a_coarse_matrix_comes_in_blobs():
 
 def test_fine_structure_is_lost_on_a_coarse_matrix():
     stripes = jnp.broadcast_to(jnp.arange(32, dtype=jnp.float32) % 2, (400, 24, 32))[..., None]
-    seen = np.asarray(jitted_coarse(jax.random.key(0), stripes, rate=1.0))
+    seen = np.asarray(jitted_low_resolution(jax.random.key(0), stripes, rate=1.0))
     contrast = seen[:, :, 1::2].mean(axis=(1, 2, 3)) - seen[:, :, ::2].mean(axis=(1, 2, 3))
     assert np.median(contrast) < 0.2
     assert contrast.max() > 0.7
@@ -275,6 +277,6 @@ def test_fine_structure_is_lost_on_a_coarse_matrix():
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 def test_images_become_coarse_at_their_rate(rate):
     images = jnp.broadcast_to(noise(shape=(24, 32)), (400, 24, 32))[..., None]
-    seen = jitted_coarse(jax.random.key(0), images, rate=rate)
+    seen = jitted_low_resolution(jax.random.key(0), images, rate=rate)
     changed = np.asarray(jnp.any(seen != images, axis=(1, 2, 3)))
     assert abs(changed.mean() - rate) < 0.1
