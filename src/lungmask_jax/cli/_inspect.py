@@ -11,6 +11,7 @@ from lungmask_jax.cli._border import one_line
 from lungmask_jax.cli._progress import console, counted
 from lungmask_jax.cohort import Candidate
 from lungmask_jax.errors import SpecError
+from lungmask_jax.files import printable
 
 _SHOWN = ("scan", "use", "reason", "slices", "description")
 
@@ -25,11 +26,11 @@ def run(options: argparse.Namespace) -> int:
         )
     found = cohort.candidates(options.scans, recursive=True, series=options.series or "")
     rows = [_row(name, one, options.out) for name, one in found.items()]
+    used = sum(row["use"] == "yes" for row in rows)
     table = Table(*_SHOWN)
     for row in rows:
         table.add_row(*(one_line(str(row.get(key, ""))) for key in _SHOWN))
     console().print(table)
-    used = sum(one.use for one in found.values())
     console().print(f"{used} of {counted(len(found), 'scan')} would be segmented")
     if options.out:
         records.write_csv(options.out, rows)
@@ -38,17 +39,31 @@ def run(options: argparse.Namespace) -> int:
 
 def _row(name: str, one: Candidate, table: Path | None) -> dict[str, str | float | None]:
     """A row of the list that segment takes; paths are relative to it."""
-    path = os.path.abspath(one.scan.path)
+    path, use, why = os.path.abspath(one.scan.path), one.use, one.reason
     if table:
         path = os.path.relpath(path, table.absolute().parent)
+        path = path if records.cell(path[:1]) == path[:1] else os.path.join(os.curdir, path)
+        if not _is_utf8(path):
+            path, use, why = printable(path), False, "its path is not UTF-8: rename it"
     row: dict[str, str | float | None] = {
         "scan": name,
-        "path": path,
+        "path": "",
         "series": one.scan.series,
-        "use": "yes" if one.use else "no",
-        "reason": one.reason,
+        "use": "yes" if use else "no",
+        "reason": why,
     }
     if one.series:
         keys = ("patient", "study", "number", "description", "slices", "spacing_mm")
         row |= {key: getattr(one.series, key) for key in keys}
-    return row
+    cells = {
+        k: records.cell(value) if isinstance(value, str) else value for k, value in row.items()
+    }
+    return {**cells, "path": path}
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
