@@ -655,19 +655,26 @@ def test_inspect_writes_a_list_that_segment_takes(archive, tmp_path, capsys):
     assert "expected a .csv file" in capsys.readouterr().err
 
 
-def test_a_list_has_no_formulas_and_names_the_same_files(scans, tmp_path, monkeypatch):
+def test_a_list_has_no_formulas_and_names_the_same_files(scans, monkeypatch, capsys):
     monkeypatch.chdir(scans)
-    made = {"=cmd|'C calc'!A0": "=cmd|'C calc'!A0.nii.gz", "a": "a.nii.gz", "b": "b.nii.gz"}
-    (scans / "c.nii.gz").rename(scans / made["=cmd|'C calc'!A0"])
+    made = {name: f"{name}.nii.gz" for name in ("=cmd|'C calc'!A0", "[red]b", "c")}
+    (scans / "a.nii.gz").rename(scans / made["=cmd|'C calc'!A0"])
+    (scans / "b.nii.gz").rename(scans / made["[red]b"])
+    (scans / "1").write_bytes(bytes(128) + b"DICM")
     Path(os.fsdecode(b"\xff.nii.gz")).touch()
     assert cli.main(["inspect", ".", "-o", "list.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "\u2502 =cmd|" in said
+    assert "\u2502 [red]b" in said
+    assert "skipped 1: give scans of another kind separately" in said
     with (scans / "list.csv").open() as file:
         rows = {row["scan"]: row for row in csv.DictReader(file)}
-    assert not [
-        cell for row in rows.values() for cell in row.values() if cell[:1] in "=+-@" and cell
-    ]
-    assert rows["%FF"]["use"] == "no"
-    assert rows["%FF"]["reason"] == "its path is not UTF-8: rename it"
+    cells = [cell for row in rows.values() for cell in row.values()]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert (rows["%FF"]["use"], rows["%FF"]["reason"]) == (
+        "no",
+        "its path is not UTF-8: rename it",
+    )
     assert cohort.find_scans([scans / "list.csv"]) == {
         name: Scan(scans / path) for name, path in made.items()
     }

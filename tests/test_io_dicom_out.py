@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from scan_files import body, enhanced
 
-from lungmask_jax import Volume, quantify, tasks
+import lungmask_jax
+from lungmask_jax import Volume, inference, quantify, tasks
 from lungmask_jax.errors import MissingPackageError, ScanError, ShapeError
 from lungmask_jax.io import load, save_dicom
 
@@ -289,6 +290,7 @@ def test_a_validator_finds_no_error(reported):
 
 # a PACS
 
+PAGE = Path(__file__).parents[1] / "docs" / "dicom.md"
 ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
 PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
@@ -327,29 +329,38 @@ def pacs(folder):
 @pytest.mark.skipif(
     not (ORTHANC and PLUGINS.exists()), reason="no Orthanc: apt install orthanc orthanc-dicomweb"
 )
-def test_a_round_trip_through_a_pacs(ct, folder, tmp_path):
+def test_the_lines_of_the_page_go_through_a_pacs_and_back(ct, folder, tmp_path, monkeypatch):
     dicomweb = pytest.importorskip("dicomweb_client.api")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lungmask_jax, "segment", without_network)
     files = sorted(folder.iterdir())
     with pacs(tmp_path) as url:
         client = dicomweb.DICOMwebClient(url)
         client.store_instances([pydicom.dcmread(file) for file in files])
         study, of = IDS["StudyInstanceUID"], IDS["SeriesInstanceUID"]
-        (tmp_path / "fetched").mkdir()
-        for number, image in enumerate(client.retrieve_series(study, of)):
-            image.save_as(tmp_path / "fetched" / str(number), enforce_file_format=True)
-        again = load(tmp_path / "fetched")
+        lines = PAGE.read_text().split("## From and to an archive")[1].split("```")[1]
+        for given, mine in {
+            "http://localhost:8042/dicom-web": url,
+            '"1.2.840.1", "1.2.840.1.2"': f'"{study}", "{of}"',
+        }.items():
+            assert given in lines
+            lines = lines.replace(given, mine)
+        exec(lines.removeprefix("python"), {})
+        again = load(tmp_path / "series")
         np.testing.assert_array_equal(again.array, ct.array)
-        masks = masks_of(again)
-        made = save_dicom(masks, tmp_path / "out", measures=quantify.measures(masks))
-        client.store_instances([pydicom.dcmread(path) for path in made])
         kinds = [one["00080060"]["Value"][0] for one in client.search_for_series(study)]
         assert sorted(kinds) == ["CT", "SEG", "SEG", "SEG", "SEG", "SR"]
-        sent = pydicom.dcmread(made[0])
+        sent, masks = pydicom.dcmread(tmp_path / "out" / "scan_lungs.dcm"), masks_of(again)
         back = client.retrieve_instance(study, sent.SeriesInstanceUID, sent.SOPInstanceUID)
     stored = io.BytesIO()
     back.save_as(stored, enforce_file_format=True)
     (tmp_path / "back.dcm").write_bytes(stored.getvalue())
     assert same_place(masks["lungs"], *read_back(tmp_path / "back.dcm"))
+
+
+def without_network(path):
+    scan = load(path)
+    return inference.Segmentation(scan, masks_of(scan), {"lungs": "mine 0123456789ab"})
 
 
 def test_an_array_has_no_series(tmp_path):

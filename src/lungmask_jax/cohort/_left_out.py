@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from lungmask_jax.cohort._folders import scans_within, visible
+from lungmask_jax.cohort._folders import is_slice, scans_within, visible
 from lungmask_jax.cohort._scan import Scan
 
 _OTHERS: Final = (".dcm", ".dcm.gz", ".ima", ".img", ".zip")
@@ -46,13 +46,18 @@ def _other_kinds(given: Sequence[Path], paths: Iterable[Path]) -> Iterator[str]:
     files = {*paths} - {*given}
     folders = {file.parent for file in files if file.is_file()}
     for folder in sorted(one for one in folders if any(map(one.is_relative_to, given))):
-        others = [path.name for path in visible(folder) if path.name.lower().endswith(_OTHERS)]
+        others = [path.name for path in visible(folder) if _is_other(path)]
         if others:
             more = f" and {len(others) - 1} more" if others[1:] else ""
             yield (
                 f"{folder}: used its NIfTI, NRRD and MetaImage files, and skipped "
                 f"{others[0]}{more}: give scans of another kind separately"
             )
+
+
+def _is_other(path: Path) -> bool:
+    """Whether it is a scan or a slice; DICOM needs no suffix."""
+    return path.name.lower().endswith(_OTHERS) or (not path.suffix and is_slice(path))
 
 
 def _below(folder: Path, used: set[str]) -> Iterator[str]:

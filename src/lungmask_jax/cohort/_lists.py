@@ -9,15 +9,13 @@ from typing import Final
 from lungmask_jax import records
 from lungmask_jax.cohort._scan import Scan
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import printable
+from lungmask_jax.files import LONGEST_NAME, printable
 
 _PATH: Final = "path"
 _USE: Final = {
     **dict.fromkeys(("", "yes", "y", "true", "1"), True),
     **dict.fromkeys(("no", "n", "false", "0"), False),
 }
-_LONGEST: Final = 200
-"""Bytes of a name: a file system allows 255, and those of masks and locks are longer."""
 
 
 def rows_of(table: Path) -> Iterator[tuple[Scan, bool, str]]:
@@ -32,15 +30,17 @@ def rows_of(table: Path) -> Iterator[tuple[Scan, bool, str]]:
             )
         name = records.text(values["scan"])
         _check_name(name, table)
-        yield Scan(table.parent / values[_PATH], values["series"]), use, name
+        path = table.parent / line[_PATH]
+        path = path if os.path.lexists(path) else table.parent / values[_PATH]
+        yield Scan(path, values["series"]), use, name
 
 
 def _check_name(name: str, table: Path) -> None:
     unfit = os.path.basename(name) != name or name.startswith(".") or printable(name) != name
-    if unfit or len(os.fsencode(name)) > _LONGEST:
-        why = "" if unfit else f", because it is longer than {_LONGEST} bytes"
+    if unfit or len(os.fsencode(name)) > LONGEST_NAME:
+        why = "" if unfit else f", because it is longer than {LONGEST_NAME} bytes"
         raise ScanError(
-            f"{name[:_LONGEST]!r} in {table} cannot be the name of files{why}: rename it"
+            f"{name[:LONGEST_NAME]!r} in {table} cannot be the name of files{why}: rename it"
         )
 
 
