@@ -62,6 +62,10 @@ class Costs(NamedTuple):
     size: float
 
 
+LARGE = Costs(read=1.0, compute=16.1, write=0.6, main=0.0, size=103e6)
+"""Seconds of two cores for 300 slices of 512 x 512, lungs and infection: docs/performance.md."""
+
+
 def main() -> None:
     """Prints each row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -83,8 +87,9 @@ def main() -> None:
         for who, command in programs(folder, workers, options):
             print(row(who, measured(command), options.scans), flush=True)
         costs = apart(costs_of, folder)
-    print(f"\n{words(costs)}\n")
-    print("\n".join(simulation(costs)))
+    for one in (costs, LARGE._replace(main=costs.main)):
+        print(f"\n{words(one)}\n")
+        print("\n".join(simulation(one)))
 
 
 def apart(function: Any, *values: Any) -> Any:
@@ -192,7 +197,7 @@ def main_seconds(folder: Path) -> float:
 def words(costs: Costs) -> str:
     """What was measured."""
     return (
-        f"Processor seconds a scan: {costs.read:.2f} to read, {costs.compute:.2f} to compute, "
+        f"Seconds a scan: {costs.read:.2f} to read, {costs.compute:.2f} to compute, "
         f"{costs.write:.2f} to write, {1000 * costs.main:.1f} ms in the main process; "
         f"{costs.size / 1e6:.1f} MB read and written."
     )
