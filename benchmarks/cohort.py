@@ -1,4 +1,4 @@
-r"""Many small scans, processes killed at random moments, several runs at once, and their rate.
+r"""Many small scans, processes killed at random moments, and several runs at once.
 
     python benchmarks/cohort.py
     python benchmarks/cohort.py --scans 100 --kills 10 --only kills
@@ -6,13 +6,11 @@ r"""Many small scans, processes killed at random moments, several runs at once, 
 The scans are phantoms, and a threshold takes the place of the networks, a slice that of the
 picture, because what is tested is everything around them. ``kills``: processes of a run and workers
 of Dask are killed; then the same command must leave what an undisturbed run leaves, to the byte,
-with a row for every scan. ``three``: three runs at once on one folder. ``rate``: scans a minute by
-1 and 2 workers, with their memory. ``simulated``: the rate of 1 to 64 workers, from the times of
-stages.
+with a row for every scan. ``three``: three runs at once on one folder. `cohort_rate.py` has their
+rate.
 """
 
 import argparse
-import heapq
 import multiprocessing
 import os
 import random
@@ -36,12 +34,6 @@ from lungmask_jax.volume import Volume
 
 FORK = multiprocessing.get_context("fork")
 SHAPE = (3, 24, 24)
-STAGES_S = {"read": 1.0, "compute": 16.1, "write": 0.6}
-"""Of a scan of 300 slices of 512 x 512 on two cores: docs/performance.md."""
-SHARED = {"one disk of 200 MB/s": (100 + 3) / 200, "storage of 5 GB/s": (100 + 3) / 5000}
-"""Seconds in which a scan of 100 MB and its results of 3 MB pass."""
-MAIN_S = 0.006
-"""Assumed: that the main process needs for a scan, to hand it out and to take its row."""
 
 
 def main() -> None:
@@ -51,26 +43,20 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--worker-kills", type=int, default=10, help="how many of them of workers")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", default=["kills", "three", "rate", "simulated"])
+    parser.add_argument("--only", nargs="+", default=["kills", "three"])
     options = parser.parse_args()
     by_threshold()
     good = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scans = made(folder / "scans", options.scans)
-        expected: Mapping[str, bytes] = {}
-        if {*options.only} & {"kills", "three"}:
-            seconds = timed(lambda: apart(run, scans, folder / "whole"))
-            expected = contents(folder / "whole")
-            print(f"undisturbed: {options.scans} scans, {seconds:.0f} s", flush=True)
+        seconds = timed(lambda: apart(run, scans, folder / "whole"))
+        expected = contents(folder / "whole")
+        print(f"undisturbed: {options.scans} scans, {seconds:.0f} s", flush=True)
         if "kills" in options.only:
             good &= killed(scans, folder / "killed", expected, options)
         if "three" in options.only:
             good &= three(scans, folder / "three", expected)
-        if "rate" in options.only:
-            rates(scans, folder, options.scans)
-    if "simulated" in options.only:
-        simulated()
     sys.exit(not good)
 
 
@@ -242,53 +228,11 @@ def three(scans: Path, out: Path, expected: Mapping[str, bytes]) -> bool:
     return same
 
 
-def rates(scans: Path, folder: Path, count: int) -> None:
-    """Scans a minute and memory by 0, 1 and 2 workers."""
-    print("\n| workers | scans a minute | MB a worker |\n| --- | --- | --- |")
-    for workers in (0, 1, 2):
-        out = folder / f"rate{workers}"
-        if workers:
-            with cohort.connected(f"local:{workers}") as client:
-                client.register_plugin(ByThreshold())
-                client.wait_for_workers(workers)
-                seconds = timed(lambda out=out, client=client: run(scans, out, client=client))
-                memory = max(client.run(resident_mb).values())
-        else:
-            seconds, memory = timed(lambda out=out: run(scans, out)), resident_mb()
-        who = workers or "none: in this process"
-        print(f"| {who} | {60 * count / seconds:.0f} | {memory:.0f} |", flush=True)
-
-
 def timed(work: Callable[[], object]) -> float:
     """Seconds of the clock."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def resident_mb() -> float:
-    """Of this process, now."""
-    return float(psutil.Process().memory_info().rss) / 1e6
-
-
-def simulated() -> None:
-    """Scans an hour by number of workers, for each kind of storage."""
-    print("\n| workers | " + " | ".join(SHARED) + " |\n| --- |" + " --- |" * len(SHARED))
-    for workers in (1, 2, 4, 8, 16, 32, 64):
-        cells = (f"{rate(workers, shared):.0f}" for shared in SHARED.values())
-        print(f"| {workers} | " + " | ".join(cells) + " |")
-
-
-def rate(workers: int, shared_s: float, scans: int = 2000) -> float:
-    """Scans an hour, where storage and the main process serve one scan at a time."""
-    free = [0.0] * workers
-    storage = main_free = 0.0
-    for _ in range(scans):
-        now = heapq.heappop(free)
-        main_free = max(now, main_free) + MAIN_S
-        storage = max(main_free, storage) + shared_s
-        heapq.heappush(free, storage + sum(STAGES_S.values()))
-    return 3600 * scans / max(free)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ hypothesis.settings.load_profile("lungmask_jax")
 
 # no tests: what several files share, and what scripts made that need other libraries
 shared = ["drawn_losses.py", "known_models.py", "scan_files.py", "segment_runs.py", "shapes.py"]
-collect_ignore = ["references", *shared]
+collect_ignore = ["references", *shared, "hostile_workers.py"]
 
 # little is computed here, and much compiled, the same again in many tests and processes: a step of
 # training takes a third of the time to compile without MLIR for each fusion

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_runs import by_density, named_only
 
+import lungmask_jax
 from lungmask_jax import cli, cohort, inference, io
-from lungmask_jax.cohort import Scan, _cluster, _segment_many, _state
+from lungmask_jax.cohort import Scan, _attempt, _cluster, _segment_many, _state
 from lungmask_jax.errors import MissingPackageError, ScanError, SpecError
 from lungmask_jax.phantoms import phantom
 
@@ -124,6 +125,40 @@ def test_a_scan_whose_files_or_log_are_gone_is_no_loss(scans, tmp_path, segmente
         path.unlink()
     assert run(scans, out) == {"a": "done*", "b": "done", "c": "done"}
     assert results(out) == before
+
+
+def test_a_run_again_by_another_version_segments_again(scans, tmp_path, segmented, monkeypatch):
+    (scans / "c.nii.gz").write_bytes(b"no scan")
+    run(scans, tmp_path / "out")
+    monkeypatch.setattr(_attempt, "__version__", "99.0")
+    assert run(scans, tmp_path / "out") == {"a": "done*", "b": "done*", "c": "failed*"}
+    assert run(scans, tmp_path / "out") == {"a": "done", "b": "done", "c": "failed"}
+
+
+@pytest.mark.parametrize("more", [{}, {"weights": ["lungs"]}])
+def test_a_moved_archive_is_the_same(scans, tmp_path, segmented, more):
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    run(scans, out)
+    scans.rename(moved)
+    write(moved / "b.nii.gz", phantom((3, 32, 32)).ct, 7)  # another scan of that name
+    states = run(moved, out, **more)
+    assert states == {"a": "done*" if more else "done", "b": "failed*", "c": states["a"]}
+    record = json.loads((out / "a.json").read_text())
+    assert record["source"] == str(moved / "a.nii.gz")
+    assert {row["source"] for row in _state.latest(out).values()} == {
+        str(moved / f"{name}.nii.gz") for name in "abc"
+    }
+    assert run(moved, out, overwrite=True, **more)["b"] == "done*"
+
+
+def test_another_series_of_a_folder_is_not_done(archive, tmp_path, segmented):
+    for series in ("1.2.2", "1.2.3"):
+        scans = {"mine": Scan(archive / "mixed", series)}
+        outcomes = [*cohort.segment_many(scans, tmp_path / "out", overwrite=True)]
+        assert [one.is_new for one in outcomes] == [True]
+    scans = {"mine": Scan(archive / "mixed", "1.2.2")}
+    (one,) = cohort.segment_many(scans, tmp_path / "out")
+    assert "has the results of another scan" in one.reason
 
 
 def test_a_scan_keeps_its_name_when_another_of_that_name_comes(tmp_path, segmented):
@@ -233,9 +268,10 @@ def test_a_scan_that_another_run_fails_on_is_not_tried_again(scans, tmp_path, se
         waiting = pool.submit(run, scans, out)
         for _ in range(1000):
             time.sleep(0.05 * (not (out / "c.json").exists()))
-        content = _state.content(scans / "a.nii.gz")
+        content = _state.content(Scan(scans / "a.nii.gz"))
         how = {"models": {"lungs": "lungs " + "0" * 12, "infection": "infection " + "0" * 12}}
         how["settings"] = {"uncertainty": False, "format": "", "window": None}
+        how["version"] = lungmask_jax.__version__
         key = _state.key_of(content, how)
         row = {"scan": "a", "state": "failed", "reason": "bad", "lasting": True, "key": key}
         _state.append(out, row)
@@ -272,14 +308,17 @@ def test_rows_for_which_there_was_no_space_follow_with_the_next(tmp_path, monkey
 
 
 def test_the_content_of_a_folder_is_that_of_its_files(tmp_path):
-    assert _state.content(tmp_path / "nothing") == _state.signature(tmp_path / "nothing") == ""
-    for name in ("one", "two"):
-        (tmp_path / name / "in").mkdir(parents=True)
-        (tmp_path / name / "in" / "1.dcm").write_bytes(b"1")
-        (tmp_path / name / ".hidden").write_bytes(name.encode())
-    assert _state.content(tmp_path / "one") == _state.content(tmp_path / "two") != ""
-    (tmp_path / "two" / "in" / "2.dcm").write_bytes(b"2")
-    assert _state.content(tmp_path / "one") != _state.content(tmp_path / "two")
+    nothing, one, two = (Scan(tmp_path / name) for name in ("nothing", "one", "two"))
+    assert _state.content(nothing) == _state.signature(nothing) == ""
+    for scan in (one, two):
+        (scan.path / "in").mkdir(parents=True)
+        (scan.path / "in" / "1.dcm").write_bytes(b"1")
+        (scan.path / ".hidden").write_bytes(scan.path.name.encode())
+    assert _state.content(one) == _state.content(two) != ""
+    assert _state.content(one) != _state.content(Scan(one.path, "1.2")) != ""
+    assert _state.signature(one) != _state.signature(Scan(one.path, "1.2")) != ""
+    (two.path / "in" / "2.dcm").write_bytes(b"2")
+    assert _state.content(one) != _state.content(two)
 
 
 # Lists and shares
@@ -303,10 +342,32 @@ def test_a_part_that_does_not_exist_is_an_error(scans, capsys):
         assert "expected K/N" in capsys.readouterr().err
 
 
+def test_scans_in_subfolders_that_are_left_out_are_counted(scans, tmp_path, segmented, capsys):
+    for name in ("p/ct.nii.gz", "q/r/ct.nii.gz"):
+        (scans / name).parent.mkdir(parents=True)
+        write(scans / name, phantom((3, 32, 32)).ct, 7)
+    words = ["segment", str(scans), "-o", str(scans / "out")]  # results among them are no scans
+    for _ in range(2):
+        assert cli.main(words) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "left out 2 scans in its subfolders, such as p/ct.nii.gz: add --recursive" in said
+    assert cli.main([*words, "--recursive"]) == 0
+    assert "left out" not in capsys.readouterr().out
+    given = [scans, scans / "p"]
+    used = cohort.find_scans(given).values()
+    (line,) = cohort.left_out(given, used)
+    assert "left out 1 scan in" in line
+
+
+def test_an_empty_share_says_so(scans, tmp_path, segmented, capsys):
+    assert cli.main(["segment", str(scans), "-o", str(tmp_path / "out"), "--part", "4/5"]) == 0
+    assert "part 4/5 is empty, as there are 3 scans in all" in capsys.readouterr().out
+
+
 def test_a_list_names_scans_and_leaves_others_out(scans, tmp_path):
     table = tmp_path / "list.csv"
     table.write_text(
-        "path,scan,series,use\nscans/a.nii.gz,ann,,\nscans/b.nii.gz,,1.2,yes\nscans/c.nii.gz,,,no\n"
+        "path,scan,series,use\nscans/a.nii.gz,ann,,\nscans/b.nii.gz,,1.2,Yes\nscans/c.nii.gz,,,n\n"
     )
     assert cohort.find_scans([table]) == {
         "ann": Scan(scans / "a.nii.gz"),
@@ -324,6 +385,10 @@ def test_a_list_names_scans_and_leaves_others_out(scans, tmp_path):
         ("path,scan\na.nii,../x\n", "cannot be the name of files"),
         ("path\n", "found none in"),
         ("path\n\udcff\n", "in UTF-8"),
+        ("path,use\na.nii,maybe\n", "found 'maybe' for a.nii"),
+        ("path\na\0b.nii\n", "has a NUL character"),
+        (f"path,scan\na.nii,{'x' * 300}\n", "longer than 200 bytes"),
+        ("path,scan\na.nii,x\0y\n", "cannot be the name of files"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_an_error(tmp_path, text, message):
@@ -473,35 +538,28 @@ def test_without_dask_it_is_said_what_to_install(monkeypatch):
         pass
 
 
-class Hostile:
-    """A plugin of each worker: no network, and scans that kill or stop it."""
-
-    def setup(self, worker):
-        def segment(ct, **more):
-            match int(ct.array[0, 0, 0]):
-                case -1000:
-                    os.kill(os.getpid(), 9)
-                case -999:
-                    while True:
-                        pass
-            return by_density(ct, **more | {"progress": ignore})
-
-        inference.segment = segment
-        _cluster._models = lambda names: tuple(named_only(names).values())
-
-
 @pytest.mark.slow
-def test_a_scan_that_kills_or_hangs_costs_one_row(scans, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    plugin = type("Plugin", (Hostile, distributed.WorkerPlugin), {})()
+def test_a_scan_that_kills_or_hangs_or_fills_the_disk_costs_one_row(scans, tmp_path):
+    pytest.importorskip("distributed")
+    from hostile_workers import FILLS, HANGS, KILLS, Hostile
+
+    names = {"kills": KILLS, "hangs": HANGS, "fills": FILLS, "good": 0}
+    made = {name: Scan(scans / f"{name}.nii.gz") for name in names}
+    for name, first in names.items():
+        write(made[name].path, phantom((3, 32, 32)).ct, first + 1000)
     with cohort.connected("local:2") as client:
-        client.register_plugin(plugin)
-        outcomes = cohort.segment_many([scans], tmp_path / "out", client=client, timeout_s=20)
-        reasons = {one.name: one.reason for one in outcomes}
-    assert reasons["a"].startswith("its process was killed 2 times")
-    assert reasons["b"].startswith("took longer than the limit of 20 s")
-    assert reasons["c"] == ""
+        client.register_plugin(Hostile())
+        outcomes = [*cohort.segment_many(made, tmp_path / "out", client=client, timeout_s=30)]
+    reasons = {one.name: one.reason for one in outcomes}
+    assert len(outcomes) == len(reasons) == len(names)
+    assert reasons["kills"].startswith("its process was killed 2 times")
+    assert reasons["hangs"].startswith("took longer than the limit of 30 s")
+    assert reasons["fills"].startswith("no space for results")
+    assert reasons["good"] == ""
     assert _state.attempted(tmp_path / "out") == set()
+    known = _state.latest(tmp_path / "out")
+    assert {name: row["reason"] for name, row in known.items()} == reasons
+    assert {name for name, row in known.items() if row.get("lasting")} == {"kills", "hangs"}
 
 
 # DICOM series
@@ -595,3 +653,28 @@ def test_inspect_writes_a_list_that_segment_takes(archive, tmp_path, capsys):
     assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.csv")]) == 1
     assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.txt")]) == 1
     assert "expected a .csv file" in capsys.readouterr().err
+
+
+def test_a_list_has_no_formulas_and_names_the_same_files(scans, monkeypatch, capsys):
+    monkeypatch.chdir(scans)
+    made = {name: f"{name}.nii.gz" for name in ("=cmd|'C calc'!A0", "[red]b", "c")}
+    (scans / "a.nii.gz").rename(scans / made["=cmd|'C calc'!A0"])
+    (scans / "b.nii.gz").rename(scans / made["[red]b"])
+    (scans / "1").write_bytes(bytes(128) + b"DICM")
+    Path(os.fsdecode(b"\xff.nii.gz")).touch()
+    assert cli.main(["inspect", ".", "-o", "list.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "\u2502 =cmd|" in said
+    assert "\u2502 [red]b" in said
+    assert "skipped 1: give scans of another kind separately" in said
+    with (scans / "list.csv").open() as file:
+        rows = {row["scan"]: row for row in csv.DictReader(file)}
+    cells = [cell for row in rows.values() for cell in row.values()]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert (rows["%FF"]["use"], rows["%FF"]["reason"]) == (
+        "no",
+        "its path is not UTF-8: rename it",
+    )
+    assert cohort.find_scans([scans / "list.csv"]) == {
+        name: Scan(scans / path) for name, path in made.items()
+    }

@@ -446,6 +446,10 @@ def test_a_scan_has_the_fingerprint_of_its_numbers_alone(tmp_path):
 def test_names_go_up_the_path_until_they_differ() -> None:
     paths = ["p1/visit/ct.nii.gz", "p2/visit/ct.nii", "p2/old/ct.nii", "p2/old/other.nii"]
     assert names(paths) == ["p1_visit_ct", "p2_visit_ct", "old_ct", "other"]
+    assert names([" a .nii", " .nii"]) == ["a", " "]
+    long = names(["x" * 240, f"{'x' * 240}y", "患" * 80])
+    assert len({*long}) == 3
+    assert all(190 < len(name.encode()) <= 200 for name in long)
     assert names(["a.nii", "a.nii.gz", "b.NII.GZ"]) == ["a.nii", "a.nii.gz", "b"]
     assert names(["/a_b/ct.nii", "/a/b_ct.nii", "/c/ct.nii"]) == ["a_b_ct", "b_ct", "c_ct"]
 

@@ -43,6 +43,13 @@ def test_the_tree_in_the_docstring_names_every_class():
         assert name in errors.__doc__
 
 
+def test_a_file_that_is_not_open_to_you_is_named():
+    error = PermissionError(13, "Permission denied", "a.nii")
+    assert errors.reason(error) == (
+        "a.nii is not open to you (Permission denied): check its permissions"
+    )
+
+
 def test_a_mended_scan_is_a_warning_and_no_error():
     assert issubclass(errors.ScanWarning, UserWarning)
     assert not issubclass(errors.ScanWarning, LungmaskError)

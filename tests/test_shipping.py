@@ -43,7 +43,8 @@ def test_the_workflow_runs_all_checks_and_may_only_read():
     workflow = read(".github/workflows/checks.yml")
     assert workflow["permissions"] == {"contents": "read"}
     (job,) = workflow["jobs"].values()
-    assert {"run": "bash .ci/run"} in job["steps"]
+    assert job["steps"][-1] == {"run": "bash .ci/run"}
+    assert "orthanc orthanc-dicomweb dicom3tools" in job["steps"][-2]["run"]
     for step in job["steps"]:
         assert re.fullmatch(r"actions/[\w-]+@v\d+", step.get("uses", "actions/x@v1"))
 

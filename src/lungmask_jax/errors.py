@@ -159,6 +159,8 @@ def reason(error: BaseException) -> str:
             f"no space for results ({error.strerror}), so none were written: free some, or "
             "give another --out"
         )
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename} is not open to you ({error.strerror}): check its permissions"
     if isinstance(error, LungmaskError | OSError):
         return str(error)
     if isinstance(error, MemoryError):

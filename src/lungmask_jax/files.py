@@ -13,10 +13,21 @@ from typing import Final
 
 from lungmask_jax.errors import ScanError
 
-__all__ = ["FORMATS", "atomic", "checksum", "locked", "output_folder", "printable"]
+__all__ = [
+    "FORMATS",
+    "LONGEST_NAME",
+    "atomic",
+    "checksum",
+    "locked",
+    "output_folder",
+    "printable",
+]
 
 FORMATS: Final = ("nii.gz", "nrrd", "seg.nrrd", "mha", "dicom-seg", "dicom-seg-binary")
 """Formats in which masks are written."""
+
+LONGEST_NAME: Final = 200
+"""Bytes of the name of a scan: most file systems allow 255, and names of masks are longer."""
 
 _UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of characters that steer, not show
 _DIGITS: Final = 16

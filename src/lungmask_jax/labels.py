@@ -101,7 +101,7 @@ _CONCEPTS: Final = {
     "left_lower_lobe": Concept(_ANATOMY, _LOWER, _SIDES["left"]),
     "infection": Concept(_ABNORMAL, Code("409774005", "Inflammation"), region=_LUNG),
     "ground_glass": Concept(_ABNORMAL, Code("112120", "Ground glass opacity", "DCM"), region=_LUNG),
-    "consolidation": Concept(_ABNORMAL, Code("9656002", "Consolidation"), region=_LUNG),
+    "consolidation": Concept(_ABNORMAL, Code("95436008", "Lung consolidation"), region=_LUNG),
     "lung_nodules": Concept(_ABNORMAL, Code("27925004", "Nodule"), region=_LUNG),
     "pleural_effusion": Concept(_ABNORMAL, Code("60046008", "Pleural effusion")),
     "pericardial_effusion": Concept(_ABNORMAL, Code("373945007", "Pericardial effusion")),

@@ -15,8 +15,10 @@ __all__ = [
     "Row",
     "add_file",
     "cell",
+    "change",
     "read_csv",
     "read_json",
+    "text",
     "update_csv",
     "write_csv",
     "write_json",
@@ -72,6 +74,28 @@ def add_file(path: Path, file: Path) -> None:
             raise ScanError(f"{path} does not list the results of a scan: segment the scan again")
         files = {**values["files_written"], file.name: checksum(file)}
         _write(path, {**values, "files_written": files})
+
+
+def change(path: Path, **values: Any) -> dict[str, Any]:
+    """Changes values of a JSON file; the files that it lists stay.
+
+    Args:
+        path: A file of `write_json`, which no other process changes meanwhile.
+        values: The new values.
+
+    Returns:
+        All values.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "a.json", {"scan": "a", "source": "/old/a.nii"})
+        ...     change(Path(folder) / "a.json", source="/new/a.nii")
+        {'scan': 'a', 'source': '/new/a.nii', 'files_written': {}}
+    """
+    changed = {**read_json(path), **values}
+    _write(path, changed)
+    return changed
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -202,6 +226,22 @@ def cell(text: str) -> str:
     """
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def text(cell: str) -> str:
+    """A text from a table, without the apostrophe that keeps it from being a formula.
+
+    Args:
+        cell: From a file of `write_csv` whose texts went through `cell`.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> text("case 1"), text("'=1+1"), text("'quoted'")
+        ('case 1', '=1+1', "'quoted'")
+    """
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:

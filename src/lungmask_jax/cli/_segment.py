@@ -33,9 +33,9 @@ def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named on stderr and the others go on."""
     series = options.series or ""
     found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
-    scans = cohort.used(found, options.scans)
+    used = cohort.used(found, options.scans)
     left = sum(not one.use for one in found.values())
-    scans = cohort.part(scans, *options.part) if options.part else scans
+    scans = cohort.part(used, *options.part) if options.part else used
     stages, tally = Stages(), _Tally(len(scans), options)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(bar())
@@ -45,10 +45,13 @@ def run(options: argparse.Namespace) -> int:
         if options.cluster:
             how = {"client": stack.enter_context(cohort.connected(options.cluster))}
         outcomes = _outcomes(scans, options, how)
-        for line in cohort.left_out(options.scans, scans.values()):
+        for line in cohort.left_out(options.scans, used.values(), recursive=options.recursive):
             say(one_line(line))
         if left:
             say(f"left out {counted(left, 'scan')}: lungmask-jax inspect says why")
+        if not scans:
+            share = "{}/{}".format(*options.part)
+            say(f"part {share} is empty, as there are {counted(len(used), 'scan')} in all")
         progress.add_task("scans", total=None)
         with stopping(lambda: f"{tally.words()}; the same command continues"):
             for one in outcomes:

@@ -2,6 +2,7 @@
 
 from lungmask_jax.cohort._attempt import Outcome
 from lungmask_jax.cohort._cluster import connected
+from lungmask_jax.cohort._left_out import left_out
 from lungmask_jax.cohort._outputs import Outputs, outputs
 from lungmask_jax.cohort._pages import check_pages, write_pages
 from lungmask_jax.cohort._scan import Scan, load
@@ -9,7 +10,6 @@ from lungmask_jax.cohort._scans import (
     Candidate,
     candidates,
     find_scans,
-    left_out,
     part,
     used,
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from lungmask_jax import inference, io, records, tasks
+from lungmask_jax import __version__, inference, io, records, tasks
 from lungmask_jax.cohort import _state
 from lungmask_jax.cohort._limits import give_up, is_passing, limited
 from lungmask_jax.cohort._outputs import Outputs
@@ -80,8 +80,9 @@ class Job:
     timeout_s: float | None = None
 
     def how(self, models: Sequence[Bundle]) -> dict[str, Any]:
-        """Models and settings, on which results depend."""
+        """Models, settings and version of the code, on which results depend."""
         return {
+            "version": __version__,
             "models": {one.spec.target: f"{one.name} {one.checksum[:12]}" for one in models},
             "settings": {
                 "uncertainty": self.uncertainty,
@@ -181,16 +182,16 @@ def _claimed(
 
     Without a known row, another process may have just logged one.
     """
-    job, mark = worker.job, _state.signature(scan.path)
+    job, mark = worker.job, _state.signature(scan)
     same = mark and known is not None and mark == known.get("signature")
-    content = known["content"] if known and same else _state.content(scan.path)
+    content = known["content"] if known and same else _state.content(scan)
     how = job.how(worker.models)
     row |= {"signature": mark, "content": content, "key": _state.key_of(content, how), **how}
     record = job.results.result(name, source=scan.source, key=row["key"])
     if record and not job.again:
         logged = {**row, "state": "done", "reason": "", "qc": record.get("qc")}
         if known is not None and any(
-            known.get(one) != logged[one] for one in ("signature", "key", "state")
+            known.get(one) != logged[one] for one in ("signature", "key", "state", "source")
         ):
             _state.append(job.results.folder, logged)
         _state.Attempts.of(job.results.folder, name).forget()  # it was killed after its last step
@@ -212,7 +213,7 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
     with tries.counted() as file, limited(job.timeout_s, file):
         _state.append(job.results.folder, {**row, "state": "running", "lasting": False})
         row["lasting"] = False
-        form = _checked_format(name, scan, worker)
+        form = _checked_format(name, scan, worker, row["content"])
         row["lasting"] = True
         ct = worker.read(scan, job.window)
         inference.mask_format(ct, format=form)  # which refuses some
@@ -243,7 +244,7 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
     return Outcome(name, scan, row=measures, notes=result.notes, seconds=seconds)
 
 
-def _checked_format(name: str, scan: Scan, worker: Worker) -> str:
+def _checked_format(name: str, scan: Scan, worker: Worker, content: str) -> str:
     """The format of the masks; refuses a scan whose results cannot be written."""
     job = worker.job
     form = job.format or io.native_format(scan.path)
@@ -259,5 +260,5 @@ def _checked_format(name: str, scan: Scan, worker: Worker) -> str:
             f"results would be written among the slices in {folder}: give another --out"
         )
     job.results.check(record, files)
-    job.results.check_source(record, scan.source)
+    job.results.check_source(record, scan.source, content)
     return form

@@ -30,7 +30,7 @@ def scans_within(path: Path) -> Iterator[Path]:
         seen.add(place)
         if scans := _volumes(files):
             yield from scans
-        elif any(map(_is_slice, files)):
+        elif any(map(is_slice, files)):
             yield Path(folder)
     yield from (Path(os.fsdecode(error.filename)) for error in unread)
 
@@ -58,7 +58,7 @@ def _volumes(files: Sequence[Path]) -> list[Path]:
     return [path for path in files if path.name.lower().endswith(_VOLUMES)]
 
 
-def _is_slice(path: Path) -> bool:
+def is_slice(path: Path) -> bool:
     """Whether it is a picture or DICOM, which needs no suffix."""
     if path.suffix and not path.suffix[1:].isdecimal():
         return path.name.lower().endswith((*_DICOM, *_IMAGES))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lungmask_jax import records
+from lungmask_jax.cohort._state import has_content
 from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.files import checksum, locked, output_folder
 
@@ -37,7 +38,7 @@ class Outputs:
         overwrite: Whether other files may be replaced.
 
     Example:
-        >>> Outputs(Path("nowhere")).result("a", source="/scans/a.nii.gz", key="1f")
+        >>> Outputs(Path("nowhere")).result("a", source="/scans/a.nii.gz", key="1f-2e")
         {}
     """
 
@@ -103,21 +104,28 @@ class Outputs:
         with self.claimed(record), self.staged(record) as folder:
             yield folder
 
-    def check_source(self, record: str, source: str) -> None:
-        """Refuses to replace the results of another scan."""
-        other = records.read_json(self.folder / record).get("source", source)
-        if other != source and not self.overwrite:
+    def check_source(self, record: str, source: str, content: str) -> None:
+        """Refuses to replace the results of another scan; one that was moved is the same."""
+        values = records.read_json(self.folder / record)
+        other = values.get("source", source)
+        same = other == source or has_content(values.get("key"), content)
+        if not same and not self.overwrite:
             raise ScanError(
                 f"{self.folder / record} has the results of another scan, {other}: give another "
                 "--out, or replace them with --overwrite"
             )
 
     def result(self, name: str, *, source: str, key: str) -> dict[str, Any]:
-        """The record of complete results of a scan made in one way, or nothing."""
-        values = records.read_json(self.folder / f"{name}.json")
-        same = values.get("source") == source and values.get("key") == key
-        whole = same and all((self.folder / one).is_file() for one in values["files_written"])
-        return values if whole else {}
+        """The record of complete results of a scan made in one way, or nothing.
+
+        If the scan was moved, the record says from now on where it is. The results must be claimed.
+        """
+        path = self.folder / f"{name}.json"
+        values = records.read_json(path)
+        same = values.get("key") == key
+        if not same or not all((self.folder / one).is_file() for one in values["files_written"]):
+            return {}
+        return values if values.get("source") == source else records.change(path, source=source)
 
     def _move(self, staged: Path, record: str) -> None:
         names = sorted(path.name for path in staged.iterdir() if path.name != record)

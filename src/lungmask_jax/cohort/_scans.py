@@ -1,22 +1,20 @@
 """The scans at paths of files, folders and lists."""
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lungmask_jax import data, io
-from lungmask_jax.cohort._folders import has_images, scans_at, scans_within, visible
+from lungmask_jax.cohort._folders import has_images, scans_at, scans_within
+from lungmask_jax.cohort._lists import rows_of
 from lungmask_jax.cohort._scan import Scan
 from lungmask_jax.cohort._series import BEST, choices
 from lungmask_jax.errors import ScanError, SpecError
 
-_OTHERS = (".dcm", ".dcm.gz", ".ima", ".img", ".zip")
 _LIST: Final = ".csv"
-_PATH: Final = "path"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def find_scans(
 
     Args:
         paths: Files, folders and tables. A table may also have the columns ``scan``, the name of
-            the results, ``series``, a SeriesInstanceUID, and ``use``: rows with ``no`` are skipped.
+            the results, ``series``, a SeriesInstanceUID, and ``use``, yes or no.
         recursive: Whether to search all subfolders; each with scans or slices counts as if it
             was given, and of each DICOM study one series is used.
         series: Which DICOM series are used: by ``"best"``, the default of `recursive`, one of each
@@ -127,8 +125,8 @@ def candidates(
     listed: list[io.Series] = []
     for path in map(Path, paths):
         if path.suffix.lower() == _LIST:
-            for one in _listed(path):
-                once.setdefault(one.scan.source, one)
+            for scan, use, name in rows_of(path):
+                once.setdefault(scan.source, Candidate(scan, use, "in a table", name))
             continue
         for place in scans_within(path) if recursive else scans_at(path):
             of_folder, alone = (
@@ -210,57 +208,3 @@ def part(scans: Mapping[str, Scan], number: int, count: int) -> dict[str, Scan]:
             f"part {number}/{count} does not exist: give a number from 1 to {max(count, 1)}"
         )
     return {name: scans[name] for name in sorted(scans)[number - 1 :: count]}
-
-
-def _listed(table: Path) -> Iterator[Candidate]:
-    """The scans of a table."""
-    for line in _lines(table):
-        use = (line.get("use") or "").strip().lower() not in ("no", "0", "false")
-        scan = Scan(table.parent / str(line[_PATH]).strip(), (line.get("series") or "").strip())
-        name = (line.get("scan") or "").strip()
-        if os.path.basename(name) != name or name.startswith("."):
-            raise ScanError(f"{name!r} in {table} cannot be the name of files: rename it")
-        yield Candidate(scan, use, "in a table", name)
-
-
-def _lines(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.DictReader(file) if any(line.values())]
-    except OSError as error:
-        raise ScanError(f"expected a table of scans, cannot read {table}: {error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ScanError(f"expected a table of scans in UTF-8, {table} is not ({error})") from error
-    if any(not line.get(_PATH) for line in lines):
-        found = ", ".join(map(str, lines[0]))
-        raise ScanError(
-            f"expected a table with a {_PATH} in every row, found the columns {found} in {table}: "
-            "add one, or save the table with commas"
-        )
-    return lines
-
-
-def left_out(given: Sequence[Path], scans: Iterable[Scan]) -> Iterator[str]:
-    """A line for each folder of NIfTI files that holds scans of another kind, too.
-
-    Args:
-        given: Files and folders, as for `find_scans`.
-        scans: Those that were found.
-
-    Yields:
-        What was left out, and what to do.
-
-    Example:
-        >>> list(left_out([Path("a.nii.gz")], [Scan(Path("a.nii.gz"))]))
-        []
-    """
-    files = {scan.path for scan in scans} - {*given}
-    folders = {file.parent for file in files if file.is_file()}
-    for folder in sorted(one for one in folders if any(map(one.is_relative_to, given))):
-        others = [path.name for path in visible(folder) if path.name.lower().endswith(_OTHERS)]
-        if others:
-            more = f" and {len(others) - 1} more" if others[1:] else ""
-            yield (
-                f"{folder}: used its NIfTI, NRRD and MetaImage files, and skipped "
-                f"{others[0]}{more}: give scans of another kind separately"
-            )

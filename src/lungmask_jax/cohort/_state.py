@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lungmask_jax.cohort._scan import Scan
 from lungmask_jax.errors import is_full
 from lungmask_jax.files import atomic, checksum
 
@@ -81,28 +82,34 @@ def attempted(folder: Path) -> set[str]:
     return set()
 
 
-def signature(path: Path) -> str:
+def signature(scan: Scan) -> str:
     """Changes if a file of a scan is written again: from names, sizes and times; empty if none."""
     parts = []
-    for file in _files(path):
+    for file in _files(scan.path):
         found = file.stat()
         parts.append(f"{file.name} {found.st_size} {found.st_mtime_ns}")
-    return _short("\n".join(parts)) if parts else ""
+    return _short("\n".join([*parts, scan.series])) if parts else ""
 
 
-def content(path: Path) -> str:
+def content(scan: Scan) -> str:
     """A checksum of the content of a scan, wherever it lies; empty if there is nothing."""
+    path = scan.path
     files = list(_files(path))
-    if files == [path]:
+    if files == [path] and not scan.series:
         return checksum(path)
     folder = path.parent if path.is_file() else path
     parts = [f"{os.path.relpath(file, folder)} {checksum(file)}" for file in files]
-    return _short("\n".join(parts)) if parts else ""
+    return _short("\n".join([*parts, scan.series])) if parts else ""
 
 
 def key_of(content: str, how: Mapping[str, Any]) -> str:
-    """Identifies a result: from the content of a scan, the models and the settings."""
-    return _short(json.dumps([content, how], sort_keys=True))
+    """Identifies a result: the content of a scan, and a checksum of how it was made."""
+    return f"{content}-{_short(json.dumps(how, sort_keys=True))}"
+
+
+def has_content(key: object, content: str) -> bool:
+    """Whether the key of a result is that of a scan with this content."""
+    return bool(content) and str(key).startswith(f"{content}-")
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """File names: which files belong together, and which scans are of one patient."""
 
+import hashlib
 import itertools
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lungmask_jax.errors import ScanError
-from lungmask_jax.files import printable
+from lungmask_jax.files import LONGEST_NAME, printable
 
 SUFFIXES: Final = (
     *(".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd"),
@@ -52,7 +53,8 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     Equal names, as in a folder for each patient, get as many of their folders as a prefix as make
     them differ; files of one folder that differ only in their suffix keep it. Names that some file
     systems consider equal (``A`` and ``a``) count as equal. Invisible characters in a name are
-    escaped as in URLs (`lungmask_jax.files.printable`).
+    escaped as in URLs (`lungmask_jax.files.printable`), spaces around a name go, and a name too
+    long for the files of a scan ends with a checksum.
 
     Args:
         paths: Files, or folders of slices; a link has its own name.
@@ -76,7 +78,7 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     parts = _parts(whole)
     depths = [1] * len(parts)
     while True:
-        found = ["_".join(one[-depth:]) for one, depth in zip(parts, depths, strict=True)]
+        found = [_fitting("_".join(one[-n:])) for one, n in zip(parts, depths, strict=True)]
         equal = _equal(map(_plain, found))
         deeper = [
             depth + (same and depth < len(one))
@@ -99,6 +101,15 @@ def _parts(paths: Sequence[Path]) -> list[list[str]]:
         [printable(part) for part in (*path.parent.parts[1:], leaf)]
         for path, leaf in zip(paths, leaves, strict=True)
     ]
+
+
+def _fitting(name: str) -> str:
+    """The name without spaces around it, and cut if it is longer than `LONGEST_NAME`."""
+    data = name.encode()
+    if len(data) > LONGEST_NAME:
+        cut = data[: LONGEST_NAME - 9].decode(errors="ignore")
+        return f"{cut}_{hashlib.sha256(data).hexdigest()[:8]}"
+    return name.strip() or name
 
 
 def _equal(values: Iterable[Hashable]) -> list[bool]:
