@@ -72,6 +72,7 @@ USERS = {  # who may import what others wrote; numpy is for all
         "postprocess",
         "preprocess",
         "quantify",
+        "viz",
     },
 }
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}

@@ -210,7 +210,12 @@ def test_few_marked_voxels_and_likely_signs_are_said_to_be_at_odds(chest):
 
 
 def test_an_empty_folder_has_a_page():
-    assert data_of(report.folder_page([])) == {"columns": [], "rows": []}
+    assert data_of(report.folder_page([])) == {
+        "noun": "scan",
+        "head": "Scan",
+        "columns": [],
+        "rows": [],
+    }
 
 
 def saved(folder, result, name="a", **options):

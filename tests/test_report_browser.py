@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lungmask_jax import report
+from lungmask_jax.evaluation import SHOWN, Picture, Report
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.quantify import Signs
@@ -69,6 +70,20 @@ def folder_file(chest, tmp_path_factory):
     entries[7] = Entry({"scan": NAME}, problem="<img src=x onerror=alert(1)>")
     path = tmp_path_factory.mktemp("pages") / "index.html"
     path.write_text(report.folder_page(entries), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluation_file(tmp_path_factory):
+    rows = [
+        {"case": name, "label": "infection", **dict.fromkeys(SHOWN, 0.9 - 0.2 * number)}
+        for number, name in enumerate(["one", "two", NAME])
+    ]
+    before = [{**row, "dice": 0.4} for row in rows]
+    pictures = [Picture(0.5, NAME, np.zeros((8, 8, 3), np.uint8))]
+    judged = Report(rows, Path("former", "cases.csv"), before, pictures)
+    path = tmp_path_factory.mktemp("pages") / "report.html"
+    path.write_text(judged.page(name=NAME), "utf-8")
     return path
 
 
@@ -260,8 +275,29 @@ def test_rows_are_sorted_and_filtered(folder):
     assert folder.find_element("id", "count").text == "1 of 10000 scans"
 
 
+def test_dots_and_the_table_of_an_evaluation_lead_to_each_other(browser, evaluation_file):
+    from selenium.webdriver import ActionChains
+
+    page = opened(browser, evaluation_file)
+    assert page.find_element("css selector", "h1").text == NAME
+    names = [one.text for one in page.find_elements("css selector", "#body th")]
+    assert names == ["one", "two", NAME]
+    page.find_element("id", "text").send_keys("two")
+    faint = {one.get_attribute("data-case") for one in page.find_elements("css selector", ".dim")}
+    assert faint == {"0", "2"}
+    dot = page.find_element("css selector", "circle[data-case='2']")
+    ActionChains(page).move_to_element(dot).click().perform()
+    assert page.find_element("id", "text").get_attribute("value") == NAME
+    assert page.find_element("id", "count").text == "1 of 3 cases"
+    hot = {one.get_attribute("data-case") for one in page.find_elements("css selector", ".hot")}
+    assert hot == {"2"}
+    page.find_elements("css selector", "#heads button")[1].click()
+    assert page.find_element("css selector", "#heads th[aria-sort]").text.startswith("Dice")
+    assert [line for line in page.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["scan_file", "folder_file"])
+@pytest.mark.parametrize("page", ["scan_file", "folder_file", "evaluation_file"])
 def test_accessibility_has_no_serious_issue(browser, page, scheme, request):
     if importlib.util.find_spec("axe_core_python") is None:
         pytest.skip("no axe-core-python to look for issues with")

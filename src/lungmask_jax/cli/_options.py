@@ -188,6 +188,11 @@ def _add_evaluate(commands: Any) -> None:
         "--worst", type=int, default=3, help="number of worst cases to draw (default: 3)"
     )
     evaluate.add_argument("--against", type=Path, help="cases.csv of another model to compare with")
+    evaluate.add_argument(
+        "--report",
+        action="store_true",
+        help="also write report.html, a page with box plots, the worst cases and all cases",
+    )
     evaluate.add_argument("--target", default=tasks.INFECTION.name, **_TARGET)
     add_weights(evaluate)
     evaluate.add_argument("--tolerance", type=float, help="tolerance of the surface Dice, in mm")

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
         raise SpecError(f"expected --data with {protocol.layout}: get {protocol.data}")
     ignored = ["pred", "true", "scans", "tolerance", "by_type"]
     by_slice = options.protocol == "covid-semiseg"
-    ignored += ["against"] if by_slice else []
+    ignored += ["against", "report"] if by_slice else []
     if given := [f"--{name.replace('_', '-')}" for name in ignored if getattr(options, name)]:
         raise SpecError(f"expected --protocol without {', '.join(given)}: leave it out")
     judge = evaluation.evaluate_covid_semiseg if by_slice else evaluation.evaluate_covid19_ct_seg

@@ -70,6 +70,11 @@ def add_segment(commands: Any) -> None:
         action="store_true",
         help="also write a page to read for each scan, and index.html with all scans",
     )
+    segment.add_argument(
+        "--surface",
+        action="store_true",
+        help="also write a picture of the masks as solids, NAME_surface.png",
+    )
     segment.add_argument("--profile", action="store_true", help="print the time of each stage")
     segment.add_argument("--window", **WINDOW)
     add_shell(segment)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from lungmask_jax import viz
+from lungmask_jax import report, viz
 from lungmask_jax.cli._border import one_line, print_error
 from lungmask_jax.cli._progress import console
 from lungmask_jax.cohort import Outputs, outputs
@@ -20,9 +20,11 @@ _RECORD = "summary.json"
 
 def results(options: argparse.Namespace) -> Outputs:
     """The folder for the scores; files of others in it are found before any work."""
+    if options.report:
+        report.check_installed()
     inputs = [options.against] if options.against else []
     found = outputs(options.out, inputs=inputs, overwrite=options.overwrite)
-    patterns = ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png", "cases.csv")
+    patterns = ("boxes.png", "boxes_*.png", "worst[0-9]*_*.png", "cases.csv", "report.html")
     names = [path.name for pattern in patterns for path in found.folder.glob(pattern)]
     found.check(_RECORD, names)
     for record in ("cases.json", "table.json") if options.protocol else ():
@@ -49,19 +51,19 @@ def watcher(
     return watch
 
 
-def save(report: Report, options: argparse.Namespace) -> None:
+def save(judged: Report, options: argparse.Namespace) -> None:
     """Writes all of a report, and prints its summary."""
     with results(options).written(_RECORD) as folder:
-        report.save(folder, name=options.out.name or "this")
+        judged.save(folder, name=options.out.name or "this", page=options.report)
     if missing := viz.missing_plots():
         print_error(f"no box plots: {missing}")
-    summary, shown = report.summary(), console()
+    summary, shown = judged.summary(), console()
     for label, scores in summary["summary"].items():
         _print(shown, label, scores, summary.get("comparison", {}).get(label))
     for seen in SEEN:
         for label, scores in summary.get(seen.replace(" ", "_"), {}).items():
             _print(shown, f"{label}, cases {seen}", scores, None)
-        names = dict.fromkeys(str(row["case"]) for row in report.rows if row.get("seen") == seen)
+        names = dict.fromkeys(str(row["case"]) for row in judged.rows if row.get("seen") == seen)
         if names:
             print_error(
                 f"{seen} by the model, so no evidence of its quality, and summarized separately: "
@@ -86,12 +88,12 @@ def _print(
         rows.add_row(score, _cases(one), f"{mean} ± {sd}", f"{low}-{high}", f"{median} ({q1}-{q3})")
     shown.print(rows)
     if compared:
-        rows = table(f"{title}, difference", "cases", "mean (95 %)", "better", "worse", "p")
+        rows = table(f"{title}, difference", "cases", "mean (95 %)", "higher", "lower", "p")
         for score, one in compared.items():
             mean = f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
             counts = (str(one[key]) for key in ("cases", "better", "worse"))
-            cases, better, worse = counts
-            rows.add_row(score, cases, mean, better, worse, f"{one['p']:.3g}")
+            cases, higher, lower = counts
+            rows.add_row(score, cases, mean, higher, lower, f"{one['p']:.3g}")
         shown.print(rows)
 
 

@@ -77,6 +77,7 @@ def _outcomes(
         uncertainty=options.uncertainty,
         format=options.format,
         pages=options.report,
+        surface=options.surface,
         window=options.window and tuple(options.window),
         retry_failed=options.retry_failed,
         again=options.again,

@@ -63,6 +63,7 @@ class Job:
         uncertainty: Whether to map the uncertainty.
         format: Of the masks; empty for that of each scan.
         pages: Whether to write a page to read for each scan.
+        surface: Whether to draw the masks as solids, too.
         window: HU of black and white, for images.
         retry_failed: Whether to try scans again that failed before.
         again: Whether to segment scans again that are done.
@@ -74,6 +75,7 @@ class Job:
     uncertainty: bool
     format: str
     pages: bool
+    surface: bool
     window: tuple[float, float] | None
     retry_failed: bool
     again: bool
@@ -88,6 +90,7 @@ class Job:
                 "uncertainty": self.uncertainty,
                 "format": self.format,
                 "window": None if self.window is None else [*map(float, self.window)],
+                **({"surface": True} if self.surface else {}),
             },
         }
 
@@ -237,6 +240,7 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
                 key=row["key"],
                 format=job.format,
                 page=job.pages,
+                surface=job.surface,
             )
         measures, seconds = result.row(name), round(reading + time.perf_counter() - began, 2)
         done = {"state": "done", "reason": "", "seconds": seconds, "qc": measures.get("qc")}
@@ -250,7 +254,12 @@ def _checked_format(name: str, scan: Scan, worker: Worker, content: str) -> str:
     form = job.format or io.native_format(scan.path)
     masks = tasks.mask_names([model.spec.target for model in worker.models])
     *files, record = inference.file_names(
-        name, masks, uncertainty=job.uncertainty, format=form, page=job.pages
+        name,
+        masks,
+        uncertainty=job.uncertainty,
+        format=form,
+        page=job.pages,
+        surface=job.surface,
     )
     folder = job.results.folder
     if job.pages and name.lower() == "index":

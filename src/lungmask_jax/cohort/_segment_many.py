@@ -37,6 +37,7 @@ def segment_many(
     uncertainty: bool = False,
     format: str = "",
     pages: bool = False,
+    surface: bool = False,
     window: tuple[float, float] | None = None,
     retry_failed: bool = False,
     again: bool = False,
@@ -64,6 +65,7 @@ def segment_many(
             it is NRRD or MetaImage, else ``"nii.gz"``.
         pages: Whether to write a page to read for each new result; `write_pages` adds those that
             are missing, and their table.
+        surface: Whether to draw the masks as solids, too.
         window: For images and windowed scans: HU of black and white.
         retry_failed: Whether to try scans again that failed in an earlier run.
         again: Whether to segment scans again that are done.
@@ -110,6 +112,7 @@ def segment_many(
         uncertainty,
         format,
         pages,
+        surface,
         window,
         retry_failed,
         again,

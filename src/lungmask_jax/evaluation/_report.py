@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lungmask_jax import DISCLAIMER, records, viz
+from lungmask_jax import DISCLAIMER, records, report, viz
 from lungmask_jax.evaluation._masks import Masks
 from lungmask_jax.evaluation._scores import Row
 from lungmask_jax.evaluation._tables import SHOWN, comparisons, labels_of, summaries, unseen
@@ -16,6 +16,7 @@ from lungmask_jax.files import output_folder
 
 _RECORD = "summary.json"
 _CASES = "cases.csv"
+_PAGE = "report.html"
 
 _TILE = 384  # wide enough for the column of a paper
 
@@ -74,7 +75,32 @@ class Report:
         compared = comparisons(self.rows, self.others)
         return {**summaries(self.rows), "against": str(self.against), **compared}
 
-    def save(self, directory: str | os.PathLike[str], *, name: str = "") -> list[Path]:
+    def page(self, *, name: str = "this model") -> str:
+        """The page to read, from `lungmask_jax.report.evaluation_page`.
+
+        Args:
+            name: Name of the model.
+
+        Returns:
+            HTML, to be written as UTF-8.
+
+        Raises:
+            MissingPackageError: Jinja2 is missing, which the extra ``report`` brings.
+        """
+        other = None
+        if self.against is not None:
+            before = _other_name(self.against, name)
+            other = report.Scores(before, self.others, summaries(self.others))
+        return report.evaluation_page(
+            report.Scores(name, self.rows, self.summary()),
+            scores=SHOWN,
+            other=other,
+            pictures={f"{one.name}: Dice {one.dice:.3f}": one.rgb for one in self.worst},
+        )
+
+    def save(
+        self, directory: str | os.PathLike[str], *, name: str = "", page: bool = False
+    ) -> list[Path]:
         """Writes cases, box plots, the pictures of the worst cases, and the summary last.
 
         Where matplotlib is missing there are no box plots.
@@ -82,22 +108,28 @@ class Report:
         Args:
             directory: Created if it does not exist. Other files are not changed.
             name: Name of the model, beside another; that of the directory if empty.
+            page: Whether to write the page to read, too.
 
         Returns:
             The paths: ``cases.csv``, ``boxes.png`` or one per label, ``worst1_<case>.png`` and so
-            on, and ``summary.json`` with a checksum of each.
+            on, ``report.html`` for the page, and ``summary.json`` with a checksum of each.
 
         Raises:
             ScanError: The directory cannot be written.
+            MissingPackageError: A page needs Jinja2, which the extra ``report`` brings.
         """
         folder = output_folder(directory)
+        name = name or folder.resolve().name
         records.write_csv(folder / _CASES, self.rows)
         paths = [folder / _CASES]
         if not viz.missing_plots():
-            paths += _boxes(folder, self, name or folder.resolve().name)
+            paths += _boxes(folder, self, name)
         for number, picture in enumerate(self.worst, 1):
             paths.append(folder / f"worst{number}_{picture.name}.png")
             viz.save_png(picture.rgb, paths[-1])
+        if page:
+            paths.append(folder / _PAGE)
+            report.write_page(paths[-1], self.page(name=name))
         records.write_json(folder / _RECORD, self.summary(), files=sorted(paths))
         return [*paths, folder / _RECORD]
 
@@ -107,8 +139,7 @@ def _boxes(folder: Path, judged: Report, name: str) -> list[Path]:
     rows = unseen(judged.rows)
     models = {name: rows or judged.rows}
     if judged.against is not None and rows and (others := unseen(judged.others)):
-        other = judged.against.parent.name or "other"
-        models = {f"{other} (before)" if other == name else other: others, **models}
+        models = {_other_name(judged.against, name): others, **models}
     labels, paths = labels_of(models[name]), []
     for label in labels:
         chosen = {
@@ -120,6 +151,12 @@ def _boxes(folder: Path, judged: Report, name: str) -> list[Path]:
         paths.append(folder / ("boxes.png" if len(labels) == 1 else f"boxes_{label}.png"))
         viz.save_png(picture, paths[-1])
     return paths
+
+
+def _other_name(against: Path, name: str) -> str:
+    """The name of the other model, from the folder of its table."""
+    other = against.parent.name or "other"
+    return f"{other} (before)" if other == name else other
 
 
 def _drawn(models: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[float]]]:

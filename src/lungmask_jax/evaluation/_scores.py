@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
         mean: Mean difference; NaN without a case.
         low: Lower end of its 95 % interval, by bootstrap over cases.
         high: Its upper end.
-        better: Number of cases in which the second is higher.
+        better: Number of cases in which the second is higher, which is worse for distances.
         worse: Number of cases in which it is lower.
         p: p-value of Wilcoxon's signed-rank test, two-sided; 1 if all are equal.
 

@@ -79,6 +79,11 @@ def picture_file(name: str) -> str:
     return f"{name}_overlay.png"
 
 
+def surface_file(name: str) -> str:
+    """The file name of the picture of solids."""
+    return f"{name}_surface.png"
+
+
 def page_file(name: str) -> str:
     """The file name of the page to read."""
     return f"{name}.html"
@@ -91,6 +96,7 @@ def file_names(
     uncertainty: bool = False,
     format: str = FORMATS[0],
     page: bool = False,
+    surface: bool = False,
 ) -> list[str]:
     """The file names of `Segmentation.save`.
 
@@ -100,6 +106,7 @@ def file_names(
         uncertainty: Whether there is an uncertainty map.
         format: Format of the masks, one of `lungmask_jax.files.FORMATS`.
         page: Whether there is a page to read.
+        surface: Whether there is a picture of solids.
 
     Returns:
         Names of files, that of the measures last.
@@ -116,6 +123,8 @@ def file_names(
     if uncertainty:
         files.append(map_file(name, format))
     files.append(picture_file(name))
+    if surface:
+        files.append(surface_file(name))
     if page:
         files.append(page_file(name))
     return [*files, f"{name}.json"]

@@ -33,6 +33,7 @@ from lungmask_jax.inference._files import (
     mask_format,
     page_file,
     picture_file,
+    surface_file,
 )
 from lungmask_jax.volume import Volume
 
@@ -178,6 +179,7 @@ class Segmentation:
         key: str = "",
         format: str = "",
         page: bool = False,
+        surface: bool = False,
     ) -> list[Path]:
         """Writes the masks, the montage and the measures, each under a temporary name first.
 
@@ -192,11 +194,13 @@ class Segmentation:
             format: Of the masks, one of `lungmask_jax.files.FORMATS`; by default that of
                 `mask_format`.
             page: Whether to write the page to read, too.
+            surface: Whether to draw the masks as solids, too, see `lungmask_jax.viz.surface`.
 
         Returns:
             The paths: ``<name>_<task>`` with the suffix of the format for each mask and the
-            uncertainty, if there is one, ``<name>_overlay.png``, ``<name>.html`` for the page, and
-            ``<name>.json``; for DICOM also ``<name>_measures.dcm``.
+            uncertainty, if there is one, ``<name>_overlay.png``, ``<name>_surface.png`` for solids,
+            ``<name>.html`` for the page, and ``<name>.json``; for DICOM also
+            ``<name>_measures.dcm``.
 
         Raises:
             ScanError: A file cannot be written, or the masks of this scan cannot be DICOM.
@@ -207,11 +211,16 @@ class Segmentation:
         form = mask_format(self.ct, format=format)
         folder = output_folder(directory)
         doubt = self.uncertainty is not None
-        names = file_names(name, self.masks, uncertainty=doubt, format=form, page=page)
+        names = file_names(
+            name, self.masks, uncertainty=doubt, format=form, page=page, surface=surface
+        )
         *files, record = (folder / file for file in names)
         with ThreadPoolExecutor() as pool:  # compression runs beside the picture
             written = [pool.submit(write) for write in self._writers(folder, name, form)]
             viz.save_png(self.overlay(title=name), folder / picture_file(name))
+            if surface:
+                solids = viz.surface(self.masks, title=name, caption=DISCLAIMER)
+                viz.save_png(solids, folder / surface_file(name))
             if page:
                 report.write_page(folder / page_file(name), self.page(name=name, source=source))
             for one in written:

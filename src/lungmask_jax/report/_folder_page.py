@@ -69,6 +69,8 @@ def folder_page(entries: Iterable[Entry], *, title: str = "Scans") -> str:
     scans = [*entries]
     columns = [name for name in _COLUMNS if any(entry.row.get(name) is not None for entry in scans)]
     data = {
+        "noun": "scan",
+        "head": "Scan",
         "columns": [{"key": name, "name": _name(name)} for name in columns],
         "rows": [_line(entry, columns) for entry in scans],
     }

@@ -13,6 +13,7 @@ from lungmask_jax.viz._charts import box_plot, learning_curve, missing_plots
 from lungmask_jax.viz._errors import errors
 from lungmask_jax.viz._montage import montage
 from lungmask_jax.viz._slices import overlay, windowed
+from lungmask_jax.viz._surface import surface
 
 __all__ = [
     "box_plot",
@@ -25,5 +26,6 @@ __all__ = [
     "png",
     "save_gif",
     "save_png",
+    "surface",
     "windowed",
 ]

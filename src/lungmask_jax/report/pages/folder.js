@@ -5,7 +5,8 @@
 /**
  * @typedef {[string, string, string, string, string, ...(string | number | null)[]]} Row
  *   name, address of the page, picture, problem, notes, and a value for each column
- * @typedef {{columns: {key: string, name: string}[], rows: Row[]}} Table
+ * @typedef {{key: string, name: string, digits?: number}} Column
+ * @typedef {{noun: string, head: string, columns: Column[], rows: Row[]}} Table
  */
 
 /** Places in a row. */
@@ -50,7 +51,7 @@ function isDoubted(row) {
 function select() {
   const text = chosen("text").toLowerCase();
   const wanted = chosen("state");
-  const places = ["severity", "qc"].map((key) => /** @type {const} */ ([table.columns.findIndex((one) => one.key === key) + FIRST, chosen(key)]));
+  const places = ["severity", "qc", "label"].map((key) => /** @type {const} */ ([table.columns.findIndex((one) => one.key === key) + FIRST, chosen(key)]));
   state.rows = table.rows.filter((row) => {
     const kind = row[PROBLEM] ? "problem" : row[NOTES] || isDoubted(row) ? "doubt" : "well";
     return (
@@ -60,7 +61,7 @@ function select() {
     );
   });
   if (state.column >= 0) state.rows.sort((one, two) => compare(one[state.column], two[state.column]));
-  const many = (/** @type {number} */ count) => `${count} scan${count === 1 ? "" : "s"}`;
+  const many = (/** @type {number} */ count) => `${count} ${table.noun}${count === 1 ? "" : "s"}`;
   const shown = state.rows.length;
   element("count").textContent = shown === table.rows.length ? many(shown) : `${shown} of ${many(table.rows.length)}`;
   element("table").setAttribute("aria-rowcount", String(shown + 1));
@@ -133,7 +134,7 @@ function rowOf(values, place) {
   row.setAttribute("aria-rowindex", String(place + 2));
   row.classList.toggle("problem", Boolean(values[PROBLEM]));
   row.append(pictureOf(values), nameOf(values));
-  table.columns.forEach((column, number) => row.append(cell(formatted(column.key, values[FIRST + number]))));
+  table.columns.forEach((column, number) => row.append(cell(formatted(column, values[FIRST + number]))));
   const remark = cell(values[PROBLEM] || values[NOTES], "text remark");
   remark.title = values[PROBLEM] || values[NOTES];
   row.append(remark);
@@ -183,11 +184,12 @@ function cell(text, kind = "") {
 }
 
 /**
- * @param {string} key
+ * @param {Column} column
  * @param {string | number | null} value
  */
-function formatted(key, value) {
+function formatted({ key, digits }, value) {
   if (typeof value !== "number") return value ?? "";
+  if (digits !== undefined) return value.toFixed(digits);
   if (key !== "signs_of_pneumonia") return (Math.abs(value) < 100 ? tenths : numbers).format(value).replaceAll(",", "\u202f");
   return value < 0.01 ? "below 1 %" : value > 0.99 ? "over 99 %" : `${Math.round(100 * value)} %`;
 }
@@ -216,7 +218,7 @@ function addHead(name, place) {
 
 function start() {
   element("heads").append(cell(""));
-  addHead("Scan", NAME);
+  addHead(table.head, NAME);
   table.columns.forEach((column, number) => addHead(column.name, FIRST + number));
   addHead("Notes and problems", NOTES);
   element("filters").addEventListener("input", select);
