@@ -2,11 +2,12 @@
 
     python benchmarks/foreign_nnunet.py --scan CT.nii.gz --peer-python ENVIRONMENT/bin/python
 
-That environment has nnunetv2, which first trains networks for some steps: small ones, and one of
-the usual width. Both programs see the middle half of the scan, each in a process of its own and on
-one thread, twice: seconds are those of the second time, and of the first time here, which compiles
-or reads from disk what was compiled before. Of the cascade both stages run, and are timed; its
-logits are those after nnU-Net's own first stage.
+That environment has nnunetv2, and nnunet for the networks of v1. They first train networks for some
+steps: small ones, and one of the usual width. Both programs see the middle half of the scan, each
+in a process of its own and on one thread, twice: seconds are those of the second time, and of the
+first time here, which compiles or reads from disk what was compiled before. Of the cascade both
+stages run, and are timed; its logits are those after nnU-Net's own first stage. v1 gives
+probabilities instead of logits.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,13 @@ MODELS = {
     "3d_cascade_fullres": ("Dataset901_plain", "3d_cascade_fullres", "0"),
     "residual, regions": ("Dataset902_residual", "3d_fullres", "0"),
     "3d_fullres, usual width": ("Dataset903_wide", "3d_fullres", "0"),
+    "v1, 3d_fullres": ("Task801_first", "3d_fullres", "0"),
+    "v1, 2d": ("Task801_first", "2d", "0"),
+    "v1, oldest plans, other axes": ("Task801_first", "3d_lowres", "0"),
 }
+PEERS = {"Dataset": ("nnunetv2", "peer_nnunet.py"), "Task": ("nnunet", "peer_nnunet1.py")}
+"""By the beginning of the data set's name: the package, and the program that runs it."""
+
 STAGES = ("prepare", "network", "export")
 
 
@@ -41,6 +49,7 @@ def main() -> None:
     parser.add_argument("--scan", help="chest CT as NIfTI (default: a phantom)")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter with nnunetv2")
     parser.add_argument("--models", type=Path, help="where they are trained, unless they are there")
+    parser.add_argument("--networks", nargs="+", choices=MODELS, default=[*MODELS])
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
@@ -49,10 +58,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = options.models or Path(folder)
         options.scan = middle(options.scan, Path(folder) / "scan.nii.gz")
-        if not models.is_dir() or not any(models.iterdir()):
-            done([options.peer_python, HERE / "peer_nnunet.py", "train", models])
+        options.networks = [name for name in options.networks if there(name, models, options)]
         for line in table(models, Path(folder), options):
             print(line, flush=True)
+
+
+def there(name: str, models: Path, options: Any) -> bool:
+    """Whether the network is there: its data set is trained, unless nobody can."""
+    dataset = MODELS[name][0]
+    package, program = peer(dataset)
+    known = subprocess.run([options.peer_python, "-c", f"import {package}"], capture_output=True)
+    if known.returncode:
+        print(f"{options.peer_python} has no {package} to compare with: no {name}.")
+        return False
+    if not (models / dataset).is_dir():
+        done([options.peer_python, HERE / program, "train", models])
+    return True
 
 
 def middle(scan: str | None, path: Path) -> str:
@@ -76,12 +97,13 @@ def table(models: Path, out: Path, options: Any) -> Iterator[str]:
     )
     yield "|" + " --- |" * 7
     coarse = 0.0
-    for name, (dataset, configuration, folds) in MODELS.items():
+    for name in options.networks:
+        dataset, configuration, folds = MODELS[name]
         model = models / dataset / f"nnUNetTrainer__nnUNetPlans__{configuration}"
         before = out / "before.nii.gz" if "cascade" in configuration else ""
         theirs, mine = out / "theirs.npz", out / "mine.npz"
         words = [model, folds, options.scan, theirs, *([before] if before else [])]
-        done([options.peer_python, HERE / "peer_nnunet.py", "predict", *words])
+        done([options.peer_python, HERE / peer(dataset)[1], "predict", *words])
         done(
             [sys.executable, __file__, "--scan", options.scan, "--ours", model, mine, folds, before]
         )
@@ -108,6 +130,11 @@ def compared(theirs: Any, ours: Any) -> str:
     return f"{logits:.1e} | {differ} of {one.size:,} | {min(dice, default=1.0):.5f}"
 
 
+def peer(dataset: str) -> tuple[str, str]:
+    """The package that made a network, and the program that runs it."""
+    return next(both for start, both in PEERS.items() if dataset.startswith(start))
+
+
 def done(command: list[Any]) -> None:
     """Runs it, and shows what it says where it fails."""
     ran = subprocess.run([str(word) for word in command], capture_output=True, text=True)
@@ -127,6 +154,7 @@ def ours(model: str, out: str, folds: str, before: str, *, scan: str) -> None:
     from lungmask_jax.prediction import Predictor
 
     labels = {"lungs": 1, "left_lung": 2} if "residual" in model else None
+    labels = {"1": 1, "2": 2} if "Task" in model else labels
     bundle = lj.weights.read_nnunet(
         model, target="lungs", labels=labels, folds=tuple(folds.split(","))
     )
@@ -146,7 +174,8 @@ def ours(model: str, out: str, folds: str, before: str, *, scan: str) -> None:
     volume = preprocess.network_volume(hu[box], spacing, spec, previous=stage)
     network = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
     ran = {"first": seconds[0], "again": seconds[1], "peak_mb": peak}
-    np.savez(out, mask=frame.view(mask.array), logits=network.volume(volume))
+    file = preprocess.Frame.of(ct, replace(spec, axes=(0, 1, 2)))
+    np.savez(out, mask=file.view(mask.array), logits=network.volume(volume))
     Path(out).with_suffix(".json").write_text(json.dumps(ran))
 
 

@@ -87,7 +87,7 @@ def train(folder: str) -> None:
 def fitted(folder: Path, configuration: str, plan: dict[str, Any]) -> None:
     """Some steps of training, and the checkpoint that nnU-Net's own class writes."""
     place = folder / "Task801_first" / f"nnUNetTrainer__nnUNetPlans__{configuration}"
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     (place / "plans.pkl").write_bytes(pickle.dumps(plan))
     trainer = nnUNetTrainerV2(str(place / "plans.pkl"), 0, str(place), str(place), stage=0)
     trainer.initialize(False)
