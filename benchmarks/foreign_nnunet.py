@@ -1,10 +1,13 @@
-"""Models of nnU-Net in nnU-Net and here: agreement, seconds by stage, peak memory.
+"""Models of nnU-Net in nnU-Net and here: agreement, processor seconds, peak memory.
 
     python benchmarks/foreign_nnunet.py --scan CT.nii.gz --peer-python ENVIRONMENT/bin/python
 
-That environment has nnunetv2, which first trains small networks for some steps. Both see the middle
-half of the scan, each in a process of its own; the second stage of the cascade gets the mask of
-nnU-Net's own first stage.
+That environment has nnunetv2, and nnunet for the networks of v1. They first train networks for some
+steps: small ones, and one of the usual width. Both programs see the middle half of the scan, each
+in a process of its own and on one thread, twice: seconds are those of the second time, and of the
+first time here, which compiles or reads from disk what was compiled before. Of the cascade both
+stages run, and are timed; its logits are those after nnU-Net's own first stage. v1 gives
+probabilities instead of logits.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,15 @@ MODELS = {
     "3d_fullres, two folds": ("Dataset901_plain", "3d_fullres", "0,1"),
     "3d_cascade_fullres": ("Dataset901_plain", "3d_cascade_fullres", "0"),
     "residual, regions": ("Dataset902_residual", "3d_fullres", "0"),
+    "3d_fullres, usual width": ("Dataset903_wide", "3d_fullres", "0"),
+    "v1, 3d_fullres": ("Task801_first", "3d_fullres", "0"),
+    "v1, 2d": ("Task801_first", "2d", "0"),
+    "v1, oldest plans, other axes": ("Task801_first", "3d_lowres", "0"),
 }
+PEERS = {"Dataset": ("nnunetv2", "peer_nnunet.py"), "Task": ("nnunet", "peer_nnunet1.py")}
+"""By the beginning of the data set's name: the package, and the program that runs it."""
+
+STAGES = ("prepare", "network", "export")
 
 
 def main() -> None:
@@ -36,7 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scan", help="chest CT as NIfTI (default: a phantom)")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter with nnunetv2")
-    parser.add_argument("--models", type=Path, help="trained before, so that it is not done again")
+    parser.add_argument("--models", type=Path, help="where they are trained, unless they are there")
+    parser.add_argument("--networks", nargs="+", choices=MODELS, default=[*MODELS])
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
@@ -45,10 +58,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = options.models or Path(folder)
         options.scan = middle(options.scan, Path(folder) / "scan.nii.gz")
-        if options.models is None:
-            done([options.peer_python, HERE / "peer_nnunet.py", "train", models])
+        options.networks = [name for name in options.networks if there(name, models, options)]
         for line in table(models, Path(folder), options):
             print(line, flush=True)
+
+
+def there(name: str, models: Path, options: Any) -> bool:
+    """Whether the network is there: its data set is trained, unless nobody can."""
+    dataset = MODELS[name][0]
+    package, program = peer(dataset)
+    known = subprocess.run([options.peer_python, "-c", f"import {package}"], capture_output=True)
+    if known.returncode:
+        print(f"{options.peer_python} has no {package} to compare with: no {name}.")
+        return False
+    if not (models / dataset).is_dir():
+        done([options.peer_python, HERE / program, "train", models])
+    return True
 
 
 def middle(scan: str | None, path: Path) -> str:
@@ -66,29 +91,48 @@ def middle(scan: str | None, path: Path) -> str:
 
 def table(models: Path, out: Path, options: Any) -> Iterator[str]:
     """Lines of Markdown."""
-    yield "| network | logits differ by | voxels differ | seconds | there | peak MB | there |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for name, (dataset, configuration, folds) in MODELS.items():
+    yield (
+        "| network | logits differ by | voxels differ | least Dice | first s, ours "
+        "| s, theirs / ours | peak MB, theirs / ours |"
+    )
+    yield "|" + " --- |" * 7
+    coarse = 0.0
+    for name in options.networks:
+        dataset, configuration, folds = MODELS[name]
         model = models / dataset / f"nnUNetTrainer__nnUNetPlans__{configuration}"
         before = out / "before.nii.gz" if "cascade" in configuration else ""
         theirs, mine = out / "theirs.npz", out / "mine.npz"
         words = [model, folds, options.scan, theirs, *([before] if before else [])]
-        done([options.peer_python, HERE / "peer_nnunet.py", "predict", *words])
+        done([options.peer_python, HERE / peer(dataset)[1], "predict", *words])
         done(
             [sys.executable, __file__, "--scan", options.scan, "--ours", model, mine, folds, before]
         )
+        said, ran = (json.loads(path.with_suffix(".json").read_text()) for path in (theirs, mine))
+        seconds = sum(said[stage] for stage in STAGES) + (coarse if before else 0.0)
         with np.load(theirs) as one, np.load(mine) as other:
-            logits = np.abs(np.moveaxis(one["logits"], 0, -1) - other["logits"]).max()
-            voxels = np.count_nonzero(one["mask"] != other["mask"])
-            size = one["mask"].size
+            agreement = compared(one, other)
             if configuration == "3d_lowres":
                 saved(one["mask"], options.scan, out / "before.nii.gz")
-        said, ran = (json.loads(path.with_suffix(".json").read_text()) for path in (theirs, mine))
-        seconds = sum(said[stage] for stage in ("prepare", "network", "export"))
+                coarse = seconds
         yield (
-            f"| {name} | {logits:.1e} | {voxels} of {size} | {ran['seconds']:.1f} | {seconds:.1f} "
-            f"| {ran['peak_mb']:.0f} | {said['peak_mb']:.0f} |"
+            f"| {name} | {agreement} | {ran['first']:.1f} | {seconds:.1f} / {ran['again']:.1f} "
+            f"| {said['peak_mb']:.0f} / {ran['peak_mb']:.0f} |"
         )
+
+
+def compared(theirs: Any, ours: Any) -> str:
+    """The largest difference of logits, voxels that differ, and the least Dice of a label."""
+    logits = np.abs(np.moveaxis(theirs["logits"], 0, -1) - ours["logits"]).max()
+    one, other = theirs["mask"], ours["mask"]
+    pairs = [(one == label, other == label) for label in np.union1d(one, other) if label]
+    dice = [2 * np.count_nonzero(a & b) / (a.sum() + b.sum()) for a, b in pairs]
+    differ = np.count_nonzero(one != other)
+    return f"{logits:.1e} | {differ} of {one.size:,} | {min(dice, default=1.0):.5f}"
+
+
+def peer(dataset: str) -> tuple[str, str]:
+    """The package that made a network, and the program that runs it."""
+    return next(both for start, both in PEERS.items() if dataset.startswith(start))
 
 
 def done(command: list[Any]) -> None:
@@ -110,14 +154,17 @@ def ours(model: str, out: str, folds: str, before: str, *, scan: str) -> None:
     from lungmask_jax.prediction import Predictor
 
     labels = {"lungs": 1, "left_lung": 2} if "residual" in model else None
+    labels = {"1": 1, "2": 2} if "Task" in model else labels
     bundle = lj.weights.read_nnunet(
         model, target="lungs", labels=labels, folds=tuple(folds.split(","))
     )
     ct = lj.io.load(scan)
     previous = lj.io.load_mask(before) if before else None
-    began = time.perf_counter()
-    mask = inference.labels(ct, bundle, lungs=previous)
-    seconds = time.perf_counter() - began
+    seconds = []
+    for _ in range(2):
+        began = time.process_time()
+        mask = inference.labels(ct, bundle)
+        seconds.append(time.process_time() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     spec = bundle.spec.volume
     frame = preprocess.Frame.of(ct, spec)
@@ -126,8 +173,10 @@ def ours(model: str, out: str, folds: str, before: str, *, scan: str) -> None:
     stage = None if previous is None else frame.view(previous.array)[box]
     volume = preprocess.network_volume(hu[box], spacing, spec, previous=stage)
     network = Predictor(bundle.model, bundle.params, bundle.state, bundle.spec.predict)
-    np.savez(out, mask=frame.view(mask.array), logits=network.volume(volume))
-    Path(out).with_suffix(".json").write_text(json.dumps({"seconds": seconds, "peak_mb": peak}))
+    ran = {"first": seconds[0], "again": seconds[1], "peak_mb": peak}
+    file = preprocess.Frame.of(ct, replace(spec, axes=(0, 1, 2)))
+    np.savez(out, mask=file.view(mask.array), logits=network.volume(volume))
+    Path(out).with_suffix(".json").write_text(json.dumps(ran))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from lungmask_jax.volume import Volume
 from lungmask_jax.weights import _nnunet as nnunet
 from lungmask_jax.weights import import_file, load, read_nnunet
 from lungmask_jax.weights._labels import spec_of
-from lungmask_jax.weights._nnunet1 import renamed
+from lungmask_jax.weights._nnunet1 import planned_before, renamed
 from lungmask_jax.weights._plans import planned
 from lungmask_jax.weights._totalsegmentator import KNOWN
 
@@ -269,7 +269,7 @@ def test_models_of_totalsegmentator_are_used_as_it_does(model, dataset):
             read_nnunet(model(plans=plans, dataset={**DATASET, "labels": names}))
         return
     bundle = read_nnunet(model(plans=plans, dataset={**DATASET, "labels": names}))
-    assert bundle.spec.volume.labels == (0, 0, 1)
+    assert bundle.spec.volume.labels == (0, *(known.labels.get(one, 0) for one in (1, 2)))
     assert bundle.spec.volume.totalsegmentator == known.resampled
     assert bundle.spec.needs == "lobes"
     assert bundle.spec.predict.mirror == (False, False, False)
@@ -363,6 +363,18 @@ def test_a_model_of_nnunet_1_is_read_without_executing_its_pickles(tmp_path, mon
     assert bundle.spec.volume.normalize_last
     assert bundle.spec.predict.average == "probabilities"
     assert inference.labels(scan(), bundle).array.max() <= 2
+
+
+def test_the_oldest_plans_of_nnunet_1_say_how_often_each_axis_is_halved():
+    stage = {**V1["plans_per_stage"][0], "num_pool_per_axis": [1, 3, 2]}
+    del stage["pool_op_kernel_sizes"], stage["conv_kernel_sizes"]
+    plans = {**V1, "plans_per_stage": {0: stage}}
+    del plans["transpose_forward"]
+    found = planned_before({"plans": plans, "name": "nnUNetTrainer", "init": [""] * 5 + [0]})
+    strides = found.model.options["strides"]
+    assert strides == [[1, 1, 1], [1, 2, 1], [1, 2, 2], [2, 2, 2]]
+    assert found.model.options["kernels"] == [[3, 3, 3]] * 4
+    assert found.volume.axes == (0, 1, 2)
 
 
 def test_tensors_of_nnunet_1_have_their_place(tmp_path):

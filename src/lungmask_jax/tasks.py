@@ -21,6 +21,7 @@ __all__ = [
     "LESIONS",
     "LOBES",
     "LUNGS",
+    "LUNG_VESSELS",
     "NODULES",
     "VESSELS",
     "Color",
@@ -231,6 +232,16 @@ VESSELS: Final = Task(
 )
 """Airways and vessels of the lungs, with the labels of TotalSegmentator."""
 
+LUNG_VESSELS: Final = Task(
+    name="lung_vessels",
+    noun="lung vessel",
+    labels=MappingProxyType({1: "lung_vessels", 2: "lung_trachea_bronchia"}),
+    colors=MappingProxyType({1: _VERMILION, 2: (86, 180, 233)}),
+    postprocess=(("most_likely", {}),),
+)
+"""Vessels of the lungs, arteries and veins alike, and airways, as TotalSegmentator's older model
+labels them."""
+
 EFFUSIONS: Final = Task(
     name="effusions",
     noun="effusion",
@@ -255,6 +266,7 @@ registry: Registry[Task] = Registry(
         "lesions": "lungmask_jax.tasks:LESIONS",
         "effusions": "lungmask_jax.tasks:EFFUSIONS",
         "lobes": "lungmask_jax.tasks:LOBES",
+        "lung_vessels": "lungmask_jax.tasks:LUNG_VESSELS",
         "lungs": "lungmask_jax.tasks:LUNGS",
         "nodules": "lungmask_jax.tasks:NODULES",
         "vessels": "lungmask_jax.tasks:VESSELS",

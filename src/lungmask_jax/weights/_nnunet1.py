@@ -54,7 +54,7 @@ def planned_before(pickled: Any) -> Planned:
     classes = int(plans["num_classes"])
     if not 1 <= classes <= _CLASSES:
         raise WeightsError(f"expected 1 to {_CLASSES} classes in the plans, found {shown(classes)}")
-    stage = plans["plans_per_stage"][pickled["init"][5] or 0]
+    stage = _stage(plans["plans_per_stage"][pickled["init"][5] or 0])
     patch = _wholes(stage["patch_size"])
     rank, labels = len(patch), tuple(range(classes + 1))
     turned = "nomirroring" not in trainer.casefold()
@@ -67,6 +67,21 @@ def planned_before(pickled: Any) -> Planned:
         names={label: str(label) for label in labels[1:]},
         previous="",
     )
+
+
+def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage of the plans; the oldest have no sizes, but say how often each axis is halved."""
+    found = {**stage}
+    if "pool_op_kernel_sizes" not in stage:
+        halvings = _wholes(stage["num_pool_per_axis"])
+        count = checked_stages(max(halvings) + 1) - 1
+        found["pool_op_kernel_sizes"] = [
+            [2 if count - one <= level else 1 for one in halvings] for level in range(count)
+        ]
+    if "conv_kernel_sizes" not in stage:
+        rank, count = len(_wholes(stage["patch_size"])), len(found["pool_op_kernel_sizes"])
+        found["conv_kernel_sizes"] = [[3] * rank] * (count + 1)
+    return found
 
 
 def _model(plans: Mapping[str, Any], stage: Mapping[str, Any], rank: int) -> ModelSpec:
@@ -97,7 +112,7 @@ def _volume(
         )
     volume = VolumeSpec(
         spacing=tuple(float(mm) for mm in stage["current_spacing"])[-rank:],
-        axes=_three(_wholes(plans["transpose_forward"])),
+        axes=_three(_wholes(plans.get("transpose_forward") or (0, 1, 2))),
         normalize_last=True,
         labels=labels,
     )

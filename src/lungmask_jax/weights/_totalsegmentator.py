@@ -43,10 +43,15 @@ _EFFUSIONS: Final = Known(target="effusions", labels={2: 1, 3: 2}, resampled=Fal
 KNOWN: Final[Mapping[str, Known]] = {
     "Dataset291_TotalSegmentator_part1_organs_1559subj": _TOTAL,
     "Dataset297_TotalSegmentator_total_3mm_1559subj": _TOTAL,
+    "Dataset298_TotalSegmentator_total_6mm_1559subj": _TOTAL,
     "Dataset831_TotalSegmentator_part1_organs_1830subj": _TOTAL,
     "Dataset836_TotalSegmentator_total_3mm_1559subj": _TOTAL,
+    "Dataset837_TotalSegmentator_total_6mm_1559subj": _TOTAL,
     "Dataset117_lung_airways_arteries_veins_282subj": Known(
         target="vessels", labels={1: 1, 2: 2, 3: 3, 4: 4}
+    ),
+    "Dataset258_lung_vessels_248subj": Known(
+        target="lung_vessels", labels={1: 1, 2: 2}, resampled=False
     ),
     "Dataset315_thoraxCT": _EFFUSIONS,
     "Dataset913_lung_nodules": Known(target="nodules", labels={2: 1}),
