@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 import tempfile
@@ -38,6 +39,11 @@ def pytest_configure(config):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: the collector of garbage need not look at it again."""
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val):
