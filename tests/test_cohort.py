@@ -361,7 +361,8 @@ def test_scans_in_subfolders_that_are_left_out_are_counted(scans, tmp_path, segm
 
 def test_an_empty_share_says_so(scans, tmp_path, segmented, capsys):
     assert cli.main(["segment", str(scans), "-o", str(tmp_path / "out"), "--part", "4/5"]) == 0
-    assert "part 4/5 is empty, as there are 3 scans in all" in capsys.readouterr().out
+    assert "part 4/5 is empty: there are 3 scans in all" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_list_names_scans_and_leaves_others_out(scans, tmp_path):

@@ -10,8 +10,8 @@ from typing import Any
 from lungmask_jax import DISCLAIMER, cohort
 from lungmask_jax.cli._border import one_line, print_error, stopping
 from lungmask_jax.cli._notes import Notes, noted
-from lungmask_jax.cli._progress import Stages, bar, counted, stepper, summary
-from lungmask_jax.cohort import Outcome, Scan
+from lungmask_jax.cli._progress import Stages, bar, console, counted, stepper, summary
+from lungmask_jax.cohort import Candidate, Outcome, Scan
 
 
 @dataclass
@@ -34,8 +34,11 @@ def run(options: argparse.Namespace) -> int:
     series = options.series or ""
     found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
     used = cohort.used(found, options.scans)
-    left = sum(not one.use for one in found.values())
     scans = cohort.part(used, *options.part) if options.part else used
+    if not scans:
+        share = "{}/{}".format(*options.part)
+        console().print(f"part {share} is empty: there are {counted(len(used), 'scan')} in all")
+        return 0
     stages, tally = Stages(), _Tally(len(scans), options)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(bar())
@@ -45,13 +48,8 @@ def run(options: argparse.Namespace) -> int:
         if options.cluster:
             how = {"client": stack.enter_context(cohort.connected(options.cluster))}
         outcomes = _outcomes(scans, options, how)
-        for line in cohort.left_out(options.scans, used.values(), recursive=options.recursive):
+        for line in _left_out(found, used, options):
             say(one_line(line))
-        if left:
-            say(f"left out {counted(left, 'scan')}: lungmask-jax inspect says why")
-        if not scans:
-            share = "{}/{}".format(*options.part)
-            say(f"part {share} is empty, as there are {counted(len(used), 'scan')} in all")
         progress.add_task("scans", total=None)
         with stopping(lambda: f"{tally.words()}; the same command continues"):
             for one in outcomes:
@@ -65,6 +63,15 @@ def run(options: argparse.Namespace) -> int:
         say(one_line(tally.words()))
         progress.console.print(DISCLAIMER)
     return 1 if tally.failed else 0
+
+
+def _left_out(
+    found: Mapping[str, Candidate], used: Mapping[str, Scan], options: argparse.Namespace
+) -> Iterator[str]:
+    """What is not segmented, and why."""
+    yield from cohort.left_out(options.scans, used.values(), recursive=options.recursive)
+    if left := len(found) - len(used):
+        yield f"left out {counted(left, 'scan')}: lungmask-jax inspect says why"
 
 
 def _outcomes(
