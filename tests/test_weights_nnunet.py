@@ -400,6 +400,17 @@ def test_resampling_of_the_scan_is_that_of_scikit_image():
     np.testing.assert_allclose(found, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
 
 
+@pytest.mark.parametrize(("labels", "middle"), [([1, 2], 2), ([2, 1], 1), ([0, 1], 1), ([1, 0], 0)])
+def test_between_two_labels_of_the_previous_stage_the_nearest_one_counts(labels, middle):
+    """The middle of three voxels lies on the edge of two, and nnU-Net takes the later one."""
+    spec = VolumeSpec(spacing=(2.0, 1.0, 1.0), previous=(1, 2))
+    scan = np.full((2, 1, 1), -500, np.int16)
+    before = np.array(labels).reshape(2, 1, 1)
+    found = preprocess.network_volume(scan, (3.0, 1.0, 1.0), spec, previous=before)
+    channels = found[:, 0, 0, 1:]
+    assert (channels @ [1, 2]).tolist() == [labels[0], middle, labels[1]]
+
+
 def golden(name):
     kept = np.load(GOLDEN)
     regions = {"labels": {"lungs": 1, "left_lung": 2}} if name == "residual" else {}
