@@ -3,11 +3,11 @@
     python benchmarks/foreign_nnunet.py --scan CT.nii.gz --peer-python ENVIRONMENT/bin/python
 
 That environment has nnunetv2, and nnunet for the networks of v1. They first train networks for some
-steps: small ones, and one of the usual width. Both programs see the middle half of the scan, each
-in a process of its own and on one thread, twice: seconds are those of the second time, and of the
-first time here, which compiles or reads from disk what was compiled before. Of the cascade both
-stages run, and are timed; its logits are those after nnU-Net's own first stage. v1 gives
-probabilities instead of logits.
+steps: small ones, and one of the usual width. Both programs see the middle of the scan, each in a
+process of its own and on one thread, twice: seconds are those of the second time, and of the first
+time here, which compiles or reads from disk what was compiled before. Of the cascade both stages
+run, and are timed; its logits are those after nnU-Net's own first stage. v1 gives probabilities
+instead of logits.
 """
 
 import argparse
@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--scan", help="chest CT as NIfTI (default: a phantom)")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter with nnunetv2")
     parser.add_argument("--models", type=Path, help="where they are trained, unless they are there")
-    parser.add_argument("--networks", nargs="+", choices=MODELS, default=[*MODELS])
+    parser.add_argument("--share", type=float, default=0.5, help="of each side of the scan")
+    parser.add_argument("--networks", nargs="+", choices=MODELS, default=[*MODELS],
+                        help="by default all; the cascade needs 3d_lowres")  # fmt: skip
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
@@ -57,7 +59,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         models = options.models or Path(folder)
-        options.scan = middle(options.scan, Path(folder) / "scan.nii.gz")
+        options.scan = middle(options.scan, options.share, Path(folder) / "scan.nii.gz")
         options.networks = [name for name in options.networks if there(name, models, options)]
         for line in table(models, Path(folder), options):
             print(line, flush=True)
@@ -76,15 +78,16 @@ def there(name: str, models: Path, options: Any) -> bool:
     return True
 
 
-def middle(scan: str | None, path: Path) -> str:
-    """The middle half of a scan along each axis, as a file."""
+def middle(scan: str | None, share: float, path: Path) -> str:
+    """The middle of a scan along each axis, as a file."""
     import lungmask_jax as lj
 
     if scan is None:
         scan = str(path.with_name("phantom.nii.gz"))
         lj.io.save(lj.phantom((40, 128, 128)).ct, scan)
     image = nibabel.load(scan)
-    part = tuple(slice(side // 4, side - side // 4) for side in image.shape)
+    edges = [round(side * (1 - share) / 2) for side in image.shape]
+    part = tuple(slice(one, side - one) for one, side in zip(edges, image.shape, strict=True))
     nibabel.save(image.slicer[part], path)
     return str(path)
 

@@ -324,6 +324,10 @@ def older(folder, plans):
     }
     state = {}
     for name, array in tensors(biased=False).items():
+        if (
+            name.startswith("decoder.stages") and array.ndim == 5
+        ):  # its kernels are the coarser ones
+            array = array.repeat(3, axis=2) / 3
         for ours, theirs in names.items():
             name = name.replace(ours, theirs)
         state[name] = array
@@ -382,6 +386,9 @@ def test_tensors_of_nnunet_1_have_their_place(tmp_path):
     found = renamed(state)
     wanted = tensors()
     assert found.keys() == wanted.keys()
+    for stage in ("decoder.stages.0.convs.0", "decoder.stages.0.convs.1"):
+        name = f"{stage}.conv.weight"
+        wanted[name] = wanted[name].repeat(3, axis=2) / 3
     for name, array in wanted.items():
         np.testing.assert_array_equal(found[name], array)
 
@@ -398,6 +405,17 @@ def test_resampling_of_the_scan_is_that_of_scikit_image():
     ramp = np.arange(4, dtype=np.int16)[None, None].repeat(2, 0).repeat(2, 1)
     found = preprocess.network_volume(ramp, (1.0, 1.0, 2.0), spec)[0, 0, :, 0]
     np.testing.assert_allclose(found, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+
+
+@pytest.mark.parametrize(("labels", "middle"), [([1, 2], 2), ([2, 1], 1), ([0, 1], 1), ([1, 0], 0)])
+def test_between_two_labels_of_the_previous_stage_the_nearest_one_counts(labels, middle):
+    """The middle of three voxels lies on the edge of two, and nnU-Net takes the later one."""
+    spec = VolumeSpec(spacing=(2.0, 1.0, 1.0), previous=(1, 2))
+    scan = np.full((2, 1, 1), -500, np.int16)
+    before = np.array(labels).reshape(2, 1, 1)
+    found = preprocess.network_volume(scan, (3.0, 1.0, 1.0), spec, previous=before)
+    channels = found[:, 0, 0, 1:]
+    assert (channels @ [1, 2]).tolist() == [labels[0], middle, labels[1]]
 
 
 def golden(name):

@@ -28,6 +28,7 @@ def plain_conv_unet(
     strides: Sequence[Sequence[int]] = ((1, 1, 1), *((2, 2, 2),) * 3),
     blocks: Sequence[int] = (2, 2, 2, 2),
     decoder_blocks: Sequence[int] = (2, 2, 2),
+    decoder_kernels: Sequence[Sequence[int]] | None = None,
 ) -> Model:
     """nnU-Net's ``PlainConvUNet``: convolutions with instance norms, strided ones between stages.
 
@@ -42,6 +43,8 @@ def plain_conv_unet(
         strides: Strides of each stage along the axes, in its first convolution.
         blocks: Number of convolutions of each stage, ``n_conv_per_stage``.
         decoder_blocks: The same for the decoder, the coarsest first, one fewer.
+        decoder_kernels: Kernel sizes of the decoder, the coarsest first, one fewer; by default
+            those of the stages. nnU-Net v1 has at each stage those of the next coarser one.
 
     Returns:
         A model of slices or volumes, whose sides must be multiples of the products of the strides.
@@ -63,6 +66,10 @@ def plain_conv_unet(
         (1, 3, 16, 16, 2)
     """
     stages = _stages(in_channels, num_classes, features, kernels, strides, blocks, decoder_blocks)
+    if decoder_kernels is not None:
+        found = _sides("decoder_kernels", decoder_kernels, len(stages.decoder_blocks), 15)
+        _same_rank((*found, *stages.kernels), stages.strides)
+        stages = dataclasses.replace(stages, decoder_kernels=found)
     return _model(stages, PlainEncoder)
 
 
@@ -124,22 +131,29 @@ def _stages(
     whole("in_channels", in_channels, 1, _MOST)
     whole("num_classes", num_classes, 1, _MOST)
     count = len(levels(features))
+    sizes = _sides("kernels", kernels, count, 15)
     found = Stages(
         in_channels=in_channels,
         num_classes=num_classes,
         features=levels(features),
-        kernels=_sides("kernels", kernels, count, 15),
+        kernels=sizes,
         strides=_sides("strides", strides, count, 8),
         blocks=_counts("blocks", blocks, count),
         decoder_blocks=_counts("decoder_blocks", decoder_blocks, count - 1),
+        decoder_kernels=sizes[-2::-1],
     )
-    ranks = {len(sides) for sides in (*found.kernels, *found.strides)}
-    if ranks not in ({2}, {3}) or any(side % 2 == 0 for row in found.kernels for side in row):
+    _same_rank(found.kernels, found.strides)
+    return found
+
+
+def _same_rank(kernels: Sequence[Factors], strides: Sequence[Factors]) -> None:
+    """Raises an error unless all have two axes or three, and kernels a middle."""
+    ranks = {len(sides) for sides in (*kernels, *strides)}
+    if ranks not in ({2}, {3}) or any(side % 2 == 0 for row in kernels for side in row):
         raise SpecError(
             "expected kernels of odd sides and strides, of two axes each or of three, found "
-            f"{shown(found.kernels)} and {shown(found.strides)}"
+            f"{shown(kernels)} and {shown(strides)}"
         )
-    return found
 
 
 def _sides(name: str, rows: Sequence[Sequence[int]], count: int, most: int) -> tuple[Factors, ...]:

@@ -27,6 +27,7 @@ class Stages:
     strides: tuple[Factors, ...]
     blocks: tuple[int, ...]
     decoder_blocks: tuple[int, ...]
+    decoder_kernels: tuple[Factors, ...]
 
     @property
     def total(self) -> Factors:
@@ -220,7 +221,7 @@ class _Decoder(nnx.Module):
         ones = (1,) * len(plan.kernels[0])
         ups = zip(coarse, fine, plan.strides[:0:-1], strict=True)
         self.transpconvs = nnx.List([_Transposed(*up, rngs) for up in ups])
-        rows = zip(plan.decoder_blocks, fine, plan.kernels[-2::-1], strict=True)
+        rows = zip(plan.decoder_blocks, fine, plan.decoder_kernels, strict=True)
         self.stages = nnx.List([_Stack(n, 2 * o, o, kernel, ones, rngs) for n, o, kernel in rows])
         last = linear(plan.features[0], plan.num_classes, rngs)
         self.seg_layers = nnx.Dict({str(len(fine) - 1): last})

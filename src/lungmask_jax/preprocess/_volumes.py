@@ -14,6 +14,9 @@ from lungmask_jax.volume import CANONICAL, Volume
 
 __all__ = ["Frame", "network_volume", "nonzero_box"]
 
+_ROUNDING: Final = 1e-6
+"""Between shares of a voxel that count as equal."""
+
 _OPPOSITE: Final = dict(zip("RLAPSI", "LRPAIS", strict=True))
 
 
@@ -141,20 +144,37 @@ def network_volume(
     image = resampled(image, shape, spacing, target, spec=spec)
     channels = [_normalized(image, spec) if spec.normalize_last else image]
     if previous is not None:
-        linear = replace(spec, order=1, order_across=0)
-        outside = (previous == 0) & ~ndimage.binary_fill_holes(
-            scan != 0
-        )  # a label of its own there
-        masks = [outside, (previous == 0) & ~outside, *(previous == one for one in spec.previous)]
-        shares = [
-            resampled(mask.astype(np.float32), shape, spacing, target, spec=linear)
-            for mask in masks
-        ]
-        likeliest = np.argmax(shares, axis=0)
+        numbers = sum(((previous == one) * n for n, one in enumerate(spec.previous, 2)))
+        outside = (previous == 0) & ~ndimage.binary_fill_holes(scan != 0)  # of a label of its own
+        numbers = np.where(outside, 0, np.maximum(numbers, 1)).astype(np.float32)
+        likeliest = _likeliest(numbers, shape, spacing, target, spec)
         channels += [likeliest == number for number, _ in enumerate(spec.previous, 2)]
     if len(channels) == 1:
         return channels[0][..., None]
     return np.stack(channels, axis=-1).astype(np.float32, copy=False)
+
+
+def _likeliest(
+    numbers: np.ndarray,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    target: Sequence[float],
+    spec: VolumeSpec,
+) -> np.ndarray:
+    """The label with the largest share of each new voxel.
+
+    Of labels with equal shares it is the nearest one, else the least, as in nnU-Net.
+    """
+
+    def brought(values: np.ndarray, order: int) -> np.ndarray:
+        own = replace(spec, order=order, order_across=0)
+        return resampled(values.astype(np.float32), shape, spacing, target, spec=own)
+
+    shares = np.stack([brought(numbers == one, 1) for one in range(2 + len(spec.previous))])
+    largest = shares >= shares.max(axis=0) - _ROUNDING
+    nearest = brought(numbers, 0).astype(np.intp)
+    among = np.take_along_axis(largest, nearest[None], axis=0)[0]
+    return np.where(among, nearest, np.argmax(largest, axis=0))
 
 
 def _order(axcodes: str, axes: Sequence[int]) -> list[int]:

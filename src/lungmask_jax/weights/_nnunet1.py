@@ -87,6 +87,7 @@ def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
 def _model(plans: Mapping[str, Any], stage: Mapping[str, Any], rank: int) -> ModelSpec:
     strides = [[1] * rank, *(_wholes(sides) for sides in stage["pool_op_kernel_sizes"])]
     count, base = checked_stages(len(strides)), int(plans["base_num_features"])
+    kernels = [_wholes(sides) for sides in stage["conv_kernel_sizes"]]
     convolutions = int(plans.get("conv_per_stage", _CONVOLUTIONS))
     return ModelSpec(
         name="plain_conv_unet",
@@ -94,10 +95,11 @@ def _model(plans: Mapping[str, Any], stage: Mapping[str, Any], rank: int) -> Mod
             "in_channels": 1,
             "num_classes": plans["num_classes"] + 1,
             "features": [min(base * 2**level, _MOST_FEATURES[rank]) for level in range(count)],
-            "kernels": [_wholes(sides) for sides in stage["conv_kernel_sizes"]],
+            "kernels": kernels,
             "strides": strides,
             "blocks": [convolutions] * count,
             "decoder_blocks": [convolutions] * (count - 1),
+            "decoder_kernels": kernels[:0:-1],
         },
     )
 
