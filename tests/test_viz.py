@@ -536,6 +536,26 @@ def test_a_scale_bar_and_levels_are_drawn_if_wanted():
         assert (papers(**{option: True}) != usual).any()
 
 
+def test_levels_come_with_a_sagittal_view():
+    chest = phantom((12, 64, 64), seed=1)
+    one, two = (
+        viz.montage(chest.ct, {"lungs": chest.lungs}, count=5, columns=1, tile=128, levels=levels)
+        for levels in (False, True)
+    )
+    assert one.shape == two.shape  # a slice less
+    left, right = (
+        np.ptp(two[-60:, part].astype(int), axis=2).max() for part in (slice(64), slice(64, 130))
+    )
+    assert left > 100 or right > 100  # one lung, outlined
+    assert (one[-60:] != two[-60:]).mean() > 0.1
+
+
+def test_a_scale_bar_is_seen_on_any_ground():
+    ct = Volume(np.full((1, 64, 64), 400, np.int16), np.diag([5.0, 2.0, 2.0, 1.0]))
+    bar = viz.montage(ct, scale=True, tile=128)[-12:, :60]
+    assert bar.min() < 20 < 200 < bar.max()
+
+
 def test_without_a_voxel_size_there_is_no_scale_bar():
     ct = Volume(np.full((1, 64, 64), -800, np.int16))
     assert (viz.montage(ct, scale=True) == viz.montage(ct)).all()

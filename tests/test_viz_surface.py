@@ -5,6 +5,7 @@ import pytest
 
 from lungmask_jax import viz
 from lungmask_jax.errors import ShapeError, SpecError
+from lungmask_jax.inference import Segmentation, file_names
 from lungmask_jax.tasks import INFECTION, LUNGS
 from lungmask_jax.volume import Volume
 
@@ -88,6 +89,13 @@ def test_infection_is_seen_through_the_lung_and_without_it_the_lung_is_opaque():
     assert colored(opaque[middle], LUNGS.colors[1]).all()
     warm = glass[middle].astype(int)
     assert (warm[..., 0] > warm[..., 2]).all()
+
+
+def test_a_result_saves_its_solids(solid, tmp_path):
+    result = Segmentation(solid, {"infection": solid}, {})
+    names = [path.name for path in result.save(tmp_path, name="a", format="nrrd", surface=True)]
+    assert names == file_names("a", ["infection"], format="nrrd", surface=True)
+    assert (tmp_path / "a_surface.png").read_bytes()[1:4] == b"PNG"
 
 
 @pytest.mark.parametrize("thin", [(1, 1, 1), (1, 9, 1), (5, 1, 1)])

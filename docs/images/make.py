@@ -28,9 +28,28 @@ def main() -> None:
     figure = lj.viz.montage(result.ct, result.masks, count=5, columns=2, tile=300, **options)
     lj.viz.save_png(figure, HERE / "figure.png", dpi=300)
     save_screenshot(result.page(name="Synthetic chest CT"), HERE / "report.png")
-    for name in ("figure.png", "report.png"):
+    lj.viz.save_png(lj.viz.surface(truth_masks(truth), tile=400), HERE / "surface.png", dpi=300)
+    save_screenshot(evaluation().page(name="small steps"), HERE / "evaluation.png")
+    for name in ("figure.png", "report.png", "surface.png", "evaluation.png"):
         with Image.open(HERE / name) as picture:
             picture.quantize(256).save(HERE / name, optimize=True)  # a third of the size
+
+
+def truth_masks(chest: lj.phantoms.Phantom) -> dict[str, lj.Volume]:
+    """The masks of a phantom by task."""
+    return {"lungs": chest.lungs, "infection": chest.infection}
+
+
+def evaluation() -> lj.evaluation.Report:
+    """Scores of masks that are moved at random, by more in the other model."""
+    key, rows, others = np.random.default_rng(0), [], []
+    for number in range(24):
+        truth = lj.phantom((10, 96, 96), disease=0.25, seed=number).infection
+        for some, most in ((rows, 2.0), (others, 3.0)):
+            steps = np.rint(key.uniform(-most, most, 2)).astype(int)
+            moved = truth.with_array(np.roll(truth.array, steps, axis=(1, 2)))
+            some += lj.evaluation.case_rows(f"phantom {number}", moved, truth, "infection")
+    return lj.evaluation.Report(rows, Path("large steps", "cases.csv"), others)
 
 
 def save_screenshot(page: str, path: Path) -> None:

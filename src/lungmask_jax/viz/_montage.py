@@ -34,6 +34,15 @@ class _Scan(NamedTuple):
     scale: bool = False
 
 
+class _Plane(NamedTuple):
+    """An upright view: its name, its place, its axis across, and what is at its sides."""
+
+    label: str
+    place: tuple[Any, ...]
+    across: int
+    sides: tuple[str, str]
+
+
 def montage(
     ct: Volume,
     masks: Mapping[str, Volume] | None = None,
@@ -58,7 +67,7 @@ def montage(
     Args:
         ct: In HU.
         masks: By the name of their task, as in `overlay`; if empty, the whole scan is shown.
-        count: Largest number of tiles, including the coronal view; scans of few slices have none.
+        count: Largest number of tiles, including the upright views; scans of few slices have none.
         columns: Tiles side by side; by default the number nearest to the shape of a page.
         title: Above the tiles, left of the legend.
         caption: Below the tiles.
@@ -69,7 +78,7 @@ def montage(
         plain: Whether each tile has the slice without masks on its left.
         outline: Whether all masks are outlined and none is filled.
         scale: Whether tiles have a scale bar, if the size of voxels is known.
-        levels: Whether lines in the coronal view show where the slices are.
+        levels: Whether there is a sagittal view, too, and lines in both show where the slices are.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -119,33 +128,49 @@ def _tiles(
     shape: tuple[int, int],
     levels: bool,
 ) -> list[np.ndarray]:
-    """Axial tiles from head to feet, then the coronal one if there is room for it."""
-    coronal = count > 1 and len(scan.ct) >= _CORONAL_SLICES
-    chosen = _chosen(scan, count - coronal)
+    """Axial tiles from head to feet, then the upright ones if there is room for them."""
+    upright = _upright(scan, box)[: min(count - 1, 1 + levels)]
+    chosen = _chosen(scan, count - len(upright))
     mm = scan.ct.spacing[2] * (box[1].stop - box[1].start) / shape[1]
     tiles = []
     for index in chosen:
         label = ", ".join([f"slice {index}", *notes[index : index + 1]])
         draw = functools.partial(_cut, place=(index, *box), shape=shape)
         tiles.append(_tile(scan, draw, label, mm))
-    if coronal:
-        place = slice(None, None, -1), _busiest_row(scan), box[1]
+    for plane in upright:
+        inner, mm = _inner(scan, plane, shape)
         lines = chosen if levels else []
-        draw = functools.partial(_coronal, place=place, shape=shape, levels=lines)
-        tiles.append(_tile(scan, draw, "coronal", None))
+        draw = functools.partial(_framed, place=plane.place, shape=shape, inner=inner, levels=lines)
+        tiles.append(_tile(scan, draw, plane.label, mm, plane.sides))
     return tiles
 
 
+def _upright(scan: _Scan, box: tuple[slice, slice]) -> list[_Plane]:
+    """The coronal and the sagittal view through the most; none of few slices."""
+    if len(scan.ct) < _CORONAL_SLICES:
+        return []
+    down, rows, columns = slice(None, None, -1), *box
+    return [
+        _Plane("coronal", (down, _busiest_along(scan, 1), columns), 2, ("R", "L")),
+        _Plane("sagittal", (down, rows, _busiest_along(scan, 2)), 1, ("A", "P")),
+    ]
+
+
 def _tile(
-    scan: _Scan, draw: Callable[[_Scan], np.ndarray], label: str, mm: float | None
+    scan: _Scan,
+    draw: Callable[[_Scan], np.ndarray],
+    label: str,
+    mm: float,
+    sides: tuple[str, str] = ("R", "L"),
 ) -> np.ndarray:
     """A picture with its label and a scale bar, beside the one without masks if that is wanted."""
     marked = draw(scan)
-    if scan.scale and mm is not None:
+    if scan.scale:
         marked = with_scale(marked, mm)
     if not scan.plain:
-        return labelled(marked, label)
-    return np.hstack([labelled(draw(scan._replace(parts=[])), label), labelled(marked, "")])
+        return labelled(marked, label, sides)
+    plain = draw(scan._replace(parts=[]))
+    return np.hstack([labelled(plain, label, sides), labelled(marked, "", sides)])
 
 
 def _cut(scan: _Scan, place: Any, shape: tuple[int, int]) -> np.ndarray:
@@ -171,15 +196,19 @@ def _chosen(scan: _Scan, count: int) -> list[int]:
     return sorted(chosen.tolist(), reverse=True)
 
 
-def _coronal(
-    scan: _Scan, place: tuple[slice, int, slice], shape: tuple[int, int], levels: Sequence[int]
-) -> np.ndarray:
-    """A coronal view in true proportions, centered, with lines where the slices are."""
-    slices_mm, _, columns_mm = scan.ct.spacing
-    height = len(scan.ct) * slices_mm
-    width = (place[2].stop - place[2].start) * columns_mm
+def _inner(scan: _Scan, plane: _Plane, shape: tuple[int, int]) -> tuple[tuple[int, int], float]:
+    """The size in pixels of an upright view in true proportions, and the mm of a pixel."""
+    part = plane.place[plane.across]
+    height = len(scan.ct) * scan.ct.spacing[0]
+    width = (part.stop - part.start) * scan.ct.spacing[plane.across]
     scale = min(shape[0] / height, shape[1] / width)
-    inner = max(1, round(height * scale)), max(1, round(width * scale))
+    return (max(1, round(height * scale)), max(1, round(width * scale))), 1 / scale
+
+
+def _framed(
+    scan: _Scan, place: Any, shape: tuple[int, int], inner: tuple[int, int], levels: Sequence[int]
+) -> np.ndarray:
+    """An upright view in the middle of a tile, with lines where the slices are."""
     tile = canvas(*shape, _BLACK)
     top, left = (shape[0] - inner[0]) // 2, (shape[1] - inner[1]) // 2
     tile[top : top + inner[0], left : left + inner[1]] = _cut(scan, place, inner)
@@ -191,12 +220,12 @@ def _coronal(
     return tile
 
 
-def _busiest_row(scan: _Scan) -> int:
+def _busiest_along(scan: _Scan, axis: int) -> int:
     """Where much infection and much lung come together; the middle if there is neither."""
-    score = np.ones(scan.ct.shape[1])
+    score = np.ones(scan.ct.shape[axis])
     for _, mask in reversed(scan.parts):
         if mask.array.any():
-            score = score * (mask.array != 0).sum(axis=(0, 2))
+            score = score * (mask.array != 0).sum(axis=(0, 3 - axis))
     return len(score) // 2 if score.min() == score.max() else int(score.argmax())
 
 

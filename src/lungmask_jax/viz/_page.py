@@ -70,15 +70,15 @@ def extent(line: np.ndarray, margin: int) -> slice:
     return slice(max(0, int(places[0]) - margin), min(len(line), int(places[-1]) + 1 + margin))
 
 
-def labelled(rgb: np.ndarray, label: str) -> np.ndarray:
+def labelled(rgb: np.ndarray, label: str, sides: tuple[str, str] = ("R", "L")) -> np.ndarray:
     """A copy with what it shows and the patient's sides written on it."""
     rgb = rgb.copy()
     height, width, _ = rgb.shape
     size = max(8, width // 26)
     write = functools.partial(text, rgb, height=size, color=_PALE, halo=_BLACK)
     write(label, (size / 2, 1.2 * size))
-    write("R", (size / 2, height / 2))
-    write("L", (width - size / 2, height / 2), align="right")
+    write(sides[0], (size / 2, height / 2))
+    write(sides[1], (width - size / 2, height / 2), align="right")
     return rgb
 
 
@@ -88,8 +88,11 @@ def with_scale(rgb: np.ndarray, mm: float) -> np.ndarray:
     height, width, _ = rgb.shape
     size = max(8, width // 26)
     long = max((one for one in _BARS_MM if one / mm <= width / 3), default=min(_BARS_MM))
-    top, stop = height - size, size // 2 + round(long / mm)
-    rgb[top : top + max(2, size // 5), size // 2 : stop] = _PALE
+    top, left = height - size, size // 2
+    bottom, stop = top + max(2, size // 5), left + round(long / mm)
+    edge = max(1, size // 12)
+    rgb[top - edge : bottom + edge, max(0, left - edge) : stop + edge] = _BLACK
+    rgb[top:bottom, left:stop] = _PALE
     words = f"{long // 10} cm" if long >= 10 else f"{long} mm"
     text(rgb, words, (size / 2, top - size), height=size, color=_PALE, halo=_BLACK)
     return rgb
