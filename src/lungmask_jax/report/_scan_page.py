@@ -60,7 +60,7 @@ def scan_page(
         "scan.html",
         styles=("page.css", "scan.css"),
         scripts=("volume.js", "planes.js", "views.js", "scan.js", "gestures.js"),
-        name=printable(str(row.get("scan", "scan"))),
+        title=printable(str(row.get("scan", "scan"))),
         icon=base64_text(thumbnail(masks)),
         slices=[base64_text(one) for one in slices.jpegs],
         data=_data(ct, masks, uncertainty, slices, row),
