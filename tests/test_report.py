@@ -135,12 +135,25 @@ def test_a_page_without_any_mask_or_measure():
     assert data_of(page)["layers"] == []
 
 
+def test_of_a_single_slice_there_is_one_view_and_no_severity(chest):
+    one = Volume(chest.ct.array[6:7], chest.ct.affine)
+    lungs = one.with_array(chest.lungs.array[6:7])
+    row = {"severity": "CT-2", "lungs_ml": 40.0}
+    page = report.scan_page(one, {"lungs": lungs}, row)
+    assert 'data-plane="axial"' in page
+    for text in ('data-plane="coronal"', 'data-plane="sagittal"', "CT-2", "Along the body"):
+        assert text not in page
+        assert text in report.scan_page(chest.ct, {"lungs": chest.lungs}, row)
+
+
 def test_uncertainty_is_a_layer(chest):
     doubt = chest.lungs.with_array((chest.lungs.array > 0).astype(np.uint8) * 47)
     page = report.scan_page(chest.ct, {"lungs": chest.lungs}, {}, uncertainty=doubt)
     layer = data_of(page)["layers"][-1]
     labels = decoded(base64.b64decode(layer["runs"]), doubt.array.size)
     assert (layer["style"], set(labels)) == ("heat", {0, 50})
+    assert "from 0 % (certain) to 100 % (undecided" in page
+    assert "(undecided" not in report.scan_page(chest.ct, {"lungs": chest.lungs}, {})
 
 
 @pytest.mark.parametrize("name", HOSTILE)
