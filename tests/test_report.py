@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import cv2
 import numpy as np
 import pytest
 
@@ -194,6 +195,15 @@ def test_without_jinja_the_error_names_the_extra(monkeypatch, result):
 def test_a_thumbnail_without_lungs_is_black():
     empty = Volume(np.zeros((2, 3, 4), np.uint8))
     assert report.thumbnail({}) == report.thumbnail({"lungs": empty})
+
+
+def test_a_thumbnail_of_a_single_slice_shows_the_slice():
+    lungs = np.zeros((1, 40, 40), np.uint8)
+    lungs[0, 10:30, 5:35] = 1
+    pixels = np.frombuffer(report.thumbnail({"lungs": Volume(lungs)}), np.uint8)
+    bright = cv2.imdecode(pixels, cv2.IMREAD_GRAYSCALE) > 60
+    assert bright.any(axis=0).sum() == pytest.approx(60, abs=3)
+    assert bright.any(axis=1).sum() == pytest.approx(40, abs=3)
 
 
 def test_a_folder_page_has_each_scan_with_its_problem():

@@ -171,22 +171,34 @@ function drawTexts(context, view, box, [title, corner], sized, ratio) {
     [sides[2], middle, Math.max(edge + under, box.top + edge), "center", "top"],
     [sides[3], middle, box.top + box.height - edge, "center", "bottom"],
   ];
-  context.lineWidth = 3 * ratio;
-  context.lineJoin = "round";
-  context.strokeStyle = "rgba(0, 0, 0, 0.75)";
-  context.fillStyle = "#e8ebee";
-  for (const [text, x, y, align, baseline] of texts) {
-    context.textAlign = align;
-    context.textBaseline = baseline;
-    context.strokeText(text, x, y);
-    context.fillText(text, x, y);
-  }
+  for (const [text, x, y, align, baseline] of texts) write(context, text, x, y, align, baseline, ratio);
   if (!sized || !cut) return;
   const length = (50 / (cut.width * cut.wide)) * box.width;
   const y = canvas.height - edge;
+  write(context, "5 cm", edge, y - 5 * ratio, "left", "bottom", ratio);
+  context.fillStyle = "#000";
+  context.fillRect(edge - ratio, y - 3 * ratio, length + 2 * ratio, 4 * ratio);
+  context.fillStyle = "#e8ebee";
   context.fillRect(edge, y - 2 * ratio, length, 2 * ratio);
-  context.textAlign = "left";
-  context.textBaseline = "bottom";
-  context.strokeText("5 cm", edge, y - 4 * ratio);
-  context.fillText("5 cm", edge, y - 4 * ratio);
+}
+
+/**
+ * Light words on a dark plate, which can be read on lung and on bone.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ * @param {CanvasTextAlign} align
+ * @param {CanvasTextBaseline} baseline
+ * @param {number} ratio
+ */
+function write(context, text, x, y, align, baseline, ratio) {
+  context.textAlign = align;
+  context.textBaseline = baseline;
+  const { actualBoundingBoxLeft: left, actualBoundingBoxRight: right, actualBoundingBoxAscent: above, actualBoundingBoxDescent: below } = context.measureText(text);
+  const pad = 3 * ratio;
+  context.fillStyle = "rgba(11, 13, 15, 0.62)";
+  context.fillRect(x - left - pad, y - above - pad, left + right + 2 * pad, above + below + 2 * pad);
+  context.fillStyle = "#e8ebee";
+  context.fillText(text, x, y);
 }
