@@ -119,6 +119,14 @@ def found(made, ct=None, lungs=None, infection=None):
     return {one.name for one in checks if one.result != "pass"}, verdict(checks)
 
 
+def test_a_single_slice_needs_a_look_in_place():
+    ct = Volume(np.full((1, 4, 4), -800, np.int16), np.diag([5.0, 1.0, 1.0, 1.0]))
+    (check,) = place_checks(ct, {})
+    assert (check.name, check.result) == ("single_slice", "look")
+    (check, _) = place_checks(Volume(np.zeros((2, 4, 4), np.int16), ct.affine), {})
+    assert (check.name, check.result) == ("single_slice", "pass")
+
+
 def test_true_masks_pass_but_for_slices_far_apart(made):
     assert found(made) == ({"slice_spacing"}, "look")
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import cv2
 import numpy as np
 import pytest
 
@@ -135,12 +136,25 @@ def test_a_page_without_any_mask_or_measure():
     assert data_of(page)["layers"] == []
 
 
+def test_of_a_single_slice_there_is_one_view_and_no_severity(chest):
+    one = Volume(chest.ct.array[6:7], chest.ct.affine)
+    lungs = one.with_array(chest.lungs.array[6:7])
+    row = {"severity": "CT-2", "lungs_ml": 40.0}
+    page = report.scan_page(one, {"lungs": lungs}, row)
+    assert 'data-plane="axial"' in page
+    for text in ('data-plane="coronal"', 'data-plane="sagittal"', "CT-2", "Along the body"):
+        assert text not in page
+        assert text in report.scan_page(chest.ct, {"lungs": chest.lungs}, row)
+
+
 def test_uncertainty_is_a_layer(chest):
     doubt = chest.lungs.with_array((chest.lungs.array > 0).astype(np.uint8) * 47)
     page = report.scan_page(chest.ct, {"lungs": chest.lungs}, {}, uncertainty=doubt)
     layer = data_of(page)["layers"][-1]
     labels = decoded(base64.b64decode(layer["runs"]), doubt.array.size)
     assert (layer["style"], set(labels)) == ("heat", {0, 50})
+    assert "from 0 % (certain) to 100 % (undecided" in page
+    assert "(undecided" not in report.scan_page(chest.ct, {"lungs": chest.lungs}, {})
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -181,6 +195,15 @@ def test_without_jinja_the_error_names_the_extra(monkeypatch, result):
 def test_a_thumbnail_without_lungs_is_black():
     empty = Volume(np.zeros((2, 3, 4), np.uint8))
     assert report.thumbnail({}) == report.thumbnail({"lungs": empty})
+
+
+def test_a_thumbnail_of_a_single_slice_shows_the_slice():
+    lungs = np.zeros((1, 40, 40), np.uint8)
+    lungs[0, 10:30, 5:35] = 1
+    pixels = np.frombuffer(report.thumbnail({"lungs": Volume(lungs)}), np.uint8)
+    bright = cv2.imdecode(pixels, cv2.IMREAD_GRAYSCALE) > 60
+    assert bright.any(axis=0).sum() == pytest.approx(60, abs=3)
+    assert bright.any(axis=1).sum() == pytest.approx(40, abs=3)
 
 
 def test_a_folder_page_has_each_scan_with_its_problem():

@@ -13,7 +13,7 @@ from lungmask_jax.evaluation import SHOWN, Picture, Report
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.quantify import Signs
-from lungmask_jax.report import Entry
+from lungmask_jax.report import Entry, Visit
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -87,6 +87,18 @@ def evaluation_file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def follow_up_file(chest, tmp_path_factory):
+    pictures = report.level_pictures(chest.ct, {"lungs": chest.lungs})
+    visits = [
+        Visit({"scan": NAME, "study_date": day, "infection_percent": share}, "a.html", pictures)
+        for day, share in (("20200101", 4.0), ("20200110", 9.0), ("", 7.0))
+    ]
+    path = tmp_path_factory.mktemp("pages") / "patient.html"
+    path.write_text(report.follow_up_page(visits, patient=NAME), "utf-8")
+    return path
+
+
 @pytest.fixture
 def scan(browser, scan_file):
     return opened(browser, scan_file)
@@ -102,7 +114,7 @@ def opened(browser, path):
 
     browser.get_log("performance")
     browser.get(path.as_uri())
-    ready = "return document.documentElement.dataset.loaded"
+    ready = "return document.documentElement.dataset.loaded || !document.scripts.length"
     WebDriverWait(browser, 60, 0.05).until(lambda driver: driver.execute_script(ready))
     return browser
 
@@ -175,7 +187,20 @@ def test_keys_move_through_slices(scan):
     assert drawn(scan, "axial") != before
     axial.send_keys(Keys.PAGE_DOWN)
     assert now(scan, "axial") == 4
-    assert axial.get_attribute("aria-valuetext") == "slice 4 of 16"
+    assert axial.get_attribute("aria-valuetext") == "slice 4 of 16 (index 3)"
+
+
+def test_slices_that_are_not_decoded_yet_do_not_look_like_air(scan):
+    place = scan.execute_script("return state.at[0]")
+    assert scan.execute_script("return ready.includes(0)") is False
+    before = {plane: drawn(scan, plane) for plane in ("axial", "coronal")}
+    scan.execute_script(f"ready[{place}] = 0; redraw()")
+    assert all(drawn(scan, plane) != picture for plane, picture in before.items())
+    missing = scan.execute_script("return views.map((view) => view.missing)")
+    assert missing == [[[0, 48]], [], [[15 - place, 16 - place]], [[15 - place, 16 - place]]]
+    assert scan.find_element("id", "status").text.endswith(
+        "loading, right lung, infection, uncertainty 70 %"
+    )
 
 
 def test_the_wheel_and_the_pointer_move_through_slices(scan):
@@ -273,6 +298,8 @@ def test_rows_are_sorted_and_filtered(folder):
     folder.find_element("id", "text").send_keys("onerror")
     assert folder.find_element("css selector", f"{first} th").text == NAME
     assert folder.find_element("id", "count").text == "1 of 10000 scans"
+    folder.find_element("css selector", f"{first} .remark button").click()
+    assert folder.find_element("id", "whole").text == f"{NAME}: <img src=x onerror=alert(1)>"
 
 
 def test_dots_and_the_table_of_an_evaluation_lead_to_each_other(browser, evaluation_file):
@@ -297,7 +324,7 @@ def test_dots_and_the_table_of_an_evaluation_lead_to_each_other(browser, evaluat
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["scan_file", "folder_file", "evaluation_file"])
+@pytest.mark.parametrize("page", ["scan_file", "folder_file", "evaluation_file", "follow_up_file"])
 def test_accessibility_has_no_serious_issue(browser, page, scheme, request):
     if importlib.util.find_spec("axe_core_python") is None:
         pytest.skip("no axe-core-python to look for issues with")

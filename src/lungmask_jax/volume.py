@@ -40,6 +40,8 @@ class Header:
         format: Format of its masks, such as ``"nrrd"``; empty if that is NIfTI.
         slices: Of a DICOM series, the file of each slice in the order of the file's last axis, and
             the number of the frame in it, from 0.
+        patient: The PatientID of a DICOM series.
+        study_date: The StudyDate of a DICOM series, as it is written, usually as ``"20200131"``.
 
     Example:
         >>> header = Header(bytes(348), np.eye(4), (1, 2, 3), "LPS")
@@ -53,6 +55,8 @@ class Header:
     axcodes: str
     format: str = ""
     slices: tuple[tuple[Path, int], ...] = field(default=(), repr=False)
+    patient: str = field(default="", repr=False)
+    study_date: str = field(default="", repr=False)
 
     def describes(self, affine: np.ndarray, shape: tuple[int, ...], axcodes: str) -> bool:
         """Whether a volume still has the position given in the file.

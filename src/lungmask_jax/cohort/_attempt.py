@@ -241,6 +241,8 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
                 format=job.format,
                 page=job.pages,
                 surface=job.surface,
+                patient=scan.patient,
+                study_date=scan.study_date,
             )
         measures, seconds = result.row(name), round(reading + time.perf_counter() - began, 2)
         done = {"state": "done", "reason": "", "seconds": seconds, "qc": measures.get("qc")}

@@ -12,6 +12,7 @@ from lungmask_jax.errors import ScanError
 from lungmask_jax.files import LONGEST_NAME, printable
 
 _PATH: Final = "path"
+_COLUMNS: Final = (_PATH, "scan", "series", "patient", "study_date", "use")
 _USE: Final = {
     **dict.fromkeys(("", "yes", "y", "true", "1"), True),
     **dict.fromkeys(("no", "n", "false", "0"), False),
@@ -21,7 +22,7 @@ _USE: Final = {
 def rows_of(table: Path) -> Iterator[tuple[Scan, bool, str]]:
     """Each scan of a table, whether it is segmented, and the name of its results if it has one."""
     for line in _lines(table):
-        values = {key: (line.get(key) or "").strip() for key in (_PATH, "scan", "series", "use")}
+        values = {key: (line.get(key) or "").strip() for key in _COLUMNS}
         use = _USE.get(values["use"].lower())
         if use is None:
             raise ScanError(
@@ -32,7 +33,8 @@ def rows_of(table: Path) -> Iterator[tuple[Scan, bool, str]]:
         _check_name(name, table)
         path = table.parent / line[_PATH]
         path = path if os.path.lexists(path) else table.parent / values[_PATH]
-        yield Scan(path, values["series"]), use, name
+        known = [records.text(values[key]) for key in ("patient", "study_date")]
+        yield Scan(path, values["series"], *known), use, name
 
 
 def _check_name(name: str, table: Path) -> None:

@@ -17,6 +17,8 @@ class Scan:
     Attributes:
         path: A file, or the folder of its slices.
         series: The SeriesInstanceUID, where the folder holds several series.
+        patient: Whose scan it is, if a table says so; DICOM headers need not be repeated.
+        study_date: When it was made, likewise.
 
     Example:
         >>> Scan(Path("/scans/a.nii.gz")).source
@@ -25,6 +27,8 @@ class Scan:
 
     path: Path
     series: str = ""
+    patient: str = ""
+    study_date: str = ""
 
     @property
     def source(self) -> str:
@@ -32,11 +36,14 @@ class Scan:
         return os.path.abspath(self.path) + (f"#{self.series}" if self.series else "")
 
 
-Read: TypeAlias = Callable[[Scan, tuple[float, float] | None], Volume]
+Window: TypeAlias = tuple[float, float] | None
+"""HU of black and white."""
+
+Read: TypeAlias = Callable[[Scan, Window], Volume]
 """Reads a scan, with the HU of black and white."""
 
 
-def load(scan: Scan, window: tuple[float, float] | None) -> Volume:
+def load(scan: Scan, window: Window) -> Volume:
     """A scan in HU.
 
     Args:

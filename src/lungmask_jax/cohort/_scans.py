@@ -51,7 +51,8 @@ def find_scans(
 
     Args:
         paths: Files, folders and tables. A table may also have the columns ``scan``, the name of
-            the results, ``series``, a SeriesInstanceUID, and ``use``, yes or no.
+            the results, ``series``, a SeriesInstanceUID, ``patient`` and ``study_date``, by which
+            scans of several dates are compared, and ``use``, yes or no.
         recursive: Whether to search all subfolders; each with scans or slices counts as if it
             was given, and of each DICOM study one series is used.
         series: Which DICOM series are used: by ``"best"``, the default of `recursive`, one of each

@@ -180,6 +180,8 @@ class Segmentation:
         format: str = "",
         page: bool = False,
         surface: bool = False,
+        patient: str = "",
+        study_date: str = "",
     ) -> list[Path]:
         """Writes the masks, the montage and the measures, each under a temporary name first.
 
@@ -195,6 +197,9 @@ class Segmentation:
                 `mask_format`.
             page: Whether to write the page to read, too.
             surface: Whether to draw the masks as solids, too, see `lungmask_jax.viz.surface`.
+            patient: Whose scan it is; stored with the measures, by default as its DICOM series has
+                it.
+            study_date: When it was made, likewise.
 
         Returns:
             The paths: ``<name>_<task>`` with the suffix of the format for each mask and the
@@ -225,18 +230,27 @@ class Segmentation:
                 report.write_page(folder / page_file(name), self.page(name=name, source=source))
             for one in written:
                 one.result()
-        records.write_json(record, self._record(name, source, key), files=files)
+        values = self._record(name, source, key, patient=patient, study_date=study_date)
+        records.write_json(record, values, files=files)
         return [*files, record]
 
-    def _record(self, name: str, source: str, key: str = "") -> dict[str, object]:
+    def _record(
+        self, name: str, source: str, key: str = "", *, patient: str = "", study_date: str = ""
+    ) -> dict[str, object]:
         """The values of the JSON file."""
         row: dict[str, object] = {**self.row(name)}
         if self.signs is not None:
             row[f"{_SIGNS}_by_slice"] = [_plain(float(one)) for one in self.signs.slices]
         if self.checks:
             row["qc_checks"] = [{**asdict(one), "value": _plain(one.value)} for one in self.checks]
-        row |= {kind: value for kind, value in (("source", source), ("key", key)) if value}
-        return row
+        header = self.ct.header
+        more = {
+            "patient": patient or (header.patient if header else ""),
+            "study_date": study_date or (header.study_date if header else ""),
+            "source": source,
+            "key": key,
+        }
+        return {**row, **{kind: value for kind, value in more.items() if value}}
 
     def _writers(self, folder: Path, name: str, format: str) -> Iterator[Callable[[], object]]:
         """Functions that write the masks and the uncertainty."""

@@ -6,7 +6,7 @@ from lungmask_jax import tasks
 from lungmask_jax.quality._check import Check
 from lungmask_jax.quality._masks import of_organ, of_parts
 from lungmask_jax.quality._place import of_place
-from lungmask_jax.quality._scan import of_noise, of_size, of_spacing
+from lungmask_jax.quality._scan import of_noise, of_size, of_slices
 from lungmask_jax.volume import Volume
 
 
@@ -48,15 +48,15 @@ def place_checks(ct: Volume, masks: Mapping[str, Volume]) -> tuple[Check, ...]:
         masks: Masks by the name of their task.
 
     Returns:
-        The result of each rule that applies: the distance of slices; the density of an organ, the
-        body around it, right and left, the ends of the scan and the edges of the slices; and
-        whether what lies inside an organ follows its border.
+        The result of each rule that applies: the number of slices and their distance; the density
+        of an organ, the body around it, right and left, the ends of the scan and the edges of the
+        slices; and whether what lies inside an organ follows its border.
 
     Example:
         >>> import numpy as np
         >>> ct = Volume(np.full((1, 8, 8), 40, np.int16), np.diag([5.0, 1.0, 1.0, 1.0]))
         >>> lungs = ct.with_array(np.ones((1, 8, 8), np.uint8))
         >>> [one.name for one in place_checks(ct, {"lungs": lungs}) if one.result == "look"]
-        ['lungs_density', 'lungs_field']
+        ['single_slice', 'lungs_density', 'lungs_field']
     """
-    return (*of_spacing(ct), *of_place(ct, masks))
+    return (*of_slices(ct), *of_place(ct, masks))

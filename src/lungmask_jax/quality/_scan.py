@@ -16,6 +16,7 @@ less completely: 1.9 % instead of 2.2 % in a patient with 75 HU. The previous ne
 50 HU, and the limit of the note was not changed."""
 _NOISE: Final = "noise added to four CTs and three phantoms"
 _THICKEST_MM: Final = 10.0
+_SINGLE: Final = "severity and scores are defined for whole lungs (Morozov et al., 2020)"
 _SPACING: Final = (
     "the severity classes were made on slices 8 mm apart (Morozov et al., 2020, arXiv:2005.06465); "
     "beyond 10 mm findings lie between slices"
@@ -44,13 +45,20 @@ def of_noise(ct: Volume, noise_hu: float) -> Iterator[Check]:
         yield Check("noise", "pass", value, source=_NOISE)
 
 
-def of_spacing(ct: Volume) -> Iterator[Check]:
-    """Whether the slices of a volume are close enough."""
-    if len(ct) == 1 or not ct.has_size:
+def of_slices(ct: Volume) -> Iterator[Check]:
+    """Whether there are several slices, close enough to each other."""
+    note = "a single slice: its shares and its severity say nothing about the rest of the lungs"
+    if len(ct) == 1:
+        yield Check("single_slice", "look", 1.0, note, _SINGLE)
         return
+    yield Check("single_slice", "pass", float(len(ct)), source=_SINGLE)
+    if ct.has_size:
+        yield _of_spacing(ct)
+
+
+def _of_spacing(ct: Volume) -> Check:
     spacing = ct.spacing[0]
     if spacing > _THICKEST_MM:
         note = f"slices are {spacing:.1f} mm apart: small findings may lie between them"
-        yield Check("slice_spacing", "look", spacing, note, _SPACING)
-    else:
-        yield Check("slice_spacing", "pass", spacing, source=_SPACING)
+        return Check("slice_spacing", "look", spacing, note, _SPACING)
+    return Check("slice_spacing", "pass", spacing, source=_SPACING)

@@ -10,10 +10,13 @@ import numpy as np
 from lungmask_jax import quantify
 from lungmask_jax.files import printable
 from lungmask_jax.report import _tables
+from lungmask_jax.report._over_time import as_date
 from lungmask_jax.report._pages import base64_text, rendered
 
 _SIGNS: Final = "signs_of_pneumonia"
 _COLUMNS: Final = (
+    "patient",
+    "study_date",
     "lungs_ml",
     "infection_ml",
     "infection_percent",
@@ -48,12 +51,15 @@ class Entry(NamedTuple):
     problem: str = ""
 
 
-def folder_page(entries: Iterable[Entry], *, title: str = "Scans") -> str:
+def folder_page(
+    entries: Iterable[Entry], *, title: str = "Scans", patients: Mapping[str, str] | None = None
+) -> str:
     """A page about many scans: a table to sort and filter, and the distributions of measures.
 
     Args:
         entries: The scans, those that failed too.
         title: On top.
+        patients: Name of the page of a patient, as from `follow_up_page`, in the same folder.
 
     Returns:
         HTML, to be written as UTF-8.
@@ -68,12 +74,14 @@ def folder_page(entries: Iterable[Entry], *, title: str = "Scans") -> str:
     """
     scans = [*entries]
     columns = [name for name in _COLUMNS if any(entry.row.get(name) is not None for entry in scans)]
-    data = {
+    data: dict[str, Any] = {
         "noun": "scan",
         "head": "Scan",
         "columns": [{"key": name, "name": _name(name)} for name in columns],
         "rows": [_line(entry, columns) for entry in scans],
     }
+    if patients:
+        data["patients"] = {printable(name): _address(page) for name, page in patients.items()}
     return rendered(
         "folder.html",
         styles=("page.css", "folder.css"),
@@ -94,12 +102,15 @@ def folder_page(entries: Iterable[Entry], *, title: str = "Scans") -> str:
 
 def _line(entry: Entry, columns: Sequence[str]) -> list[Any]:
     """Name, page, picture, problem, notes, and a value for each column."""
-    values = [_plain(entry.row.get(name)) for name in columns]
+    values = [_plain(_shown(name, entry.row.get(name))) for name in columns]
     picture = base64_text(entry.picture)
     notes = "; ".join(_tables.notes(entry.row))
     name = printable(str(entry.row.get("scan", "")))
-    page = urllib.parse.quote(os.fsencode(entry.page))
-    return [name, page, picture, printable(entry.problem), notes, *values]
+    return [name, _address(entry.page), picture, printable(entry.problem), notes, *values]
+
+
+def _address(page: str) -> str:
+    return urllib.parse.quote(os.fsencode(page))
 
 
 def _plain(value: Any) -> str | float | None:
@@ -107,6 +118,11 @@ def _plain(value: Any) -> str | float | None:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return None
     return value if isinstance(value, int | float) else printable(str(value))
+
+
+def _shown(key: str, value: Any) -> Any:
+    """A date as ISO 8601 has it, which sorts as text."""
+    return str(as_date(value) or value) if key == "study_date" and value else value
 
 
 def _name(key: str) -> str:

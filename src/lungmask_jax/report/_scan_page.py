@@ -17,6 +17,7 @@ from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
 _WINDOWS: Final = (("lung", -1350, 150), ("mediastinum", -160, 240), ("own", -1000, 400))
+_WHOLE: Final = ("severity", "ct_severity_score")  # classes of whole lungs
 _STEP: Final = 10  # percent of a bit, of the uncertainty on the page
 
 
@@ -31,7 +32,8 @@ def scan_page(
 
     Views show the patient's right on the left. Slices are JPEG pictures of 8 bits, finer in lung
     and soft tissue than in bone, in the best quality with which the page has some 20 MB at most;
-    slices above 512 pixels are halved. All numbers are those of `row`, of the scan itself.
+    slices above 512 pixels are halved. All numbers are those of `row`, of the scan itself. Of a
+    single slice there is one view, and no severity, which is a class of whole lungs.
 
     Args:
         ct: In HU.
@@ -60,10 +62,11 @@ def scan_page(
         "scan.html",
         styles=("page.css", "scan.css"),
         scripts=("volume.js", "planes.js", "views.js", "scan.js", "gestures.js"),
-        name=printable(str(row.get("scan", "scan"))),
+        title=printable(str(row.get("scan", "scan"))),
         icon=base64_text(thumbnail(masks)),
         slices=[base64_text(one) for one in slices.jpegs],
         data=_data(ct, masks, uncertainty, slices, row),
+        has_uncertainty=uncertainty is not None,
         **_numbers(ct, masks, row, slices),
     )
 
@@ -94,6 +97,8 @@ def _data(
     slices_mm, rows_mm, columns_mm = (round(mm, 4) for mm in ct.spacing)
     return {
         "shape": slices.shape,
+        "voxels": ct.shape,
+        "step": slices.step,
         "spacing": (slices_mm, rows_mm * slices.step, columns_mm * slices.step),
         "sized": ct.has_size,
         "hu": _voxels.code_hu(),
@@ -156,7 +161,9 @@ def _numbers(
     ct: Volume, masks: Mapping[str, Volume], row: Mapping[str, Any], slices: _voxels.Slices
 ) -> dict[str, Any]:
     """What the template needs besides the voxels."""
-    along = _profile.profile(masks)
+    several = len(ct) > 1
+    along = _profile.profile(masks) if several else None
+    row = row if several else {key: value for key, value in row.items() if key not in _WHOLE}
     signs = row.get("signs_of_pneumonia_by_slice")
     density = _density.densities(ct, masks)
     heads, parts = _tables.parts(row)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from lungmask_jax import quantify, tasks
+from lungmask_jax.files import printable
 
 _SEVERITY: Final = {
     "CT-0": "up to 0.5 %",
@@ -52,7 +53,7 @@ def measures(row: Mapping[str, Any]) -> list[Measure]:
     stems = [key.removesuffix("_ml") for key in row if key.endswith("_ml")]
     return [
         Measure(
-            words(stem).capitalize(), _volume(row[f"{stem}_ml"]), _share(row.get(f"{stem}_percent"))
+            words(stem).capitalize(), volume(row[f"{stem}_ml"]), _share(row.get(f"{stem}_percent"))
         )
         for stem in stems
         if not any(stem.startswith(part) for part in parts)
@@ -81,7 +82,7 @@ def figures(row: Mapping[str, Any]) -> list[Figure]:
 
 def _organ(row: Mapping[str, Any]) -> list[Figure]:
     known = _known(row, "lungs_ml")
-    return [Figure("Lungs", _volume(row["lungs_ml"]), "ml")] if known else []
+    return [Figure("Lungs", volume(row["lungs_ml"]), "ml")] if known else []
 
 
 def _infected(row: Mapping[str, Any]) -> list[Figure]:
@@ -132,7 +133,7 @@ def notes(row: Mapping[str, Any]) -> list[str]:
     """Reasons to doubt the result."""
     own = [note for note in str(row.get("notes") or "").split("; ") if note]
     checks = [str(one["note"]) for one in row.get("qc_checks") or () if one.get("note")]
-    return list(dict.fromkeys([*own, *checks]))
+    return list(dict.fromkeys(map(printable, [*own, *checks])))
 
 
 def quality(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -148,9 +149,11 @@ def identity(row: Mapping[str, Any], more: Sequence[tuple[str, str]]) -> list[tu
         for key, value in row.items()
         if key.endswith("_model")
     ]
+    keys = {"Patient": "patient", "Study date": "study_date"}
+    known = [(name, printable(str(row[key]))) for name, key in keys.items() if row.get(key)]
     noise = number(row.get("noise_hu"), 1)
     program = (("Program", f"lungmask-jax {row['version']}"),) if "version" in row else ()
-    return [*more, *([("Noise", f"{noise} HU")] if noise else []), *models, *program]
+    return [*more, *known, *([("Noise", f"{noise} HU")] if noise else []), *models, *program]
 
 
 def _part_names(task: str) -> list[str]:
@@ -161,7 +164,8 @@ def _known(row: Mapping[str, Any], key: str) -> bool:
     return number(row.get(key)) != ""
 
 
-def _volume(value: object) -> str:
+def volume(value: object) -> str:
+    """Ml, with a decimal below 100, or an empty text."""
     return number(value, 1 if isinstance(value, float) and abs(value) < 100 else 0)
 
 
@@ -171,7 +175,7 @@ def _share(value: object) -> str:
 
 def _cell(key: str, value: object) -> str:
     if key.endswith("ml"):
-        return _volume(value)
+        return volume(value)
     return number(value, 1 if key.endswith("percent") else 0)
 
 

@@ -18,6 +18,8 @@ _THICK: Final = 0.12  # share of infected lung along a line that has the full co
 def thumbnail(masks: Mapping[str, Volume]) -> bytes:
     """The lungs from the front, brighter where they are deeper, with what is inside them.
 
+    Of a single slice, they are seen from below, as in the slice.
+
     Args:
         masks: By the name of their task.
 
@@ -47,24 +49,31 @@ def _is_within(task: Task, organ: Task) -> bool:
 
 
 def _front(lungs: Volume, inner: list[tuple[Task, Volume]]) -> np.ndarray:
-    """``(slices, columns, 3)`` float, head on top."""
-    depth = np.stack([(one != 0).sum(axis=0, dtype=np.float32) for one in lungs])[::-1]
+    """``(slices, columns, 3)`` float, head on top; of a single slice its rows."""
+    depth = _depth(lungs)
     shade = np.sqrt(depth / depth.max())[..., None]
     rgb = shade * np.array(_LUNG, np.float32)
     for task, mask in inner:
-        sick = np.stack([(one != 0).sum(axis=0, dtype=np.float32) for one in mask])[::-1]
+        sick = _depth(mask)
         share = np.minimum(sick / np.maximum(depth, 1) / _THICK, 1)[..., None]
         color: Color = next(iter(task.colors.values()))
         rgb += share * (np.array(color, np.float32) - rgb)
     return rgb
 
 
+def _depth(mask: Volume) -> np.ndarray:
+    """Voxels along each line of sight, float32, the head or the front on top."""
+    if len(mask) == 1:
+        return (mask.array[0] != 0).astype(np.float32)
+    return np.stack([(one != 0).sum(axis=0, dtype=np.float32) for one in mask])[::-1]
+
+
 def _framed(rgb: np.ndarray, lungs: Volume) -> np.ndarray:
     """The part with lungs in true proportions, in the middle of a square."""
-    there = np.stack([(one != 0).any(axis=0) for one in lungs])[::-1]
+    there = _depth(lungs) > 0
     rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
     part = rgb[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    tall, wide = part.shape[0] * lungs.spacing[0], part.shape[1] * lungs.spacing[2]
+    tall, wide = part.shape[0] * lungs.spacing[len(lungs) == 1], part.shape[1] * lungs.spacing[2]
     scale = (_SIDE - 4) / max(tall, wide)
     height, width = (max(1, round(side * scale)) for side in (tall, wide))
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)

@@ -10,7 +10,7 @@ import numpy as np
 from lungmask_jax.errors import MissingPackageError, ShapeError
 from lungmask_jax.files import atomic
 from lungmask_jax.viz._canvas import check_picture
-from lungmask_jax.viz._page import labelled
+from lungmask_jax.viz._page import labelled, slice_label
 from lungmask_jax.viz._slices import WINDOW, overlay
 from lungmask_jax.volume import Volume
 
@@ -44,7 +44,7 @@ def frames(
     """
     for index in reversed(range(len(ct))):
         picture = overlay(ct, masks, index=index, window=window, alpha=alpha)
-        yield labelled(picture, f"slice {index}")
+        yield labelled(picture, slice_label(index, len(ct)))
 
 
 def save_gif(pictures: Iterable[np.ndarray], path: str | Path, *, seconds: float = 0.1) -> None:

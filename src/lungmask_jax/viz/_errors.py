@@ -7,7 +7,7 @@ import numpy as np
 from lungmask_jax.errors import SpecError
 from lungmask_jax.tasks import Color
 from lungmask_jax.viz._canvas import BLUE, GREEN, VERMILION
-from lungmask_jax.viz._page import around, labelled, page, tile_shape
+from lungmask_jax.viz._page import around, labelled, page, slice_label, tile_shape
 from lungmask_jax.viz._slices import WINDOW, blended, check, windowed
 from lungmask_jax.volume import Volume
 
@@ -62,7 +62,7 @@ def errors(
         place = (index, down, across)
         grey = windowed(ct.array[place], window)
         shown = blended(grey, _parts(ours[place], theirs[place]), shape=shape)
-        tiles.append(labelled(shown, f"slice {index}"))
+        tiles.append(labelled(shown, slice_label(index, len(ct))))
     return page(tiles, title=title, names=list(_COLORS.items()), caption=caption)
 
 

@@ -9,7 +9,15 @@ import numpy as np
 from lungmask_jax.errors import SpecError
 from lungmask_jax.tasks import Color
 from lungmask_jax.viz._canvas import canvas
-from lungmask_jax.viz._page import around, extent, labelled, page, tile_shape, with_scale
+from lungmask_jax.viz._page import (
+    around,
+    extent,
+    labelled,
+    page,
+    slice_label,
+    tile_shape,
+    with_scale,
+)
 from lungmask_jax.viz._slices import (
     WINDOW,
     Drawn,
@@ -62,7 +70,7 @@ def montage(
     """Slices spread evenly over the lungs, from head to feet, and a coronal view at the end.
 
     The slice with most infection, or of another inner mask, is always included. Slices are cropped
-    to the lungs and some of the chest wall, and show their index.
+    to the lungs and some of the chest wall, and show their number from 1 and their index from 0.
 
     Args:
         ct: In HU.
@@ -74,7 +82,7 @@ def montage(
         window: ``(low, high)`` HU that become black and white.
         tile: Width of a tile in pixels; by default 256, and for a single slice as many as it has
             voxels, from 512 to 1024.
-        notes: Text for each slice, from feet to head, written after its index.
+        notes: Text for each slice, from feet to head, written after its number.
         plain: Whether each tile has the slice without masks on its left.
         outline: Whether all masks are outlined and none is filled.
         scale: Whether tiles have a scale bar, if the size of voxels is known.
@@ -134,7 +142,7 @@ def _tiles(
     mm = scan.ct.spacing[2] * (box[1].stop - box[1].start) / shape[1]
     tiles = []
     for index in chosen:
-        label = ", ".join([f"slice {index}", *notes[index : index + 1]])
+        label = ", ".join([slice_label(index, len(scan.ct)), *notes[index : index + 1]])
         draw = functools.partial(_cut, place=(index, *box), shape=shape)
         tiles.append(_tile(scan, draw, label, mm))
     for plane in upright:

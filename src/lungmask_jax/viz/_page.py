@@ -70,15 +70,21 @@ def extent(line: np.ndarray, margin: int) -> slice:
     return slice(max(0, int(places[0]) - margin), min(len(line), int(places[-1]) + 1 + margin))
 
 
+def slice_label(index: int, count: int) -> str:
+    """A slice as people count, and its index as JSON files and arrays count."""
+    return f"slice {index + 1} of {count} (index {index})"
+
+
 def labelled(rgb: np.ndarray, label: str, sides: tuple[str, str] = ("R", "L")) -> np.ndarray:
-    """A copy with what it shows and the patient's sides written on it."""
+    """A copy with what it shows, in one line, and the patient's sides written on it."""
     rgb = rgb.copy()
     height, width, _ = rgb.shape
     size = max(8, width // 26)
-    write = functools.partial(text, rgb, height=size, color=_PALE, halo=_BLACK)
-    write(label, (size / 2, 1.2 * size))
-    write(sides[0], (size / 2, height / 2))
-    write(sides[1], (width - size / 2, height / 2), align="right")
+    write = functools.partial(text, rgb, color=_PALE, halo=_BLACK)
+    small = fitting_height(label, size, width - size)
+    write(label, (size / 2, 1.2 * size), height=small)
+    write(sides[0], (size / 2, height / 2), height=size)
+    write(sides[1], (width - size / 2, height / 2), height=size, align="right")
     return rgb
 
 

@@ -6,6 +6,7 @@ decodes them, with ``_decoders``.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from lungmask_jax.errors import ScanError
@@ -60,7 +61,16 @@ def read_series(files: list[Path], series_uid: str = "") -> Volume:
     for note in notes:
         warn(note)
     places = tuple((one.file, one.frame) for one in series)
-    return canonical(read_pixels(series).transpose(2, 1, 0), affine, where, slices=places)
+    volume = canonical(read_pixels(series).transpose(2, 1, 0), affine, where, slices=places)
+    return _identified(volume, series[0])
+
+
+def _identified(volume: Volume, first: Slice) -> Volume:
+    """A volume that knows its patient and the date of its study."""
+    header = volume.header and replace(
+        volume.header, patient=first.patient, study_date=first.study_date
+    )
+    return replace(volume, header=header)
 
 
 def _header_notes(series: list[Slice]) -> list[str]:

@@ -110,6 +110,7 @@ class Slice:
         study: The StudyInstanceUID.
         number: The SeriesNumber, as it is written.
         derived: Whether it was computed from other images, as reformats and projections are.
+        study_date: The StudyDate, as it is written.
     """
 
     file: Path
@@ -129,6 +130,7 @@ class Slice:
     study: str = ""
     number: str = ""
     derived: bool = False
+    study_date: str = ""
 
     @property
     def normal(self) -> np.ndarray:
@@ -281,4 +283,5 @@ def _slice(file: Path, frame: int, header: Item, pixels: Pixels, group: dict[str
         text(header, "StudyInstanceUID"),
         text(header, "SeriesNumber")[:16].strip(),
         "DERIVED" in text(header, "ImageType").upper().split("\\"),
+        text(header, "StudyDate"),
     )

@@ -7,6 +7,7 @@ TAGS: Final = {
     "TransferSyntaxUID": (0x00020010, "UI"),
     "ImageType": (0x00080008, "CS"),
     "SOPClassUID": (0x00080016, "UI"),
+    "StudyDate": (0x00080020, "DA"),
     "AcquisitionTime": (0x00080032, "TM"),
     "Modality": (0x00080060, "CS"),
     "SeriesDescription": (0x0008103E, "LO"),

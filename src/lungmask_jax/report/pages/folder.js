@@ -6,7 +6,12 @@
  * @typedef {[string, string, string, string, string, ...(string | number | null)[]]} Row
  *   name, address of the page, picture, problem, notes, and a value for each column
  * @typedef {{key: string, name: string, digits?: number}} Column
- * @typedef {{noun: string, head: string, columns: Column[], rows: Row[]}} Table
+ * @typedef {object} Table
+ * @property {string} noun
+ * @property {string} head
+ * @property {Column[]} columns
+ * @property {Row[]} rows
+ * @property {Record<string, string>} [patients] the address of the page of a patient
  */
 
 /** Places in a row. */
@@ -43,19 +48,27 @@ function chosen(id) {
 
 /** @param {Row} row */
 function isDoubted(row) {
-  const place = table.columns.findIndex((one) => one.key === "qc");
-  return place >= 0 && ["look", "fail"].includes(String(row[place + FIRST]));
+  return ["look", "fail"].includes(String(row[placeOf("qc")]));
+}
+
+/**
+ * @param {string} key
+ * @returns {number} the place of its value in a row; -1 if there is no such column
+ */
+function placeOf(key) {
+  const place = table.columns.findIndex((one) => one.key === key);
+  return place < 0 ? place : place + FIRST;
 }
 
 /** The rows that pass the filters, in the order that was asked for. */
 function select() {
   const text = chosen("text").toLowerCase();
   const wanted = chosen("state");
-  const places = ["severity", "qc", "label"].map((key) => /** @type {const} */ ([table.columns.findIndex((one) => one.key === key) + FIRST, chosen(key)]));
+  const places = ["severity", "qc", "label"].map((key) => /** @type {const} */ ([placeOf(key), chosen(key)]));
   state.rows = table.rows.filter((row) => {
     const kind = row[PROBLEM] ? "problem" : row[NOTES] || isDoubted(row) ? "doubt" : "well";
     return (
-      (!text || [NAME, NOTES, PROBLEM].some((place) => String(row[place]).toLowerCase().includes(text))) &&
+      (!text || [NAME, NOTES, PROBLEM, placeOf("patient")].some((place) => String(row[place] ?? "").toLowerCase().includes(text))) &&
       (!wanted || wanted === kind) &&
       places.every(([place, value]) => !value || row[place] === value)
     );
@@ -134,10 +147,8 @@ function rowOf(values, place) {
   row.setAttribute("aria-rowindex", String(place + 2));
   row.classList.toggle("problem", Boolean(values[PROBLEM]));
   row.append(pictureOf(values), nameOf(values));
-  table.columns.forEach((column, number) => row.append(cell(formatted(column, values[FIRST + number]))));
-  const remark = cell(values[PROBLEM] || values[NOTES], "text remark");
-  remark.title = values[PROBLEM] || values[NOTES];
-  row.append(remark);
+  table.columns.forEach((column, number) => row.append(valueOf(column, values[FIRST + number])));
+  row.append(remarkOf(values));
   return row;
 }
 
@@ -159,17 +170,68 @@ function nameOf(values) {
   head.scope = "row";
   head.className = "text name";
   head.title = values[NAME];
-  const name = document.createElement("bdi");
-  name.textContent = values[NAME];
-  if (values[PAGE]) {
-    const link = document.createElement("a");
-    link.href = `./${values[PAGE]}`;
-    link.append(name);
-    head.append(link);
-  } else {
-    head.append(name);
-  }
+  head.append(linked(values[NAME], values[PAGE]));
   return head;
+}
+
+/**
+ * A text in the direction of its letters.
+ * @param {string} text
+ * @param {string} [page] that it leads to
+ */
+function linked(text, page) {
+  const shown = document.createElement("bdi");
+  shown.textContent = text;
+  if (!page) return shown;
+  const link = document.createElement("a");
+  link.href = `./${page}`;
+  link.append(shown);
+  return link;
+}
+
+/**
+ * @param {Column} column
+ * @param {string | number | null} value
+ */
+function valueOf(column, value) {
+  if (column.key !== "patient" || value === null) return cell(formatted(column, value));
+  const made = cell("", "text name");
+  made.title = String(value);
+  made.append(linked(String(value), table.patients?.[value]));
+  return made;
+}
+
+/**
+ * Notes or a problem in two lines, which a click shows in full.
+ * @param {Row} values
+ */
+function remarkOf(values) {
+  const text = values[PROBLEM] || values[NOTES];
+  const made = cell("", "text remark");
+  if (!text) return made;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.addEventListener("click", () => showWhole(`${values[NAME]}: ${text}`));
+  made.append(button);
+  return made;
+}
+
+/**
+ * Shows a text above the table until the reader clicks elsewhere or presses Escape.
+ * @param {string} text
+ */
+function showWhole(text) {
+  let whole = document.getElementById("whole");
+  if (!whole) {
+    whole = document.createElement("div");
+    whole.id = "whole";
+    whole.className = "whole card";
+    whole.popover = "auto";
+    document.body.append(whole);
+  }
+  whole.textContent = text;
+  whole.showPopover();
 }
 
 /**

@@ -20,6 +20,8 @@
 
 /** Which axis of the volume a plane is moved along, and which ones run across and down. */
 const AXES = { axial: [0, 2, 1], coronal: [1, 2, 0], sagittal: [2, 1, 0] };
+/** What is counted along each axis of the volume. */
+const NAMES = ["slice", "row", "column"];
 /** The letters on the left, right, top and bottom of a plane. */
 const SIDES = { axial: "RLAP", coronal: "RLHF", sagittal: "APHF" };
 
@@ -40,6 +42,27 @@ function cutOf(data, plane, index) {
   return plane === "coronal"
     ? { width: columns, height: count, first: last + index * columns, right: 1, down: -size, wide: column, tall: slice }
     : { width: rows, height: count, first: last + index, right: columns, down: -size, wide: row, tall: slice };
+}
+
+/**
+ * Runs of rows of a plane whose slices are not decoded yet.
+ * @param {Plane} plane
+ * @param {number} index
+ * @param {number} height
+ * @param {Uint8Array} ready whether each slice is
+ * @returns {[number, number][]} the first row, and the one after the last
+ */
+function missingOf(plane, index, height, ready) {
+  /** @type {[number, number][]} */
+  const runs = [];
+  for (let y = 0, from = -1; y <= height; y++) {
+    const there = y === height || ready[plane === "axial" ? index : height - 1 - y] === 1;
+    if (!there && from < 0) from = y;
+    if (!there || from < 0) continue;
+    runs.push([from, y]);
+    from = -1;
+  }
+  return runs;
 }
 
 /**
@@ -106,7 +129,7 @@ function fillsOf(layer, opacity) {
   const colors = new Uint32Array(256);
   for (const label of layer.labels.filter((one) => one.shown)) {
     if (layer.style === "heat") {
-      for (let value = 1; value < 256; value++) {
+      for (let value = 1; value < 256; value++) { // as in the legend
         const share = Math.min(1, value / label.value);
         colors[value] = packed([68 + 185 * share, 40 + 191 * share, 110 - 73 * share].map(Math.round), Math.min(1, 2 * opacity * share));
       }

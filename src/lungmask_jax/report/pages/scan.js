@@ -6,6 +6,7 @@
 /** @type {Data} */
 const data = JSON.parse(textOf("data"));
 const codes = new Uint8Array(data.shape[0] * data.shape[1] * data.shape[2]);
+const ready = new Uint8Array(data.shape[0]);
 const state = {
   at: data.start,
   window: { ...data.windows[0] },
@@ -43,9 +44,9 @@ function drawNow() {
   for (const view of views.filter((one) => !one.canvas.hidden)) {
     const index = state.at[view.axis];
     const made = [index, state.version].join();
-    if (made !== view.made) view.make(data, index, codes, grays, /** @type {Layer[]} */ (shown), state.opacity);
+    if (made !== view.made) view.make(data, index, codes, ready, grays, /** @type {Layer[]} */ (shown), state.opacity);
     view.made = made;
-    view.show(state.cross ? crossOf(view) : null, titleOf(view), data.sized);
+    view.show(state.cross ? crossOf(view) : null, titleOf(view), windowOf(), data.sized);
     describe(view, index);
   }
   mark();
@@ -77,7 +78,23 @@ function titleOf(view) {
   const index = state.at[view.axis];
   const signs = view.axis === 0 ? data.signs[index] : undefined;
   const likely = typeof signs === "number" ? `, signs ${inPercent(signs)}` : "";
-  return `${view.marked ? view.plane : "plain"} ${index + 1} of ${data.shape[view.axis]}${likely}`;
+  return `${view.marked ? view.plane : "plain"}, ${placeOf(view.axis)}${likely}`;
+}
+
+/**
+ * A place as people count and, for programs, as JSON and arrays do.
+ * @param {number} axis
+ */
+function placeOf(axis) {
+  const step = axis ? data.step : 1;
+  const index = step * state.at[axis];
+  return `${NAMES[axis]} ${index + 1} of ${data.voxels[axis]} (index ${index})`;
+}
+
+/** The window as radiologists write it. */
+function windowOf() {
+  const { low, high } = state.window;
+  return `W ${high - low}  L ${Math.round((low + high) / 2)}`;
 }
 
 /**
@@ -96,7 +113,7 @@ function inPercent(probability) {
  */
 function describe(view, index) {
   view.canvas.setAttribute("aria-valuenow", String(index + 1));
-  view.canvas.setAttribute("aria-valuetext", `slice ${index + 1} of ${data.shape[view.axis]}`);
+  view.canvas.setAttribute("aria-valuetext", placeOf(view.axis));
 }
 
 /** The place of the slice in the profile, and what is under the crosshair. */
@@ -113,7 +130,8 @@ function mark() {
   const here = layers.flatMap((layer) => layer.labels.filter((label) => layer.values[place] === label.value && layer.style !== "heat"));
   const heat = layers.filter((layer) => layer.style === "heat").map((layer) => `${layer.name} ${layer.values[place]} %`);
   const names = [...here.map((label) => label.name), ...heat].join(", ");
-  const text = `slice ${slice + 1}, row ${row + 1}, column ${column + 1}: about ${Math.round(data.hu[codes[place]])} HU${names ? `, ${names}` : ""}`;
+  const hu = ready[slice] ? `about ${Math.round(data.hu[codes[place]])} HU` : "loading";
+  const text = `${[0, 1, 2].map(placeOf).join(", ")}: ${hu}${names ? `, ${names}` : ""}`;
   /** @type {HTMLElement} */ (document.getElementById("status")).textContent = failure || text;
 }
 
@@ -144,7 +162,7 @@ async function start() {
   useWindow(0);
   new ResizeObserver(fit).observe(/** @type {HTMLElement} */ (document.getElementById("views")));
   let last = 0;
-  const slices = decodeSlices(textOf("slices").split("\n"), codes, data.shape, () => state.at[0], (slice) => {
+  const slices = decodeSlices(textOf("slices").split("\n"), codes, ready, data.shape, () => state.at[0], (slice) => {
     if (slice === data.start[0]) note("first");
     if (slice !== state.at[0] && performance.now() - last < 2000) return;
     last = performance.now();

@@ -1,6 +1,6 @@
 // @ts-check
 /// <reference path="planes.js" />
-// What a view shows: a plane with its masks, a crosshair, the patient's sides, a bar of 5 cm.
+// What a view shows: a plane with its masks, a crosshair, the patient's sides, the window, a bar of 5 cm.
 "use strict";
 
 /** A canvas with what it showed last, so that only what changed is made again. */
@@ -22,6 +22,8 @@ class View {
     this.lines = [];
     /** @type {Cut | null} */
     this.cut = null;
+    /** @type {[number, number][]} */
+    this.missing = [];
     this.made = "";
   }
 
@@ -30,13 +32,15 @@ class View {
    * @param {Data} data
    * @param {number} index
    * @param {Uint8Array} codes
+   * @param {Uint8Array} ready whether each slice is decoded
    * @param {Uint32Array} grays
    * @param {Layer[]} layers those to show
    * @param {number} opacity
    */
-  make(data, index, codes, grays, layers, opacity) {
+  make(data, index, codes, ready, grays, layers, opacity) {
     const cut = cutOf(data, this.plane, index);
     this.cut = cut;
+    this.missing = missingOf(this.plane, index, cut.height, ready);
     paint(this.gray, cut, valuesOf(cut, codes), grays);
     this.fills = [];
     this.lines = [];
@@ -59,9 +63,10 @@ class View {
    * Puts the pictures onto the canvas, with the crosshair and what they are.
    * @param {[number, number] | null} cross where it is, in voxels across and down
    * @param {string} title
+   * @param {string} corner
    * @param {boolean} sized
    */
-  show(cross, title, sized) {
+  show(cross, title, corner, sized) {
     const { canvas, cut } = this;
     const context = canvas.getContext("2d");
     if (!context || !cut) return;
@@ -72,6 +77,7 @@ class View {
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "medium";
     context.drawImage(this.gray, box.left, box.top, box.width, box.height);
+    drawMissing(context, cut, box, this.missing, ratio);
     context.imageSmoothingEnabled = false;
     for (const fill of this.fills) context.drawImage(fill, box.left, box.top, box.width, box.height);
     const onto = new DOMMatrix([box.width / cut.width, 0, 0, box.height / cut.height, box.left, box.top]);
@@ -83,7 +89,35 @@ class View {
       context.stroke(path);
     }
     if (cross) drawCross(context, cut, box, cross, ratio);
-    drawTexts(context, this, box, title, sized, ratio);
+    drawTexts(context, this, box, [this.missing.length ? `${title}, loading` : title, corner], sized, ratio);
+  }
+}
+
+/**
+ * Stripes where slices are not decoded yet, which nobody takes for air.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Cut} cut
+ * @param {Box} box
+ * @param {[number, number][]} missing
+ * @param {number} ratio
+ */
+function drawMissing(context, cut, box, missing, ratio) {
+  if (!missing.length) return;
+  const stripe = Math.round(8 * ratio);
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 2 * stripe;
+  const drawn = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  drawn.fillStyle = "#2a3036";
+  drawn.fillRect(0, 0, 2 * stripe, 2 * stripe);
+  drawn.fillStyle = "#3a424a";
+  for (const x of [-stripe, stripe]) {
+    drawn.beginPath();
+    for (const [across, down] of [[0, 2], [2, 0], [3, 0], [1, 2]]) drawn.lineTo(x + across * stripe, down * stripe);
+    drawn.fill();
+  }
+  context.fillStyle = /** @type {CanvasPattern} */ (context.createPattern(tile, "repeat"));
+  for (const [from, to] of missing) {
+    context.fillRect(box.left, box.top + (from / cut.height) * box.height, box.width, ((to - from) / cut.height) * box.height);
   }
 }
 
@@ -113,40 +147,58 @@ function drawCross(context, cut, box, cross, ratio) {
 }
 
 /**
- * The title, the patient's sides, and a bar of 5 cm.
+ * The title, the patient's sides, the window in a corner, and a bar of 5 cm.
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
  * @param {Box} box
- * @param {string} title
+ * @param {[string, string]} words title and corner
  * @param {boolean} sized
  * @param {number} ratio
  */
-function drawTexts(context, view, box, title, sized, ratio) {
+function drawTexts(context, view, box, [title, corner], sized, ratio) {
   const { canvas, cut } = view;
   const edge = 8 * ratio;
+  const sides = SIDES[view.plane];
+  const middle = box.left + box.width / 2;
+  context.font = `${12 * ratio}px system-ui, sans-serif`;
+  const under = context.measureText(title).width + 2 * edge > middle ? 16 * ratio : 0;
   /** @type {[string, number, number, CanvasTextAlign, CanvasTextBaseline][]} */
   const texts = [
     [title, edge, edge, "left", "top"],
-    [SIDES[view.plane][0], Math.max(edge, box.left + edge), canvas.height / 2, "left", "middle"],
-    [SIDES[view.plane][1], Math.min(canvas.width - edge, box.left + box.width - edge), canvas.height / 2, "right", "middle"],
+    [corner, canvas.width - edge, canvas.height - edge, "right", "bottom"],
+    [sides[0], box.left + edge, canvas.height / 2, "left", "middle"],
+    [sides[1], box.left + box.width - edge, canvas.height / 2, "right", "middle"],
+    [sides[2], middle, Math.max(edge + under, box.top + edge), "center", "top"],
+    [sides[3], middle, box.top + box.height - edge, "center", "bottom"],
   ];
-  context.font = `${12 * ratio}px system-ui, sans-serif`;
-  context.lineWidth = 3 * ratio;
-  context.lineJoin = "round";
-  context.strokeStyle = "rgba(0, 0, 0, 0.75)";
-  context.fillStyle = "#e8ebee";
-  for (const [text, x, y, align, baseline] of texts) {
-    context.textAlign = align;
-    context.textBaseline = baseline;
-    context.strokeText(text, x, y);
-    context.fillText(text, x, y);
-  }
+  for (const [text, x, y, align, baseline] of texts) write(context, text, x, y, align, baseline, ratio);
   if (!sized || !cut) return;
   const length = (50 / (cut.width * cut.wide)) * box.width;
   const y = canvas.height - edge;
+  write(context, "5 cm", edge, y - 5 * ratio, "left", "bottom", ratio);
+  context.fillStyle = "#000";
+  context.fillRect(edge - ratio, y - 3 * ratio, length + 2 * ratio, 4 * ratio);
+  context.fillStyle = "#e8ebee";
   context.fillRect(edge, y - 2 * ratio, length, 2 * ratio);
-  context.textAlign = "left";
-  context.textBaseline = "bottom";
-  context.strokeText("5 cm", edge, y - 4 * ratio);
-  context.fillText("5 cm", edge, y - 4 * ratio);
+}
+
+/**
+ * Light words on a dark plate, which can be read on lung and on bone.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ * @param {CanvasTextAlign} align
+ * @param {CanvasTextBaseline} baseline
+ * @param {number} ratio
+ */
+function write(context, text, x, y, align, baseline, ratio) {
+  context.textAlign = align;
+  context.textBaseline = baseline;
+  const { actualBoundingBoxLeft: left, actualBoundingBoxRight: right, actualBoundingBoxAscent: above, actualBoundingBoxDescent: below } = context.measureText(text);
+  const pad = 3 * ratio;
+  context.fillStyle = "rgba(11, 13, 15, 0.62)";
+  context.fillRect(x - left - pad, y - above - pad, left + right + 2 * pad, above + below + 2 * pad);
+  context.fillStyle = "#e8ebee";
+  context.fillText(text, x, y);
 }

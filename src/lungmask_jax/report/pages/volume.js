@@ -8,6 +8,8 @@
  * @typedef {{name: string, low: number, high: number}} HuWindow
  * @typedef {object} Data
  * @property {[number, number, number]} shape slices, rows, columns
+ * @property {number} step voxels of the scan along a side of a pixel of a slice
+ * @property {[number, number, number]} voxels of the scan itself
  * @property {[number, number, number]} spacing in mm
  * @property {boolean} sized whether the spacing is known
  * @property {number[]} hu the HU of each code
@@ -32,6 +34,8 @@ function textOf(id) {
  * @returns {Uint8Array<ArrayBuffer>}
  */
 function bytesOf(text) {
+  const native = /** @type {any} */ (Uint8Array).fromBase64; // browsers since 2025, ten times as fast
+  if (native) return native.call(Uint8Array, text);
   const characters = atob(text);
   const bytes = new Uint8Array(characters.length);
   for (let place = 0; place < bytes.length; place++) bytes[place] = characters.charCodeAt(place);
@@ -39,14 +43,15 @@ function bytesOf(text) {
 }
 
 /**
- * Decodes all slices, those near the one in sight before the others.
+ * Decodes all slices, those near the one in sight before the others, while the reader does nothing.
  * @param {string[]} lines a JPEG in base64 for each slice
  * @param {Uint8Array} codes filled with the codes of all voxels
+ * @param {Uint8Array} ready set to 1 for each slice that is there
  * @param {[number, number, number]} shape
  * @param {() => number} inSight the slice that is shown
  * @param {(slice: number) => void} done called for each slice
  */
-async function decodeSlices(lines, codes, shape, inSight, done) {
+async function decodeSlices(lines, codes, ready, shape, inSight, done) {
   const [count, rows, columns] = shape;
   const missing = new Set(Array.from({ length: count }, (_, slice) => slice));
   const next = () => {
@@ -69,10 +74,18 @@ async function decodeSlices(lines, codes, shape, inSight, done) {
       const rgba = context.getImageData(0, 0, columns, rows).data;
       const base = slice * rows * columns;
       for (let place = 0; place < rows * columns; place++) codes[base + place] = rgba[4 * place];
+      ready[slice] = 1;
       done(slice);
+      await idle();
     }
   };
-  await Promise.all([decodeNext(), decodeNext(), decodeNext(), decodeNext()]);
+  await Promise.all([decodeNext(), decodeNext()]);
+}
+
+/** Waits until the browser has nothing else to do, or for a moment. */
+function idle() {
+  const wait = globalThis.requestIdleCallback; // Safari has none
+  return new Promise((resolve) => (wait ? wait(resolve, { timeout: 100 }) : setTimeout(resolve)));
 }
 
 /**
