@@ -14,7 +14,8 @@ def by_density(ct, *, weights, uncertainty=False, progress=None, begin=None):
     """In the place of networks: lungs are air, and a corner of each is infected."""
     for number, stage in enumerate(("lung network", "lung masks", "infection network"), 1):
         begin(stage)
-        progress("lungs", number, 3)
+        if progress:
+            progress("lungs", number, 3)
     lungs = ct.with_array((ct.array < -500).astype(np.uint8))
     lungs.array[..., lungs.shape[2] // 2 :] *= 2
     models = {model.spec.target: "mine 123" for model in weights}
