@@ -213,7 +213,7 @@ def test_another_table_to_compare_with_is_refused_at_once(masks, tmp_path, capsy
 
 
 def test_lesions_of_a_list_are_scored_by_type(tmp_path):
-    made = phantom((4, 96, 96), disease=0.3, seed=5)
+    made = phantom((8, 96, 96), disease=0.3, seed=5)
     io.save(made.ct, tmp_path / "ct.nii.gz")
     io.save(made.lesions, tmp_path / "infection.nii.gz")
     (tmp_path / "metadata.csv").write_text("ct_scan,infection_mask\nct.nii.gz,infection.nii.gz\n")

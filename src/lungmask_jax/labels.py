@@ -108,6 +108,8 @@ _CONCEPTS: Final = {
     "lung_airways": Concept(_ANATOMY, Code("89187006", "Airway structure"), region=_LUNG),
     "lung_arteries": Concept(_ANATOMY, Code("81040000", "Pulmonary artery")),
     "lung_veins": Concept(_ANATOMY, Code("122972007", "Pulmonary vein")),
+    "lung_vessels": Concept(_ANATOMY, Code("59820001", "Blood Vessel"), region=_LUNG),
+    "lung_trachea_bronchia": Concept(_ANATOMY, Code("110726009", "Trachea and bronchus")),
 }
 
 _OTHER_ADVICE: Final = "use the labels of the task"
