@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
     # other packages: no inventories are fetched, so that the pages build without network
     (
         r"py:.*",
-        r"(collections|contextlib|importlib|numpy|np|jax|flax|optax|os|pathlib|zipfile)\..*",
+        r"(collections|contextlib|datetime|importlib|numpy|np|jax|flax|optax|os|pathlib|zipfile)\..*",
     ),
     (r"py:.*", r"lungmask_jax\..*\.(T|Init|Apply)"),  # type variables, protocols of `Model`
 ]

@@ -27,7 +27,7 @@ FORMATS: Final = ("nii.gz", "nrrd", "seg.nrrd", "mha", "dicom-seg", "dicom-seg-b
 """Formats in which masks are written."""
 
 LONGEST_NAME: Final = 200
-"""Bytes of the name of a scan: most file systems allow 255, and names of masks are longer."""
+"""Most bytes in the name of a scan; file systems allow 255, and names of masks are longer."""
 
 _UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # categories of characters that steer, not show
 _DIGITS: Final = 16
