@@ -133,7 +133,8 @@ def programs(
     if known.returncode == 0:
         measured([*peer, "make", str(made), str(options.features)])
         words = shlex.join([*peer, "segment", str(made / "lungs.pth")])
-        yield "lungmask, a process a scan", loop(scans, f'{words} "$scan" "$scan.mask.mha"')
+        mask = f'{shlex.quote(str(made))}/"$(basename "$scan")".mha'
+        yield "lungmask, a process a scan", loop(scans, f'{words} "$scan" {mask}')
     words = f'{shlex.join(ours)} "$scan" {shlex.join(LUNGS)} -o {shlex.quote(str(folder / "loop"))}'
     yield "lungmask-jax, a process a scan", loop(scans, words)
     for count in workers:
