@@ -100,7 +100,7 @@ function show() {
   const frame = element("window");
   const count = state.rows.length;
   const first = state.all ? 0 : Math.max(0, Math.floor(frame.scrollTop / TALL) - MORE);
-  const stop = state.all ? count : Math.min(count, Math.ceil((frame.scrollTop + frame.clientHeight) / TALL) + MORE);
+  const stop = state.all ? count : Math.min(count, Math.ceil((frame.scrollTop + innerHeight) / TALL) + MORE);
   for (const [place, row] of made) {
     if (place >= first && place < stop) continue;
     row.remove();
