@@ -26,12 +26,11 @@ class Hostile(WorkerPlugin):
 
 
 def segment(ct, **more):
-    match int(ct.array[0, 0, 0]):
-        case first if first == KILLS:
-            os.kill(os.getpid(), 9)
-        case first if first == HANGS:
-            while True:
-                time.sleep(1)
-        case first if first == FILLS:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return by_density(ct, **more | {"progress": lambda *_words: None})
+    first = int(ct.array[0, 0, 0])
+    if first == KILLS:
+        os.kill(os.getpid(), 9)
+    while first == HANGS:
+        time.sleep(1)
+    if first == FILLS:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return by_density(ct, **more)

@@ -50,7 +50,7 @@ def chests(tmp_path_factory):
 
 
 @pytest.fixture
-def training_set(chests, tmp_path):
+def training_set_with_curve(chests, tmp_path):
     """Words for a tiny run on copies of these phantoms; one is held out."""
     shutil.copytree(chests, tmp_path, dirs_exist_ok=True)
     images, masks = tmp_path / "images", tmp_path / "masks"
@@ -58,11 +58,10 @@ def training_set(chests, tmp_path):
     return [*words, "--batch-size", "2", "--validation", "0.34", *NETWORK, *UNCHANGED]
 
 
-@pytest.fixture(autouse=True)
-def _no_curve(request, monkeypatch):
-    """Matplotlib takes longer than the training of most of these networks."""
-    if "curve" not in request.node.name:
-        monkeypatch.setitem(sys.modules, "matplotlib", None)
+@pytest.fixture
+def training_set(training_set_with_curve, without_matplotlib):
+    """The same without a curve, which takes longer than the training of most of these networks."""
+    return training_set_with_curve
 
 
 def augmented(words):
@@ -78,9 +77,9 @@ def log_of(out):
     ]
 
 
-def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_path):
+def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set_with_curve, tmp_path):
     out = tmp_path / "mine.npz"
-    assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
+    assert cli.main([*training_set_with_curve, "-o", str(out), "--steps", "1"]) == 0
     bundle = weights.load(out)
     assert bundle.spec.target == "lungs"
     assert len(bundle.spec.card["held_out"]) == 1
@@ -99,9 +98,7 @@ def test_train_writes_a_bundle_a_log_a_curve_and_a_checkpoint(training_set, tmp_
     assert cli.main(["segment", scan, "-o", str(tmp_path / "o"), "--weights", str(out)]) == 0
 
 
-def test_without_matplotlib_a_bundle_is_trained_and_one_note_said(
-    training_set, tmp_path, capsys, without_matplotlib
-):
+def test_without_matplotlib_a_bundle_is_trained_and_one_note_said(training_set, tmp_path, capsys):
     out = tmp_path / "mine.npz"
     steps = ["--steps", "2", "--steps-per-epoch", "1"]
     assert cli.main([*training_set, "-o", str(out), *steps]) == 0

@@ -1,5 +1,6 @@
 """The surfaces of masks as solids, shaded, from several sides."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -105,7 +106,7 @@ def _check(masks: Mapping[str, Volume], views: Sequence[str], tile: int) -> None
 
 def _grid(masks: Sequence[Volume]) -> _Grid:
     """The cubes around all masks; the whole scan if nothing is marked."""
-    there = np.any([mask.array for mask in masks], axis=0)
+    there = functools.reduce(np.logical_or, (mask.array for mask in masks))
     found = ndimage.find_objects(there.astype(np.uint8))
     box = found[0] if found else tuple(slice(0, side) for side in there.shape)
     spacing = masks[0].spacing
