@@ -76,7 +76,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "patients; 8 synthetic volumes; the encoder before that from ImageNet "
         "(EfficientNet-Lite2)",
         "license": _LICENSE,
-        "judged": "the first fold of a 5-fold cross-validation over patients so far, the network "
+        "judged": "5-fold cross-validation over patients, the network "
         "alone on slices cut out around the lungs",
         "recipe": "python benchmarks/pretrained.py infection --lite 2 --out start.npz; python "
         "benchmarks/train_weights.py train infection --start start.npz --data DIR "
