@@ -12,9 +12,11 @@ the file is kept in ``--out``. The cases run in a process of their own. Linux an
 
 import argparse
 import collections
+import contextlib
 import gzip
 import io as streams
 import json
+import pickle
 import random
 import resource
 import selectors
@@ -27,9 +29,9 @@ import traceback
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +50,11 @@ VALUES = (
     None, True, False, 0, 1, 2, 3, -1, 0.5, 1e-9, 1e300, 7, 255, 256, 10**5, 2**31, 2**63, 10**30,
     "", "a", "3d_fullres", "\x00", [], {}, [[]], [0], [1, 2], [1, 2, 3], [1, 1, 1], [10**9] * 3,
     [[1, 1, 1]] * 2, {"0": None}, {"a": {"a": 1}}, [0.0, 0.0, 0.0], [1e-9] * 3, [1] * 40,
+    "../plans.json", "/plans.json", "fold_0/../../plans.json", "fold_1/checkpoint_final.pth",
+    "plans.json", "link", "pipe", "stored",
 )  # fmt: skip
+
+BEFORE = "model_final_checkpoint.model"
 
 
 class Door(NamedTuple):
@@ -469,20 +475,96 @@ def open_pth(path: Path) -> None:
 
 def open_model(path: Path) -> None:
     """A model of nnU-Net, of which one file is damaged, or its zip."""
-    import jax
     import nnunet_files
 
-    from lungmask_jax import weights
+    open_network(path if path.suffix == ".zip" else completed(path, nnunet_files.model()))
 
-    if path.suffix != ".zip":
-        for name, data in nnunet_files.model().items():
-            file = path.parent / name
-            file.parent.mkdir(exist_ok=True)
-            if file != path:
-                file.write_bytes(data)
-    bundle = weights.read_nnunet(path if path.suffix == ".zip" else path.parent)
+
+def completed(path: Path, files: Mapping[str, bytes]) -> Path:
+    """The folder of a model, whose file of this name is the damaged one."""
+    folder = path.parent / "model"
+    for name, data in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(path.read_bytes() if file.name == path.name else data)
+    return folder
+
+
+def open_network(path: Path, **labels: Any) -> None:
+    """A model of nnU-Net up to what its network sees of a scan; its numbers must be finite."""
+    import jax
+
+    from lungmask_jax import preprocess, weights
+
+    bundle = weights.read_nnunet(path, **labels)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bundle.params)):
         raise ValueError("parameters that are not finite")
+    assert bundle.spec.volume
+    preprocess.network_volume(scan(), (5.0, 2.0, 2.0), bundle.spec.volume)
+
+
+def open_before(path: Path) -> None:
+    """A model of nnU-Net v1, of which one file is damaged."""
+    import nnunet_files
+
+    folder = completed(path, nnunet_files.model_before())
+    open_network(folder, target="lungs", labels={"1": 1, "2": 2})
+
+
+def open_layout(path: Path) -> None:
+    """A folder of a model, made from a list of its files, wherever that lies in it."""
+    import nnunet_files
+
+    folder = path.parent / "model"
+    folder.mkdir()
+    with contextlib.suppress(ValueError, TypeError, OSError, RecursionError):
+        rows = json.loads(path.read_bytes())
+        inside = [
+            row for row in rows if not str(row[0]).startswith("/") and ".." not in str(row[0])
+        ]
+        nnunet_files.put(inside, folder)
+    open_network(folder)
+
+
+def zipped_layout(data: bytes) -> bytes:
+    """The zip of such a list, or what there is where it is none."""
+    import nnunet_files
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are there twice
+        try:
+            return nnunet_files.packed(json.loads(data))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return data
+
+
+def pickled_plans(data: bytes) -> bytes:
+    """The pickle of values from JSON, whose keys may be numbers; text that is none stays."""
+    try:
+        value = json.loads(data, object_pairs_hook=numbered)
+        return pickle.dumps(value, protocol=2)
+    except (ValueError, RecursionError):
+        return data
+
+
+def numbered(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    """A dict, in which keys of digits are numbers."""
+    return {int(key) if key.isdecimal() and len(key) < 20 else key: one for key, one in pairs}
+
+
+def checkpoint_of(data: bytes) -> bytes:
+    """The checkpoint of values from JSON, with sound tensors where none are given."""
+    import nnunet_files
+    import pth_files
+
+    try:
+        value = json.loads(data)
+        weights = value["network_weights"]
+        if isinstance(weights, dict):
+            value["network_weights"] = nnunet_files.stored(nnunet_files.tensors()) | weights
+        return pth_files.zipped(value)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return data
 
 
 def model_bytes(name: str) -> bytes:
@@ -497,6 +579,39 @@ def model_bytes(name: str) -> bytes:
         for member, data in files.items():
             archive.writestr(member, data)
     return packed.getvalue()
+
+
+def layout_bytes() -> bytes:
+    """The list of a sound model's files."""
+    import nnunet_files
+
+    return json.dumps(nnunet_files.layout()).encode()
+
+
+def checkpoint_bytes() -> bytes:
+    """The plain values of a sound checkpoint."""
+    return json.dumps(
+        {
+            "network_weights": {},
+            "init_args": {"configuration": "3d_fullres"},
+            "trainer_name": "nnUNetTrainer",
+            "current_epoch": 9,
+            "inference_allowed_mirroring_axes": [0, 2],
+        }
+    ).encode()
+
+
+def before_bytes(ending: str) -> bytes:
+    """A file of a sound model of nnU-Net v1."""
+    import nnunet_files
+
+    return nnunet_files.model_before()[f"fold_0/{BEFORE}{ending}"]
+
+
+def plans_before_bytes() -> bytes:
+    """What is pickled beside it, as JSON."""
+    value = pickle.loads(before_bytes(".pkl"))
+    return json.dumps(value, default=np.ndarray.tolist).encode()
 
 
 def open_spec(path: Path) -> None:
@@ -548,6 +663,12 @@ DOORS = {
     "nnunet_plans": Door("plans.json", lambda: model_bytes("plans.json"), open_model),
     "nnunet_dataset": Door("dataset.json", lambda: model_bytes("dataset.json"), open_model),
     "nnunet_zip": Door("model.zip", lambda: model_bytes("model.zip"), open_model),
+    "nnunet_members": Door("model.zip", layout_bytes, open_model, zipped_layout),
+    "nnunet_folder": Door("layout.json", layout_bytes, open_layout),
+    "nnunet_checkpoint": Door("checkpoint_final.pth", checkpoint_bytes, open_model, checkpoint_of),
+    "nnunet1_plans": Door(f"{BEFORE}.pkl", plans_before_bytes, open_before, pickled_plans),
+    "nnunet1_pickle": Door(f"{BEFORE}.pkl", lambda: before_bytes(".pkl"), open_before),
+    "nnunet1_model": Door(BEFORE, lambda: before_bytes(""), open_before),
     "spec": Door("spec.json", spec_bytes, open_spec),
     "recipe": Door("recipe.toml", recipe_bytes, open_recipe),
     "measures": Door("measures.csv", lambda: b"scan,lungs_ml\nb,2.0\n", open_table),

@@ -5,11 +5,9 @@ import dataclasses
 import importlib
 import json
 import os
-import pickle
 import shutil
 import sys
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +32,11 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 pth_files, nnunet_files = map(importlib.import_module, ("pth_files", "nnunet_files"))
 sys.path.remove(str(BENCHMARKS))
-ARCHITECTURE, DATASET, FULL, OLDER, PLANS, checkpoint, stored, tensors = (
+ARCHITECTURE, DATASET, FULL, OLDER, PLANS, checkpoint, tensors = (
     getattr(nnunet_files, name)
-    for name in (
-        "ARCHITECTURE", "DATASET", "FULL", "OLDER", "PLANS", "checkpoint", "stored", "tensors",
-    )
-)  # fmt: skip
+    for name in ("ARCHITECTURE", "DATASET", "FULL", "OLDER", "PLANS", "checkpoint", "tensors")
+)
+V1 = nnunet_files.PLANS_BEFORE
 
 
 @pytest.fixture
@@ -304,66 +301,16 @@ def test_totalsegmentator_keeps_corners_and_cuts_to_whole_hu():
     np.testing.assert_array_equal(frame.restored(found, (2, 2, 2)), frame.view(ct.array))
 
 
-def older(folder, plans):
+def older(folder, plans=V1):
     """A model of nnU-Net v1: a pickle beside a checkpoint."""
-    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
-    (folder / "plans.pkl").write_bytes(pickle.dumps({}))
-    beside = {"plans": plans, "name": "nnUNetTrainerV2", "init": ("", 0, "", "", True, 0)}
-    (folder / "fold_0" / "model_final_checkpoint.model.pkl").write_bytes(
-        pickle.dumps(beside, protocol=2)
-    )
-    names = {
-        "encoder.stages.0.0.convs": "conv_blocks_context.0.blocks",
-        "encoder.stages.1.0.convs.0": "conv_blocks_context.1.0.blocks.0",
-        "encoder.stages.1.0.convs.1": "conv_blocks_context.1.1.blocks.0",
-        "decoder.stages.0.convs.0": "conv_blocks_localization.0.0.blocks.0",
-        "decoder.stages.0.convs.1": "conv_blocks_localization.0.1.blocks.0",
-        "decoder.transpconvs": "tu",
-        "decoder.seg_layers": "seg_outputs",
-        ".norm.": ".instnorm.",
-    }
-    state = {}
-    for name, array in tensors(biased=False).items():
-        if (
-            name.startswith("decoder.stages") and array.ndim == 5
-        ):  # its kernels are the coarser ones
-            array = array.repeat(3, axis=2) / 3
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        state[name] = array
-    (folder / "fold_0" / "model_final_checkpoint.model").write_bytes(
-        pth_files.legacy({"epoch": 1, "state_dict": stored(state)})
-    )
-    return state
+    for name, data in nnunet_files.model_before(plans).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
 
 
-V1 = {
-    "num_modalities": 1,
-    "num_classes": 2,
-    "base_num_features": 2,
-    "normalization_schemes": OrderedDict({0: "CT"}),
-    "use_mask_for_norm": OrderedDict({0: False}),
-    "transpose_forward": [0, 1, 2],
-    "dataset_properties": {
-        "intensityproperties": OrderedDict(
-            {0: {"mean": -500.0, "sd": 300.0, "percentile_00_5": -1000.0, "percentile_99_5": 200.0}}
-        )
-    },
-    "plans_per_stage": {
-        0: {
-            "patch_size": np.array([4, 8, 8]),
-            "current_spacing": np.array([5.0, 2.0, 2.0]),
-            "pool_op_kernel_sizes": [[1, 2, 2]],
-            "conv_kernel_sizes": [[1, 3, 3], [3, 3, 3]],
-        }
-    },
-}
-
-
-def test_a_model_of_nnunet_1_is_read_without_executing_its_pickles(tmp_path, monkeypatch):
-    monkeypatch.setattr("lungmask_jax.weights._nnunet1._MOST_FEATURES", {3: 3})
-    older(tmp_path / "old", V1)
-    bundle = read_nnunet(tmp_path / "old", target="lungs", labels={"1": 1, "2": 2})
+def test_a_model_of_nnunet_1_is_read_without_executing_its_pickles(tmp_path):
+    bundle = read_nnunet(older(tmp_path), target="lungs", labels={"1": 1, "2": 2})
     assert bundle.spec.volume.normalize_last
     assert bundle.spec.predict.average == "probabilities"
     assert inference.labels(scan(), bundle).array.max() <= 2
@@ -381,10 +328,9 @@ def test_the_oldest_plans_of_nnunet_1_say_how_often_each_axis_is_halved():
     assert found.volume.axes == (0, 1, 2)
 
 
-def test_tensors_of_nnunet_1_have_their_place(tmp_path):
-    state = older(tmp_path, V1)
-    found = renamed(state)
-    wanted = tensors()
+def test_tensors_of_nnunet_1_have_their_place():
+    found = renamed(nnunet_files.state_before())
+    wanted = tensors(coarse=4)
     assert found.keys() == wanted.keys()
     for stage in ("decoder.stages.0.convs.0", "decoder.stages.0.convs.1"):
         name = f"{stage}.conv.weight"
@@ -514,6 +460,14 @@ def test_a_value_of_another_kind_in_the_plans_is_an_error_or_does_not_matter(mod
     for key in DATASET:
         with contextlib.suppress(WeightsError, SpecError):
             described(PLANS, {**DATASET, key: value})
+
+
+@pytest.mark.parametrize("mm", [1e-3, 1e-300])
+def test_a_spacing_that_makes_too_many_voxels_is_an_error_before_memory_is_taken(model, mm):
+    own = {**FULL, "spacing": [mm] * 3}
+    bundle = read_nnunet(model(plans={**PLANS, "configurations": {"3d_fullres": own}}))
+    with pytest.raises(SpecError, match="look at the spacing in the plans"):
+        inference.labels(scan(), bundle)
 
 
 def refused(plans, settings, **change):

@@ -5,14 +5,20 @@ scikit-image's ``resize``, up to rounding.
 """
 
 import functools
+import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from scipy import ndimage
 
+from lungmask_jax.errors import SpecError
 from lungmask_jax.spec import VolumeSpec
 
 __all__ = ["coarse_axis", "neighbors", "new_shape", "resampled"]
+
+_VOXELS: Final = 2**31
+"""Of a resampled volume, 8 GB: eight times those of a thorax at 0.4 mm."""
 
 
 def new_shape(
@@ -28,12 +34,22 @@ def new_shape(
     Returns:
         The shape, rounded as nnU-Net does.
 
+    Raises:
+        SpecError: It has more voxels than a scan can have.
+
     Example:
         >>> new_shape((10, 512, 512), (5.0, 0.7, 0.7), (2.5, 0.8, 0.8))
         (20, 448, 448)
     """
     sides = zip(spacing, target, shape, strict=True)
-    return tuple(max(1, round(old / new * side)) for old, new, side in sides)
+    found = [max(1.0, old / new * side) for old, new, side in sides]
+    if not math.prod(found) < _VOXELS:
+        raise SpecError(
+            f"expected a volume of less than {_VOXELS:,} voxels at the spacing "
+            f"{tuple(target)} of the network, found {math.prod(found):.3g}: crop the scan, or look "
+            "at the spacing in the plans of the network"
+        )
+    return tuple(map(round, found))
 
 
 def coarse_axis(
