@@ -59,6 +59,28 @@ def test_volumes_take_it_slice_by_slice():
     np.testing.assert_allclose(found, by_slices(volumes, kernel), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "depth"), [((1, 3, 5, 7, 2), 3), ((2, 2, 66, 70, 3), 5), ((1, 1, 4, 4, 1), 3)]
+)
+def test_volumes_share_the_sums_of_their_slices(shape, depth):
+    generator = np.random.default_rng(0)
+    volumes = jnp.array(generator.normal(size=shape), jnp.float32)
+    kernel = jnp.array(generator.normal(size=(depth, 3, 3, shape[-1], 4)), jnp.float32)
+    found = jax.jit(_winograd._volumes_in_tiles)(volumes, kernel)
+    np.testing.assert_allclose(found, by_slices(volumes, kernel), atol=2e-4)
+
+
+def test_large_volumes_take_this_way_and_have_the_usual_derivatives():
+    generator = np.random.default_rng(0)
+    volumes = jnp.array(generator.normal(size=(1, 2, 32, 32, 32)), jnp.float32)
+    kernel = jnp.array(generator.normal(size=(3, 3, 3, 32, 32)), jnp.float32) / 30
+    assert "custom_jvp" in str(jax.make_jaxpr(_winograd.convolved)(volumes, kernel))
+    found = jax.grad(lambda *both: _winograd.convolved(*both).sum(), (0, 1))(volumes, kernel)
+    wanted = jax.grad(lambda *both: by_slices(*both).sum(), (0, 1))(volumes, kernel)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 3, 2), (1, 4, 1, 1), (1, 6, 5, 3)])
 def test_doubled_features_are_interpolated_ones(shape):
     features, _ = drawn(shape, 1)

@@ -5,7 +5,6 @@ convolved on their own grid, with less than half of the products. Parameters are
 computes in the dtype of its style, its norms in float32.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -215,15 +214,17 @@ def _plain(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 
 def same_sides(images: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The usual convolution of slices, with zeros around them."""
-    return _plain(images, kernel, "SAME")
+    """The usual convolution of slices or volumes, with zeros around them."""
+    if images.ndim == 4:
+        return _plain(images, kernel, "SAME")
+    axes = ("NDHWC", "DHWIO", "NDHWC")
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1, 1), "SAME", dimension_numbers=axes)
 
 
 def convolved_volumes(
     volumes: jax.Array,
     kernel: jax.Array,
     *settings: Any,
-    of_slices: Callable[[jax.Array, jax.Array], jax.Array] = same_sides,
     **options: Any,
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated`; on a CPU `by_slices`, up to five times as fast."""
@@ -231,8 +232,7 @@ def convolved_volumes(
     def usual(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(volumes, kernel, *settings, **options)
 
-    by_slice = functools.partial(by_slices, of_slices=of_slices)
-    return jax.lax.platform_dependent(volumes, kernel, cpu=by_slice, default=usual)
+    return jax.lax.platform_dependent(volumes, kernel, cpu=by_slices, default=usual)
 
 
 def by_slices(

@@ -1,6 +1,5 @@
 """Parts of the nnU-Net networks, with the names of the original."""
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lungmask_jax.errors import ShapeError
-from lungmask_jax.models._blocks import convolved_volumes, lecun_normal, linear, same_sides
+from lungmask_jax.models._blocks import convolved_volumes, lecun_normal, linear
 from lungmask_jax.models._grid import Factors, depth_to_space, pooled
 from lungmask_jax.models._winograd import convolved
 
@@ -82,10 +81,9 @@ def _convolution(kernel: Factors, strides: Factors) -> Callable[..., jax.Array]:
     """The fastest convolution of these sides."""
     if max(strides) > 1:
         return jax.lax.conv_general_dilated
-    fast = kernel[-2:] == (3, 3)
-    if len(kernel) == 3:
-        return functools.partial(convolved_volumes, of_slices=convolved if fast else same_sides)
-    return convolved if fast else jax.lax.conv_general_dilated
+    if kernel[-2:] == (3, 3):
+        return convolved
+    return convolved_volumes if len(kernel) == 3 else jax.lax.conv_general_dilated
 
 
 class _Stack(nnx.Module):

@@ -7,13 +7,14 @@ so that all of it stays in the cache of a processor.
 """
 
 import functools
+import math
 from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lungmask_jax.models._blocks import same_sides
+from lungmask_jax.models._blocks import by_slices, same_sides
 
 __all__ = ["convolved"]
 
@@ -28,34 +29,40 @@ _TILES: Final = 256
 
 _FEWEST_TILES: Final = 128
 _FEWEST_CHANNELS: Final = 32
+_FEWEST_OF_SLICES: Final = 64
 """Below these, the sums cost more than the products that they save."""
 
 
 def convolved(images: jax.Array, kernel: jax.Array, *_settings: Any, **_options: Any) -> jax.Array:
-    """A 3x3 convolution that keeps the sides; on a CPU up to twice as fast as the usual one.
+    """A convolution that keeps the sides, 3x3 in slices; on a CPU up to twice as fast.
 
     Results differ from the usual ones by rounding, about 0.00001 of their size. Derivatives are
     those of the usual one.
 
     Args:
-        images: ``(N, H, W, C)`` float32.
-        kernel: ``(3, 3, C, K)`` float32.
+        images: ``(N, H, W, C)`` float32, or volumes ``(N, D, H, W, C)``.
+        kernel: ``(3, 3, C, K)`` float32, or ``(odd, 3, 3, C, K)``.
         _settings: As `flax.nnx.Conv` gives them to a convolution; those of this one are known.
         _options: Likewise.
 
     Returns:
-        ``(N, H, W, K)``.
+        ``(N, H, W, K)``, or ``(N, D, H, W, K)``.
     """
-    n, h, w, c = images.shape
-    tiles = n * -(-h // _RESULT) * -(-w // _RESULT)
-    if tiles < _FEWEST_TILES or min(c, kernel.shape[-1]) < _FEWEST_CHANNELS:
+    *n, h, w, c = images.shape
+    of_slice = -(-h // _RESULT) * -(-w // _RESULT)
+    tiles, narrow = math.prod(n) * of_slice, min(c, kernel.shape[-1]) < _FEWEST_CHANNELS
+    if len(n) == 2 and (narrow or len(kernel) == 1 or of_slice < _FEWEST_OF_SLICES):
+        by_slice = functools.partial(by_slices, of_slices=convolved)
+        return jax.lax.platform_dependent(images, kernel, cpu=by_slice, default=same_sides)
+    if narrow or tiles < _FEWEST_TILES:
         return same_sides(images, kernel)
     return _convolved(images, kernel)
 
 
 @jax.custom_jvp
 def _convolved(images: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.platform_dependent(images, kernel, cpu=_in_tiles, default=same_sides)
+    tiled = _in_tiles if images.ndim == 4 else _volumes_in_tiles
+    return jax.lax.platform_dependent(images, kernel, cpu=tiled, default=same_sides)
 
 
 @_convolved.defjvp
@@ -65,6 +72,45 @@ def _derivative(
     (images, kernel), (image_changes, kernel_changes) = numbers, changes
     change = same_sides(image_changes, kernel) + same_sides(images, kernel_changes)
     return _convolved(images, kernel), change
+
+
+def _volumes_in_tiles(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Some rows of tiles at a time, upwards through the slices.
+
+    The sums of a slice serve its neighbors, too: the last few are kept.
+    """
+    n, d, h, w, c = volumes.shape
+    depth, *_, outputs = kernel.shape
+    down, across = -(-h // _RESULT), -(-w // _RESULT)
+    rows = _divisor(down, _TILES // across)
+    below, right = (_RESULT * (tiles + 1) - 1 - side for tiles, side in ((down, h), (across, w)))
+    around = (depth // 2, depth // 2)
+    padded = jnp.pad(volumes, [(0, 0), around, (1, below), (1, right), (0, 0)])
+    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(9, -1)
+    sums = (jnp.asarray(_sums()[1]) @ flat).reshape(-1, depth * c, outputs)
+    strips = down // rows
+
+    def added(number: jax.Array, results: jax.Array) -> jax.Array:
+        start = (number // strips, 0, number % strips * rows * _RESULT, 0, 0)
+        size = (1, d + depth - 1, (rows + 1) * _RESULT, (across + 1) * _RESULT, c)
+        part = _of_strip(jax.lax.dynamic_slice(padded, start, size)[0], sums, depth)
+        return jax.lax.dynamic_update_slice(results, part[None], start)
+
+    results = jnp.zeros((n, d, down * _RESULT, across * _RESULT, outputs), volumes.dtype)
+    return jax.lax.fori_loop(0, n * strips, added, results)[:, :, :h, :w]
+
+
+def _of_strip(slices: jax.Array, kernel: jax.Array, depth: int) -> jax.Array:
+    """The results ``(d - depth + 1, h - 4, w - 4, K)`` of slices ``(d, h, w, C)``."""
+    _, h, w, _ = slices.shape
+    kept = [_pixel_sums(one[None]) for one in slices[: depth - 1]]
+
+    def step(kept: list[jax.Array], image: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        kept = [*kept, _pixel_sums(image[None])]
+        found = _results(jnp.concatenate(kept, axis=-1), kernel, (1, h, w))
+        return kept[1:], found[0]
+
+    return jax.lax.scan(step, kept, slices[depth - 1 :])[1]
 
 
 def _in_tiles(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -91,17 +137,27 @@ def _in_tiles(images: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _of_tiles(images: jax.Array, kernel: jax.Array) -> jax.Array:
     """The results ``(n, h - 4, w - 4, K)`` of images ``(n, h, w, C)``, whose sides have tiles."""
-    pixels, _, results = map(jnp.asarray, _sums())
+    return _results(_pixel_sums(images), kernel, images.shape[:-1])
+
+
+def _pixel_sums(images: jax.Array) -> jax.Array:
+    """The sums ``(36, tiles, C)`` of pixels of images."""
     n, h, w, c = images.shape
-    down, across, square = h // _RESULT, w // _RESULT, (_RESULT, _RESULT)
+    down, across = h // _RESULT, w // _RESULT
     # pixels of each row and column of a tile, those of the next tile's first two last
     tiles = images.reshape(n, down, _RESULT, across, _RESULT, c).transpose(2, 4, 0, 1, 3, 5)
     tiles = jnp.concatenate([tiles[..., :-1, :, :], tiles[:2, ..., 1:, :, :]], axis=0)
     tiles = jnp.concatenate([tiles[..., :-1, :], tiles[:, :2, ..., 1:, :]], axis=1)
-    sums = (pixels @ tiles.reshape(_TILE**2, -1)).reshape(_TILE**2, -1, c)
+    return (jnp.asarray(_sums()[0]) @ tiles.reshape(_TILE**2, -1)).reshape(_TILE**2, -1, c)
+
+
+def _results(sums: jax.Array, kernel: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The results of sums of images of a shape ``(n, h, w)``."""
+    n, h, w = shape
     products = jnp.einsum("spc,sck->spk", sums, kernel)
-    found = results @ products.reshape(_TILE**2, -1)
-    found = found.reshape(*square, n, down - 1, across - 1, kernel.shape[-1])
+    found = jnp.asarray(_sums()[2]) @ products.reshape(_TILE**2, -1)
+    down, across = h // _RESULT - 1, w // _RESULT - 1
+    found = found.reshape(_RESULT, _RESULT, n, down, across, kernel.shape[-1])
     return found.transpose(2, 3, 0, 4, 1, 5).reshape(n, h - _RESULT, w - _RESULT, -1)
 
 
