@@ -546,6 +546,23 @@ def test_a_zip_of_many_models_is_refused_in_few_words(tmp_path):
     assert "and 2980 more" in str(error.value)
 
 
+def test_each_wrong_file_is_refused_with_what_to_give_instead(model, tmp_path):
+    folder = model(name="checkpoint_best.pth")
+    with pytest.raises(WeightsError, match=r"found fold_0/checkpoint_best.pth: get the missing"):
+        load(folder)
+    with pytest.raises(WeightsError, match="give the folder that holds its plans"):
+        load(folder / "fold_0" / "checkpoint_best.pth")
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.write(packed(folder), "inner.zip")
+    with pytest.raises(WeightsError, match="unpack it, and give one of them"):
+        load(tmp_path / "outer.zip")
+    before = older(tmp_path / "a" / "b")
+    (before / "fold_0" / "model_final_checkpoint.model.pkl").unlink()
+    for path in (before, packed(before)):
+        with pytest.raises(WeightsError, match=r"expected \S+\.model\.pkl in .* found none: copy"):
+            read_nnunet(path, target="lungs", labels={"1": 1})
+
+
 @pytest.mark.parametrize("state", [None, [], {1: 2}, {"a": {"b": 1}}, "text"])
 def test_network_weights_that_are_none_are_an_error(model, state):
     folder = model()

@@ -109,6 +109,8 @@ def _kind(path: Path) -> str:
     names = {Path(name).name for name in _members(path)}
     if names & {"plans.json", "plans.pkl"}:
         return "nnunet"
+    if any(name.endswith(".zip") for name in names):
+        raise WeightsError(f"{path} holds other zips: unpack it, and give one of them")
     return "pytorch" if "data.pkl" in names else "bundle"
 
 
@@ -124,6 +126,11 @@ def _members(path: Path) -> list[str]:
 def _from_pytorch(path: Path) -> Bundle:
     """The bundle of a file of PyTorch, whose tensors identify the network."""
     tensors = read_pth(path)
+    if tensors.keys() & {"network_weights", "state_dict"}:
+        raise WeightsError(
+            f"{path} is a checkpoint, which does not say what its network sees: give the folder "
+            "that holds its plans, or the zip of that folder"
+        )
     if not is_lungmask(tensors):
         raise WeightsError(
             f"expected the tensors of a network that is known, such as lungmask's, found others in "

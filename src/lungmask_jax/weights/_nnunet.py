@@ -157,9 +157,11 @@ def _folds(files: ModelFiles, folder: str, folds: Sequence[str], checkpoint: str
     wanted = [*folds] or numbered or [*there]
     missing = [fold for fold in wanted if fold not in there]
     if missing or not wanted:
+        others = [name for name in files.names if name.endswith((".pth", ".model"))]
         raise WeightsError(
             f"expected {checkpoint} of fold {', '.join(missing) or '0'} in {files.path}, found "
-            f"{_listed(sorted(there))}: choose folds or the checkpoint"
+            f"{_listed(others)}: get the missing fold, or choose others with --folds or "
+            "--checkpoint"
         )
     return {fold: there[fold] for fold in wanted}
 
@@ -196,6 +198,10 @@ def _checkpoint(files: ModelFiles, name: str) -> dict[str, Any]:
 
 def _older(files: ModelFiles, name: str, wanted: tuple[str, Any]) -> tuple[SegmenterSpec, Any]:
     """The network of one fold of nnU-Net v1, and its numbers."""
+    if f"{name}.pkl" not in files.names:
+        raise WeightsError(
+            f"expected {name}.pkl in {files.path}, found none: copy it from where {name} was"
+        )
     with files.opened(f"{name}.pkl") as file:
         pickled = read_pickle(file, os.fstat(file.fileno()).st_size)
     with files.opened(name) as file:
