@@ -59,6 +59,7 @@ def test_evaluate_compares_with_another_model(masks, tmp_path, capsys):
     found = json.loads((tmp_path / "two" / "summary.json").read_text())["comparison"]["infection"]
     assert found["dice"] == {
         "cases": 3,
+        "patients": 3,
         "mean": 0,
         "low": 0,
         "high": 0,

@@ -42,6 +42,25 @@ def test_one_case_has_no_spread():
     assert (found.low, found.high) == (0.7, 0.7)
 
 
+def test_patients_are_drawn_with_all_of_their_cases():
+    # of two patients, half of all draws have both, a quarter each has one of them twice
+    alike = [{**row, "patient": "one"} for row in rows([1.0] * 9)]
+    other = [{"case": "last", "label": "infection", "dice": 0.0}]
+    found = summarize(alike + other, "dice")
+    assert (found.cases, found.patients, found.mean) == (10, 2, 0.9)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_a_comparison_counts_each_patient_once():
+    before = [{**row, "patient": "abc"[n // 2]} for n, row in enumerate(rows([0.5] * 6))]
+    after = [{**row, "dice": 0.6 + n / 100} for n, row in enumerate(before)]
+    found = compare(before, after, "dice")
+    assert (found.cases, found.patients, found.better) == (6, 3, 6)
+    assert found.p == 0.25  # of 2 ** 3 signs, two are as extreme
+    alone = compare(*([{**row, "patient": ""} for row in some] for some in (before, after)), "dice")
+    assert (alone.patients, alone.p) == (6, 2 / 2**6)
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_the_interval_holds_the_mean_and_stays_within_the_range(values):
     found = summarize(rows(values), "dice")
@@ -74,7 +93,7 @@ def test_unknown_scores_and_labels_are_named():
 
 def test_equal_models_do_not_differ():
     found = compare(rows([0.1, 0.9, math.nan]), rows([0.1, 0.9, math.nan]), "dice")
-    assert found == (2, 0, 0, 0, 0, 0, 1)
+    assert found == (2, 0, 0, 0, 0, 0, 1, 2)
 
 
 def test_nothing_to_compare_is_undefined():

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lungmask_jax.errors import ShapeError
+from lungmask_jax.inference import Segmentation
 from lungmask_jax.labels import swap_sides
-from lungmask_jax.quantify import measures, severity, signs, slice_shares
+from lungmask_jax.phantoms import phantom
+from lungmask_jax.quantify import measures, of_slices, severity, signs, slice_shares
 from lungmask_jax.tasks import Task, registry
 from lungmask_jax.volume import Volume
 
@@ -244,3 +246,18 @@ def test_more_infection_never_makes_signs_less_likely(lungs, infection):
 def test_signs_of_masks_of_two_scans_are_refused():
     with pytest.raises(ShapeError, match="one scan"):
         signs(row(1, 1), row(1), (1.0, 0.0))
+
+
+def test_a_single_slice_has_no_severity_in_any_output():
+    made = phantom((2, 32, 32), disease=0.5)
+    for count in (1, 2):
+        ct, lungs, infection = (
+            Volume(one.array[:count], one.affine) for one in (made.ct, made.lungs, made.infection)
+        )
+        lobes = lungs.with_array(lungs.array * np.uint8(2))
+        masks = {"lungs": lungs, "infection": infection, "lobes": lobes}
+        found = Segmentation(ct, masks, {})
+        assert (found.measure()["severity"] == "unknown") == (count == 1)
+        assert (found.row("a")["severity"] == "unknown") == (count == 1)
+    assert math.isnan(of_slices({"ct_severity_score": 5.0}, 1)["ct_severity_score"])
+    assert of_slices({"ct_severity_score": 5.0}, 2) == {"ct_severity_score": 5.0}

@@ -77,9 +77,13 @@ def test_shares_and_scores_need_no_size_of_voxels():
 
 def test_the_score_is_in_the_row_the_line_and_the_picture():
     ct, masks = chest()
+    ct, *several = (
+        one.with_array(np.repeat(one.array, 2, axis=0)) for one in (ct, *masks.values())
+    )
+    masks = dict(zip(masks, several, strict=True))
     result = Segmentation(ct, masks, {})
     line = summary(result.row("a"))
-    assert "lobes 20 ml" in line
+    assert "lobes 40 ml" in line
     assert "CT severity score 14 of 25" in line
     without = Segmentation(ct, {**masks, "lobes": masks["lobes"].with_array(0 * ct.array)}, {})
     assert "score" not in summary(without.row("a"))

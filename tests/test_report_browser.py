@@ -230,6 +230,18 @@ def test_masks_and_windows_change_the_picture(scan):
         assert drawn(scan, "axial") != before
 
 
+def test_the_scale_of_uncertainty_is_there_while_it_is_shown(scan):
+    scale = scan.find_element("css selector", ".heat")
+    tick = scan.find_elements("css selector", "#layers input")[-1]
+    if tick.is_selected():
+        tick.click()
+    settled(scan, "1")
+    assert not scale.is_displayed()
+    tick.click()
+    settled(scan, "1")
+    assert scale.is_displayed()
+
+
 def test_the_plain_scan_stands_beside_the_marked_one(scan):
     axial, plain = view(scan, "axial"), view(scan, "plain")
     assert not plain.is_displayed()
@@ -288,10 +300,22 @@ def test_of_ten_thousand_rows_only_those_in_sight_are_made(folder):
     assert [line for line in folder.get_log("browser") if line["level"] == "SEVERE"] == []
 
 
+@pytest.mark.parametrize("page", ["scan_file", "folder_file", "evaluation_file", "follow_up_file"])
+def test_nothing_is_wider_than_a_telephone(browser, page, request):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        opened(browser, request.getfixturevalue(page))
+        assert settled(browser, "document.documentElement.scrollWidth") <= 390
+        assert browser.find_element("css selector", "header > div").size["width"] > 300
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_rows_are_sorted_and_filtered(folder):
     first = "#body tr:nth-child(2) "
     heads = folder.find_elements("css selector", "#heads button")
-    assert [head.text for head in heads] == ["Scan", "lungs ml", "severity", "Notes and problems"]
+    assert [head.text for head in heads] == ["Scan", "Lungs ml", "Severity", "Notes and problems"]
     heads[1].click()
     assert folder.find_element("css selector", f"{first} td:nth-child(3)").text == "976"
     heads[1].click()

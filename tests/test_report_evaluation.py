@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungmask_jax import cli, io
-from lungmask_jax.evaluation import SHOWN, Picture, Report
+from lungmask_jax import cli, data, io
+from lungmask_jax.errors import ScanError
+from lungmask_jax.evaluation import SHOWN, Beside, Picture, Report, evaluate
 from lungmask_jax.phantoms import phantom
 from lungmask_jax.report import _lanes
 
@@ -88,9 +89,8 @@ def test_two_models_are_compared_case_by_case():
 
 def test_names_of_cases_and_models_are_text():
     picture = Picture(0.5, HOSTILE, np.zeros((8, 8, 3), np.uint8))
-    judged = Report(
-        [row(HOSTILE)], Path(HOSTILE.replace("/", "")) / "a.csv", [row(HOSTILE, 0.4)], [picture]
-    )
+    against = Path(HOSTILE.replace("/", "")) / "a.csv"
+    judged = Report([row(HOSTILE, patient=HOSTILE)], against, [row(HOSTILE, 0.4)], [picture])
     page = judged.page(name=HOSTILE)
     assert page.count("<script") == page.count("</script>") == 2
     assert "<img src=x" not in page
@@ -111,7 +111,7 @@ def test_the_command_writes_the_page_with_the_worst_cases(tmp_path, capsys, monk
     words += ["--scans", str(tmp_path / "scans"), "--report", "-o", str(tmp_path / "out")]
     assert cli.main(words) == 0
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "<figcaption><bdi>one: Dice 0." in page
+    assert "<figcaption><bdi>out</bdi>: Dice 0." in page
     assert "data:image/webp;base64" in page
     assert cli.main(words) == 0  # its own files are replaced
     assert cli.main(words[:-3] + words[-2:]) == 0
@@ -119,3 +119,55 @@ def test_the_command_writes_the_page_with_the_worst_cases(tmp_path, capsys, monk
     (tmp_path / "out" / "report.html").write_text("mine")
     assert cli.main(words) == 1
     assert "did not make it" in capsys.readouterr().err
+
+
+def test_several_cases_of_a_patient_are_told():
+    page = Report([row("a", patient="P"), row("b", patient="P"), row("c")]).page()
+    assert "Infection, 3 cases of 2 patients" in page
+    assert table_of(page)["columns"][0] == {"key": "patient", "name": "Patient"}
+    assert [line[5] for line in table_of(page)["rows"]] == ["P", "P", "c"]
+
+
+def test_the_worst_cases_of_both_models_stand_side_by_side(tmp_path):
+    for folder in ("ours", "theirs", "true", "scans"):
+        (tmp_path / folder).mkdir()
+    for seed, name in enumerate(("radiopaedia_4_1_0", "radiopaedia_4_2_0", "one")):
+        made = phantom((4, 64, 64), disease=0.2, seed=seed)
+        io.save(made.ct, tmp_path / "scans" / f"{name}.nii.gz")
+        io.save(made.infection, tmp_path / "true" / f"{name}.nii.gz")
+        for folder, steps in (("ours", 3 - seed), ("theirs", 1 + seed)):
+            moved = made.infection.with_array(np.roll(made.infection.array, steps, axis=1))
+            io.save(moved, tmp_path / folder / f"{name}.nii.gz")
+    table = None
+    for folder in ("theirs", "ours"):
+        pairs = data.pair_masks(tmp_path / folder, tmp_path / "true")
+        judged = evaluate(pairs, scans=tmp_path / "scans", against=table, worst_count=1)
+        judged.save(tmp_path / f"{folder}_scores")
+        table = tmp_path / f"{folder}_scores" / "cases.csv"
+    assert [one["patient"] for one in judged.rows] == ["one", "radiopaedia_4", "radiopaedia_4"]
+    assert [one.ours.name for one in judged.beside] == ["one"]
+    page = judged.page(name="mine")
+    shown = page[page.index("Worst cases of both models") :]
+    assert re.findall(r"<h3><bdi>(.+?)</bdi>", shown) == ["radiopaedia_4_1_0", "one"]
+    captions = re.findall(r"<figcaption><bdi>(.+?)</bdi>: Dice (\S+?)(;.*?)?</figcaption>", shown)
+    assert [(model, bool(missing)) for model, _, missing in captions] == [
+        ("mine", False),
+        ("theirs_scores", True),
+        ("mine", False),
+        ("theirs_scores", False),
+    ]
+    dice = [
+        {one["case"]: f"{one['dice']:.3f}" for one in some} for some in (judged.rows, judged.others)
+    ]
+    names = ("radiopaedia_4_1_0", "one")
+    found = [number for _, number, _ in captions]
+    assert found == [one[name] for name in names for one in dice]
+
+
+def test_a_damaged_picture_of_the_other_model_is_an_error():
+    picture = Picture(0.5, "a", np.zeros((8, 8, 3), np.uint8))
+    judged = Report(
+        [row("a")], Path("b", "cases.csv"), [row("a")], [picture], [Beside(picture, b"x")]
+    )
+    with pytest.raises(ScanError, match=r"the picture of a beside the scores .* is damaged"):
+        judged.page()

@@ -7,7 +7,7 @@ look alike: separating them would test on training data, so splits here never do
 from lungmask_jax.data._case import Case, fingerprint, load_case
 from lungmask_jax.data._folders import by_name, pair_folders, pair_masks
 from lungmask_jax.data._metadata import read_metadata
-from lungmask_jax.data._names import names
+from lungmask_jax.data._names import names, patient
 from lungmask_jax.data._split import folds, similar_names, split
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "names",
     "pair_folders",
     "pair_masks",
+    "patient",
     "read_metadata",
     "similar_names",
     "split",

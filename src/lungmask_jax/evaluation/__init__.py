@@ -20,7 +20,7 @@ from lungmask_jax.evaluation._published import (
     evaluate_covid19_ct_seg,
     evaluate_covid_semiseg,
 )
-from lungmask_jax.evaluation._report import Picture, Report
+from lungmask_jax.evaluation._report import Report
 from lungmask_jax.evaluation._scores import (
     Comparison,
     Row,
@@ -30,11 +30,13 @@ from lungmask_jax.evaluation._scores import (
     summarize,
 )
 from lungmask_jax.evaluation._tables import SHOWN
+from lungmask_jax.evaluation._worst import Beside, Picture
 
 __all__ = [
     "PROTOCOLS",
     "SEEN",
     "SHOWN",
+    "Beside",
     "Comparison",
     "MaskPair",
     "Picture",

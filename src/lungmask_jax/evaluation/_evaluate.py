@@ -1,6 +1,7 @@
 """From labeled scans, or predicted and true masks, to a report."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TypeAlias
 from lungmask_jax import records, tasks
 from lungmask_jax.data import Case
 from lungmask_jax.errors import ScanError
-from lungmask_jax.evaluation._masks import MaskPair, Masks, Weights, Window, jobs
-from lungmask_jax.evaluation._report import Picture, Report, worst
+from lungmask_jax.evaluation._masks import Job, MaskPair, Masks, Weights, Window, jobs
+from lungmask_jax.evaluation._report import Report
 from lungmask_jax.evaluation._scores import Row, case_rows
 from lungmask_jax.evaluation._tables import read_rows
+from lungmask_jax.evaluation._worst import Beside, Picture, errors, others_worst, worst
 from lungmask_jax.tasks import INFECTION, LUNGS
 
 Progress: TypeAlias = Callable[[int, int, Sequence[Row]], object]
@@ -51,7 +53,8 @@ def evaluate(
         window: HU of black and white, for images and windowed scans.
         scans: Folder of the scans of existing masks, for pictures of the worst.
         tolerance_mm: Tolerance of the surface Dice; by default that of the task.
-        against: ``cases.csv`` of another model to compare with.
+        against: ``cases.csv`` of another model to compare with; pictures of its worst cases beside
+            the table are compared, too.
         worst_count: Number of worst cases to draw.
         guard: Context entered with the name of each case; if it swallows errors, failed cases are
             skipped.
@@ -79,28 +82,35 @@ def evaluate(
     """
     whole = tasks.registry[target].whole
     others = [] if against is None else read_rows(against, [whole])
+    before = {} if against is None else others_worst(Path(against), others, whole, worst_count)
     todo = jobs(cases, target, chosen=weights, window=window, scans=scans)
     rows: list[Row] = []
     pictures: list[Picture] = []
+    beside: list[Beside] = []
     progress(0, len(todo), ())
     for done, job in enumerate(todo, 1):
         with guard(job.name):
             masks = job.masks()
-            scored = _scored(job.name, masks, target, tolerance_mm)
+            scored = _scored(job, masks, target, tolerance_mm)
             rows += scored
             progress(done, len(todo), scored)
-            pictures = worst(pictures, scored[0], masks, worst_count)
+            if masks.scan is not None:
+                draw = functools.cache(functools.partial(errors, scored[0], masks, masks.scan))
+                pictures = worst(pictures, scored[0], worst_count, draw)
+                name = str(scored[0]["case"])
+                beside += [Beside(draw(), before[name])] if name in before else []
     if not rows:
         raise ScanError(f"expected cases to score, all {len(todo)} failed: see above")
-    return Report(rows, None if against is None else Path(against), others, pictures)
+    return Report(rows, None if against is None else Path(against), others, pictures, beside)
 
 
-def _scored(name: str, masks: Masks, target: str, tolerance_mm: float | None) -> list[Row]:
+def _scored(job: Job, masks: Masks, target: str, tolerance_mm: float | None) -> list[Row]:
     rows = case_rows(
-        records.cell(name),
+        records.cell(job.name),
         masks.prediction,
         masks.truth,
         target,
         tolerance_mm=tolerance_mm,
     )
-    return [row if masks.seen is None else {**row, "seen": masks.seen} for row in rows]
+    known = {} if masks.seen is None else {"seen": masks.seen}
+    return [{**row, "patient": records.cell(job.patient), **known} for row in rows]

@@ -37,9 +37,10 @@ class Masks(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A case to score: its name, its true mask, and a function that returns both masks."""
+    """A case to score: its name, patient and true mask, and a function that returns both masks."""
 
     name: str
+    patient: str
     truth: Path
     masks: Callable[[], Masks]
 
@@ -56,7 +57,12 @@ def jobs(
     pairs = [case for case in cases if not isinstance(case, Case)]
     images = _images(scans, [name for name, _, _ in pairs])
     found = [
-        Job(name, truth, functools.partial(_read, mask, truth, images.get(name), window))
+        Job(
+            name,
+            data.patient(name),
+            truth,
+            functools.partial(_read, mask, truth, images.get(name), window),
+        )
         for name, mask, truth in pairs
     ]
     found += _segmented([case for case in cases if isinstance(case, Case)], target, chosen, window)
@@ -106,7 +112,7 @@ def _segmented(
             needed = model.spec.needs
     for case in cases:
         made = functools.partial(_made, case, task, [*models.values()], known, window)
-        yield Job(case.name, case.masks[task.whole], made)
+        yield Job(case.name, case.patient or case.name, case.masks[task.whole], made)
 
 
 def _made(

@@ -175,7 +175,7 @@ def _both(case: Case, models: Sequence[Bundle], window: Window) -> list[dict[str
     result = inference.segment(ct, weights=models)
     seen = seen_by_any(models, case.name, ct)
     return [
-        {**row, "seen": seen}
+        {**row, "patient": case.patient or case.name, "seen": seen}
         for task, truth in truths.items()
         if task in result.masks
         for row in case_rows(case.name, result.masks[task], truth, task)

@@ -4,39 +4,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from lungmask_jax import DISCLAIMER, records, report, viz
-from lungmask_jax.evaluation._masks import Masks
+from lungmask_jax import records, report, viz
 from lungmask_jax.evaluation._scores import Row
 from lungmask_jax.evaluation._tables import SHOWN, comparisons, labels_of, summaries, unseen
+from lungmask_jax.evaluation._worst import Beside, Picture, case_errors
 from lungmask_jax.files import output_folder
 
 _RECORD = "summary.json"
 _CASES = "cases.csv"
 _PAGE = "report.html"
-
-_TILE = 384  # wide enough for the column of a paper
-
-
-class Picture(NamedTuple):
-    """The errors of a case.
-
-    Attributes:
-        dice: Dice of its whole mask.
-        name: Name of the case.
-        rgb: ``(H, W, 3)`` uint8.
-
-    Example:
-        >>> Picture(0.5, "a", np.zeros((2, 2, 3), np.uint8)).rgb.shape
-        (2, 2, 3)
-    """
-
-    dice: float
-    name: str
-    rgb: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +26,7 @@ class Report:
         against: The table of another model to compare with, if there is one.
         others: Its rows.
         worst: Pictures of the cases with the lowest Dice, the worst first.
+        beside: Pictures of the cases with the lowest Dice of the other model.
 
     Example:
         >>> scores = dict.fromkeys(SHOWN, 0.5)
@@ -60,6 +39,7 @@ class Report:
     against: Path | None = None
     others: Sequence[Row] = ()
     worst: Sequence[Picture] = ()
+    beside: Sequence[Beside] = ()
 
     def summary(self) -> dict[str, Any]:
         """The summary of all cases.
@@ -95,7 +75,7 @@ class Report:
             report.Scores(name, self.rows, self.summary()),
             scores=SHOWN,
             other=other,
-            pictures={f"{one.name}: Dice {one.dice:.3f}": one.rgb for one in self.worst},
+            errors=case_errors(self.worst, self.beside, self.others, labels_of(self.rows)[0]),
         )
 
     def save(
@@ -169,15 +149,3 @@ def _drawn(models: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[floa
         for key in SHOWN
         if key != "hausdorff95_mm"
     }
-
-
-def worst(so_far: Sequence[Picture], row: Row, masks: Masks, count: int) -> list[Picture]:
-    """The pictures of the cases with the lowest Dice; the scans of others are not even read."""
-    dice, name = float(row["dice"]), str(row["case"])
-    if masks.scan is None or count < 1 or (len(so_far) >= count and dice >= so_far[-1].dice):
-        return list(so_far)
-    title = f"{name}: {row['label']}, Dice {dice:.2f}"
-    rgb = viz.errors(
-        masks.scan(), masks.prediction, masks.truth, title=title, caption=DISCLAIMER, tile=_TILE
-    )
-    return sorted([*so_far, Picture(dice, name, rgb)], key=lambda one: one.dice)[:count]

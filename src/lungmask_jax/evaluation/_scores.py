@@ -16,10 +16,13 @@ from lungmask_jax.labels import refuse_above
 from lungmask_jax.volume import Volume
 
 Row = Mapping[str, str | float]
-"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`; if known, also ``seen``, the
-`lungmask_jax.weights.seen_in_training` to the case."""
+"""``case``, ``label`` and the scores of `lungmask_jax.metrics.scores`.
 
-TEXTS: Final = ("case", "label", "seen")
+If known, also ``patient``, whom several cases may share, and ``seen``, the
+`lungmask_jax.weights.seen_in_training` to the case.
+"""
+
+TEXTS: Final = ("case", "label", "patient", "seen")
 """Keys of a `Row` that are not scores."""
 
 _RESAMPLES = 10_000
@@ -34,13 +37,15 @@ class Summary(NamedTuple):
         infinite: Number with an infinite score, such as the distance to an empty mask.
         mean: Their mean; NaN without any.
         sd: Standard deviation (``n - 1``); NaN below two.
-        low: Lower end of the 95 % interval of the mean, by bootstrap over cases.
+        low: Lower end of the 95 % interval of the mean, by bootstrap over patients, each with all
+            cases; a case without a patient counts as one of its own.
         high: Its upper end.
         median: Their median.
         q1: Lower quartile.
         q3: Upper quartile.
         min: The smallest.
         max: The largest.
+        patients: Number of patients of these cases.
 
     Example:
         >>> summarize([{"case": "a", "label": "x", "dice": 0.5}], "dice").mean
@@ -59,6 +64,7 @@ class Summary(NamedTuple):
     q3: float
     min: float
     max: float
+    patients: int
 
 
 class Comparison(NamedTuple):
@@ -67,11 +73,13 @@ class Comparison(NamedTuple):
     Attributes:
         cases: Number with a finite score in both.
         mean: Mean difference; NaN without a case.
-        low: Lower end of its 95 % interval, by bootstrap over cases.
+        low: Lower end of its 95 % interval, by bootstrap over patients, as in `Summary`.
         high: Its upper end.
         better: Number of cases in which the second is higher, which is worse for distances.
         worse: Number of cases in which it is lower.
-        p: p-value of Wilcoxon's signed-rank test, two-sided; 1 if all are equal.
+        p: p-value of Wilcoxon's signed-rank test of the mean difference of each patient, two-sided;
+            1 if all are zero.
+        patients: Number of patients of these cases.
 
     Example:
         >>> rows = [{"case": name, "label": "x", "dice": 0.5} for name in "ab"]
@@ -86,6 +94,7 @@ class Comparison(NamedTuple):
     better: int
     worse: int
     p: float
+    patients: int
 
 
 def case_rows(
@@ -156,16 +165,19 @@ def summarize(rows: Sequence[Row], score: str, *, label: str | None = None) -> S
         >>> round(found.mean, 3), found.median, (found.q1, found.q3)
         (0.5, 0.5, (0.25, 0.75))
     """
-    values = np.array(list(_values(rows, score, label).values()), np.float64)
-    finite = values[np.isfinite(values)]
+    chosen = _chosen(rows, score, label)
+    values = np.array([float(row[score]) for row in chosen.values()], np.float64)
+    there = np.isfinite(values)
+    finite, whose = values[there], _patients([*chosen.values()])[there]
     count, undefined = len(finite), int(np.isnan(values).sum())
     infinite = len(values) - count - undefined
     if not count:
-        return Summary(0, undefined, infinite, *(math.nan,) * 9)
+        return Summary(0, undefined, infinite, *(math.nan,) * 9, 0)
     sd = float(finite.std(ddof=1)) if count > 1 else math.nan
-    q1, median, q3 = np.percentile(finite, [25, 50, 75])
-    ends = (float(q) for q in (median, q1, q3, finite.min(), finite.max()))
-    return Summary(count, undefined, infinite, float(finite.mean()), sd, *_interval(finite), *ends)
+    least, q1, median, q3, most = np.percentile(finite, [0, 25, 50, 75, 100]).tolist()
+    mean, low, high = float(finite.mean()), *_interval(finite, whose)
+    spread = (sd, low, high, median, q1, q3, least, most)
+    return Summary(count, undefined, infinite, mean, *spread, len(np.unique(whose)))
 
 
 def compare(
@@ -192,20 +204,23 @@ def compare(
         >>> found.better, round(found.mean, 3), found.p < 0.05
         (8, 0.135, True)
     """
-    ours, theirs = _values(first, score, label), _values(second, score, label)
+    ours, theirs = _chosen(first, score, label), _chosen(second, score, label)
     if ours.keys() != theirs.keys():
         alone = sorted({case for case, _ in ours.keys() ^ theirs.keys()})[:5]
         raise SpecError(
             f"expected the same cases in both tables, found only in one: {', '.join(alone)}"
         )
-    differences = np.array([theirs[key] - ours[key] for key in ours])
-    differences = differences[np.isfinite(differences)]
+    differences = np.array([float(theirs[key][score]) - float(ours[key][score]) for key in ours])
+    there = np.isfinite(differences)
+    both = [{**theirs[key], **ours[key]} for key in ours]
+    differences, whose = differences[there], _patients(both)[there]
     if not len(differences):
-        return Comparison(0, math.nan, math.nan, math.nan, 0, 0, math.nan)
-    p = float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+        return Comparison(0, math.nan, math.nan, math.nan, 0, 0, math.nan, 0)
+    sums, counts = _by_patient(differences, whose)
+    p = float(stats.wilcoxon(sums / counts).pvalue) if sums.any() else 1.0
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-    low, high = _interval(differences)
-    return Comparison(len(differences), float(differences.mean()), low, high, better, worse, p)
+    mean, low, high = float(differences.mean()), *_interval(differences, whose)
+    return Comparison(len(differences), mean, low, high, better, worse, p, len(sums))
 
 
 def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
@@ -222,8 +237,8 @@ def _same_place(name: str, prediction: Volume, truth: Volume) -> None:
         )
 
 
-def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[str, str], float]:
-    """The scores by case and label, each unique."""
+def _chosen(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[str, str], Row]:
+    """The rows with a score by case and label, each unique."""
     chosen = [row for row in rows if label in (None, row["label"])]
     if not any(score in row for row in chosen):
         known = sorted({key for row in rows for key in row} - {*TEXTS})
@@ -233,7 +248,7 @@ def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[st
             + f", found none: known are {', '.join(known) or 'none'}"
         )
     scored = [row for row in chosen if score in row]
-    found = {(str(row["case"]), str(row["label"])): float(row[score]) for row in scored}
+    found = {(str(row["case"]), str(row["label"])): row for row in scored}
     if len(found) < len(scored):
         raise SpecError(
             f"expected one row per case and label, found {len(scored)} of {len(found)}: give cases "
@@ -242,9 +257,32 @@ def _values(rows: Sequence[Row], score: str, label: str | None) -> dict[tuple[st
     return found
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean: percentiles over cases resampled with replacement."""
+def patient_of(row: Row) -> str:
+    """The patient of a row; its case if none is known."""
+    return str(row.get("patient") or row["case"])
+
+
+def _patients(rows: Sequence[Row]) -> np.ndarray:
+    """A number for the patient of each row, in their order."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(map(patient_of, rows)))}
+    return np.array([numbers[patient_of(row)] for row in rows], np.intp)
+
+
+def _by_patient(values: np.ndarray, whose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sum and the number of the values of each patient."""
+    _, place = np.unique(whose, return_inverse=True)
+    return np.bincount(place, values), np.bincount(place)
+
+
+def _interval(values: np.ndarray, whose: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean: percentiles over patients resampled with replacement.
+
+    Cases of one patient are alike, so that each patient is drawn with all cases, or with none
+    (Field and Welsh, J R Stat Soc B 2007, 10.1111/j.1467-9868.2007.00593.x).
+    """
+    sums, counts = _by_patient(values, whose)
     generator = np.random.default_rng(0)
-    drawn = generator.integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    drawn = generator.integers(0, len(sums), (_RESAMPLES, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

@@ -93,12 +93,15 @@ class Segmentation:
     def measure(self) -> dict[str, float | str]:
         """Volumes, shares and severity, from `lungmask_jax.quantify.measures`.
 
+        The severity of a single slice is unknown, see `lungmask_jax.quantify.of_slices`.
+
         Returns:
             A flat dict for JSON and CSV, also with ``noise_hu`` and, if a model gives it,
             ``signs_of_pneumonia``, a probability.
         """
         signs = {} if self.signs is None else {_SIGNS: self.signs.scan}
-        return {**quantify.measures(self.masks, ct=self.ct), **signs, "noise_hu": self.noise_hu}
+        measured = quantify.of_slices(quantify.measures(self.masks, ct=self.ct), len(self.ct))
+        return {**measured, **signs, "noise_hu": self.noise_hu}
 
     def overlay(self, *, title: str = "", count: int = 12) -> np.ndarray:
         """A montage of slices with the masks drawn on them.
@@ -112,7 +115,8 @@ class Segmentation:
         """
         shown: tuple[str, ...] = ()
         caption = DISCLAIMER
-        score = quantify.measures(self.masks).get(_SCORE) if {*self.masks} >= _SCORED else None
+        scored = {*self.masks} >= _SCORED and len(self.ct) > 1
+        score = quantify.measures(self.masks).get(_SCORE) if scored else None
         if isinstance(score, float) and math.isfinite(score):
             caption = f"CT severity score {score:.0f} of 25. {caption}"
         if self.signs is not None and math.isfinite(self.signs.scan):

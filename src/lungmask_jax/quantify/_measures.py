@@ -1,7 +1,7 @@
 """Measures for radiology: volumes, shares, severity, signs of pneumonia."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from scipy import ndimage, special
@@ -111,6 +111,26 @@ def severity(*percents: float) -> str:
         return "unknown"
     worst = max(present)
     return f"CT-{sum(worst > limit for limit in _SEVERITY_PERCENT)}"
+
+
+def of_slices(values: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Values of a scan; in a single slice, classes and scores of whole lungs are unknown.
+
+    Args:
+        values: From `measures`, or a row with them.
+        count: Number of slices of the scan.
+
+    Returns:
+        The values, of a single slice with the severity ``"unknown"`` and the score NaN.
+
+    Example:
+        >>> of_slices({"severity": "CT-2", "infection_percent": 30.0}, 1)
+        {'severity': 'unknown', 'infection_percent': 30.0}
+    """
+    if count > 1:
+        return {**values}
+    unknown = {"severity": "unknown", "ct_severity_score": float("nan")}
+    return {**values, **{key: value for key, value in unknown.items() if key in values}}
 
 
 def signs(lungs: Volume, infection: Volume, calibration: tuple[float, float]) -> Signs:

@@ -11,12 +11,13 @@ from lungmask_jax.report._follow_up import Visit, follow_up_page
 from lungmask_jax.report._levels import level_pictures
 from lungmask_jax.report._pages import check_installed, write_page
 from lungmask_jax.report._scan_page import scan_page
-from lungmask_jax.report._scores import Scores
+from lungmask_jax.report._scores import Errors, Scores
 from lungmask_jax.report._summary import summary
 from lungmask_jax.report._thumbnail import thumbnail
 
 __all__ = [
     "Entry",
+    "Errors",
     "Scores",
     "Visit",
     "check_installed",

@@ -7,11 +7,12 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from lungmask_jax.errors import ScanError
 from lungmask_jax.files import printable
 from lungmask_jax.report import _lanes, _scores
 from lungmask_jax.report._comparison import compared
 from lungmask_jax.report._pages import base64_text, rendered
-from lungmask_jax.report._scores import GROUPS, Row, Scores, shown
+from lungmask_jax.report._scores import GROUPS, Errors, Row, Scores, shown
 from lungmask_jax.report._tables import words
 
 _VOLUMES: Final = ("volume_ml", "target_ml")
@@ -23,7 +24,7 @@ def evaluation_page(
     *,
     scores: Sequence[str],
     other: Scores | None = None,
-    pictures: Mapping[str, np.ndarray] | None = None,
+    errors: Sequence[Errors] = (),
 ) -> str:
     """A page about a model: box plots and tables of its scores, its worst cases, and all cases.
 
@@ -31,14 +32,14 @@ def evaluation_page(
         model: The model with its scores.
         scores: Names of the scores to show, the main one first.
         other: Another model to compare with; the summary of `model` then has the comparison.
-        pictures: Titles of worst cases to their pictures ``(H, W, 3)`` uint8 RGB, from
-            `lungmask_jax.viz.errors`, the worst first.
+        errors: The worst cases, the worst first, and after them those of the other model.
 
     Returns:
         HTML, to be written as UTF-8.
 
     Raises:
         MissingPackageError: Jinja2 is missing, which the extra ``report`` brings.
+        ScanError: A picture of the other model is damaged.
 
     Example:
         >>> row = {"case": "a", "label": "infection", "dice": 0.5}
@@ -59,10 +60,7 @@ def evaluation_page(
         sections=[*_sections(models, scores)],
         compared=[] if other is None else compared(model, other, scores),
         missing=[printable(one) for one in model.summary.get("not_compared", ())],
-        pictures=[
-            {"title": printable(title), "webp": _webp(rgb), "shape": rgb.shape}
-            for title, rgb in (pictures or {}).items()
-        ],
+        worst=[_pictures(one, with_other=other is not None) for one in errors],
         labels=[words(label) for label in _scores.labels(model.rows)],
         data=_table(model, other, scores),
     )
@@ -93,13 +91,20 @@ def _sections(models: Sequence[Scores], scores: Sequence[str]) -> Iterator[dict[
             title = words(label).capitalize()
             yield {
                 "title": f"{title}, {known}" if known else title,
-                "count": len(both[0][1]),
+                "count": _counted(both[0][1]),
                 "both": len(both) > 1,
                 "axes": [
                     _on_axis(both, some, _scores.cases(models[0].rows))
                     for some in _scores.on_one_axis(scores)
                 ],
             }
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    """The number of cases, and of patients if some have several."""
+    cases, patients = len(rows), len({*map(_scores.patient, rows)})
+    counted = f"{cases} case{'' if cases == 1 else 's'}"
+    return counted if cases == patients else f"{counted} of {patients} patients"
 
 
 def _on_axis(
@@ -144,17 +149,21 @@ def _table(model: Scores, other: Scores | None, scores: Sequence[str]) -> dict[s
     volumes = [key for key in _VOLUMES if any(key in row for row in model.rows)]
     main, *more = [*scores, *volumes]
     several = len(_scores.labels(model.rows)) > 1
+    shared = _scores.shares_patients(model.rows)
     columns: list[dict[str, Any]] = [_column(key) for key in (main, *more)]
     if other is not None:
         columns.insert(1, {**_column(main), "key": "difference", "name": "Difference"})
     if several:
         columns.insert(0, {"key": "label", "name": "Structure"})
+    if shared:
+        columns.insert(0, {"key": "patient", "name": "Patient"})
     rows = []
     for row in model.rows:
         theirs = before.get((row["case"], row["label"]), {})
         known = {
             **{key: _cell(float(row[key])) for key in (main, *more)},
             "label": words(str(row["label"])),
+            "patient": printable(_scores.patient(row)),
             "difference": _cell(float(row[main]) - float(theirs[main])) if theirs else None,
         }
         start = [printable(str(row["case"])), "", "", "", str(row.get("seen", ""))]
@@ -169,6 +178,35 @@ def _column(score: str) -> dict[str, Any]:
 
 def _cell(value: float) -> float | str:
     return value if math.isfinite(value) else "undefined" if math.isnan(value) else "infinite"
+
+
+def _pictures(one: Errors, *, with_other: bool) -> dict[str, Any]:
+    """A case and, for each model, its Dice and its picture; only the Dice without a picture."""
+    shown_rgb = [one.rgb, _decoded(one.other, one.case)] if with_other else [one.rgb]
+    return {
+        "case": printable(one.case),
+        "models": [
+            {
+                "dice": shown(dice, 3),
+                "webp": "" if rgb is None else _webp(rgb),
+                "shape": () if rgb is None else rgb.shape,
+            }
+            for dice, rgb in zip((one.dice, one.other_dice), shown_rgb, strict=False)
+        ],
+    }
+
+
+def _decoded(png: bytes, case: str) -> np.ndarray | None:
+    """A picture ``(H, W, 3)`` RGB; none without bytes."""
+    if not png:
+        return None
+    bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ScanError(
+            f"the picture of {printable(case)} beside the scores to compare with is damaged: "
+            "evaluate that model again"
+        )
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def _webp(rgb: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lungmask_jax import tasks
+from lungmask_jax import quantify, tasks
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.files import printable
 from lungmask_jax.report import _density, _profile, _tables, _voxels
@@ -17,7 +17,6 @@ from lungmask_jax.tasks import Task
 from lungmask_jax.volume import Volume
 
 _WINDOWS: Final = (("lung", -1350, 150), ("mediastinum", -160, 240), ("own", -1000, 400))
-_WHOLE: Final = ("severity", "ct_severity_score")  # classes of whole lungs
 _STEP: Final = 10  # percent of a bit, of the uncertainty on the page
 
 
@@ -163,7 +162,7 @@ def _numbers(
     """What the template needs besides the voxels."""
     several = len(ct) > 1
     along = _profile.profile(masks) if several else None
-    row = row if several else {key: value for key, value in row.items() if key not in _WHOLE}
+    row = quantify.of_slices(row, len(ct))
     signs = row.get("signs_of_pneumonia_by_slice")
     density = _density.densities(ct, masks)
     heads, parts = _tables.parts(row)
@@ -174,7 +173,7 @@ def _numbers(
         "part_heads": heads,
         "parts": parts,
         "scale": _tables.scale(row),
-        "score": row.get("ct_severity_score"),
+        "score": _tables.number(row.get("ct_severity_score")),
         "signs": _tables.signs(row),
         "at_odds": _tables.is_at_odds(row),
         "notes": _tables.notes(row),

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import numpy as np
+
 from lungmask_jax.report._tables import number, words
 
 Row: TypeAlias = Mapping[str, str | float]
@@ -31,7 +33,8 @@ class Scores(NamedTuple):
 
     Attributes:
         name: Of the model.
-        rows: One per case and label: ``case``, ``label`` and the scores; if known, also ``seen``.
+        rows: One per case and label: ``case``, ``label`` and the scores; if known, also
+            ``patient`` and ``seen``.
         summary: As in ``summary.json``, from `lungmask_jax.evaluation.Report.summary`.
 
     Example:
@@ -44,6 +47,28 @@ class Scores(NamedTuple):
     summary: Mapping[str, Any]
 
 
+class Errors(NamedTuple):
+    """The errors of a case.
+
+    Attributes:
+        case: Its name.
+        dice: Of the model.
+        rgb: Its picture ``(H, W, 3)`` uint8 RGB, from `lungmask_jax.viz.errors`.
+        other_dice: Of the other model; NaN if it has no such case.
+        other: Its picture as a PNG; empty if there is none.
+
+    Example:
+        >>> Errors("a", 0.5, np.zeros((2, 2, 3), np.uint8)).other
+        b''
+    """
+
+    case: str
+    dice: float
+    rgb: np.ndarray
+    other_dice: float = math.nan
+    other: bytes = b""
+
+
 def labels(rows: Sequence[Row]) -> list[str]:
     """The labels of rows, in their order."""
     return list(dict.fromkeys(str(row["label"]) for row in rows))
@@ -52,6 +77,16 @@ def labels(rows: Sequence[Row]) -> list[str]:
 def cases(rows: Sequence[Row]) -> list[str]:
     """The names of cases, in their order."""
     return list(dict.fromkeys(str(row["case"]) for row in rows))
+
+
+def patient(row: Row) -> str:
+    """The patient of a row; its case if none is known."""
+    return str(row.get("patient") or row["case"])
+
+
+def shares_patients(rows: Sequence[Row]) -> bool:
+    """Whether several cases are of one patient."""
+    return len({*map(patient, rows)}) < len(cases(rows))
 
 
 def of(rows: Sequence[Row], label: str, group: str) -> list[Row]:

@@ -98,10 +98,9 @@ def _infected(row: Mapping[str, Any]) -> list[Figure]:
 
 def _classified(row: Mapping[str, Any]) -> list[Figure]:
     found = []
-    if severity := row.get("severity"):
-        share = _SEVERITY.get(str(severity))
-        about = f"{share} of the more affected lung infected" if share else ""
-        found.append(Figure("Severity", str(severity), about))
+    if share := _SEVERITY.get(severity := str(row.get("severity"))):
+        about = f"{share} of the more affected lung infected"
+        found.append(Figure("Severity", severity, about))
     if _known(row, "ct_severity_score"):
         found.append(Figure("CT severity score", number(row["ct_severity_score"]), "of 25"))
     if likely := signs(row):

@@ -162,14 +162,15 @@ function drawTexts(context, view, box, [title, corner], sized, ratio) {
   const middle = box.left + box.width / 2;
   context.font = `${12 * ratio}px system-ui, sans-serif`;
   const under = context.measureText(title).width + 2 * edge > middle ? 16 * ratio : 0;
+  const apart = box.height > 60 * ratio ? 0 : 24 * ratio; // of a thin picture, outside it
   /** @type {[string, number, number, CanvasTextAlign, CanvasTextBaseline][]} */
   const texts = [
     [title, edge, edge, "left", "top"],
     [corner, canvas.width - edge, canvas.height - edge, "right", "bottom"],
     [sides[0], box.left + edge, canvas.height / 2, "left", "middle"],
     [sides[1], box.left + box.width - edge, canvas.height / 2, "right", "middle"],
-    [sides[2], middle, Math.max(edge + under, box.top + edge), "center", "top"],
-    [sides[3], middle, box.top + box.height - edge, "center", "bottom"],
+    [sides[2], middle, Math.max(edge + under, box.top + edge - apart), "center", "top"],
+    [sides[3], middle, Math.min(canvas.height - edge, box.top + box.height - edge + apart), "center", "bottom"],
   ];
   for (const [text, x, y, align, baseline] of texts) write(context, text, x, y, align, baseline, ratio);
   if (!sized || !cut) return;
