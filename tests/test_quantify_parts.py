@@ -78,7 +78,7 @@ def test_shares_and_scores_need_no_size_of_voxels():
 def test_the_score_is_in_the_row_the_line_and_the_picture():
     ct, masks = chest()
     ct, *several = (
-        one.with_array(np.repeat(one.array, 2, axis=0)) for one in (ct, *masks.values())
+        Volume(np.repeat(one.array, 2, axis=0), one.affine) for one in (ct, *masks.values())
     )
     masks = dict(zip(masks, several, strict=True))
     result = Segmentation(ct, masks, {})

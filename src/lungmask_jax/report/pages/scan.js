@@ -118,8 +118,8 @@ function describe(view, index) {
 
 /** The place of the slice in the profile, and what is under the crosshair. */
 function mark() {
-  const heat = layers.some((layer) => layer.style === "heat" && layer.labels[0].shown) && state.style !== "none";
-  document.querySelector(".heat")?.classList.toggle("shown", heat);
+  const scaled = layers.some((layer) => layer.style === "heat" && layer.labels[0].shown) && state.style !== "none";
+  document.querySelector(".heat")?.classList.toggle("shown", scaled);
   const [slice, row, column] = state.at;
   const x = String((1000 * (data.shape[0] - slice - 0.5)) / data.shape[0]);
   for (const line of document.querySelectorAll("[data-marker]")) {
