@@ -61,7 +61,7 @@ CARDS: dict[str, dict[str, Any]] = {
         "neck (test files of TotalSegmentator, Lung-Fused-CT-Pathology), 12 synthetic volumes; the "
         "encoder before that from ImageNet (EfficientNet-Lite0)",
         "license": _LICENSE,
-        "judged": "the first fold of a 5-fold cross-validation over patients so far; of four "
+        "judged": "three folds of a 5-fold cross-validation over patients; of four "
         "recipes this one was chosen by what it did to whole CTs",
         "recipe": "python benchmarks/pretrained.py lungs --out start.npz; python benchmarks/"
         "train_weights.py train lungs --start start.npz --data DIR --out lungs.npz",
