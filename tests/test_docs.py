@@ -102,7 +102,8 @@ def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version():
 def test_every_public_name_is_in_the_api_pages(name):
     module = importlib.import_module(f"lungmask_jax.{name}")
     page = (ROOT / "docs" / "api" / f"{name}.md").read_text(encoding="utf-8")
-    documented = re.findall(r"^\.\. auto(?:class|function|data):: (\S+)$", page, re.MULTILINE)
+    directive = r"^\.\. (?:auto(?:class|function|data)|py:data):: (\S+)$"
+    documented = re.findall(directive, page, re.MULTILINE)
     assert set(documented) >= {f"{module.__name__}.{each}" for each in public_names(module)}
 
 
