@@ -187,7 +187,8 @@ def _claimed(
     """
     job, mark = worker.job, _state.signature(scan)
     same = mark and known is not None and mark == known.get("signature")
-    content = known["content"] if known and same else _state.content(scan)
+    content = (known or {}).get("content", "") if same else ""
+    content = content or _state.content(scan)
     how = job.how(worker.models)
     row |= {"signature": mark, "content": content, "key": _state.key_of(content, how), **how}
     record = job.results.result(name, source=scan.source, key=row["key"])
@@ -203,7 +204,7 @@ def _claimed(
         known = _state.latest(job.results.folder).get(name, {})
     tried = known.get("state") == "failed" and known.get("key") == row["key"]
     if tried and known.get("lasting") and not (job.retry_failed or job.again):
-        return Outcome(name, scan, "failed", is_new=False, reason=known["reason"])
+        return Outcome(name, scan, "failed", is_new=False, reason=known.get("reason", ""))
     return (yield from _attempted(name, scan, worker, row))
 
 
