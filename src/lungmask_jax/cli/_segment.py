@@ -85,6 +85,7 @@ def _outcomes(
         format=options.format,
         pages=options.report,
         surface=options.surface,
+        patient=options.patient,
         window=options.window and tuple(options.window),
         retry_failed=options.retry_failed,
         again=options.again,
