@@ -108,7 +108,10 @@ def add_inspect(commands: Any) -> None:
     )
     _add_series(inspect)
     inspect.add_argument(
-        "-o", "--out", type=Path, help="write the list as a .csv file that segment takes"
+        "-o",
+        "--out",
+        type=Path,
+        help="write the list as a .csv file that segment takes, instead of printing it",
     )
     inspect.add_argument("--overwrite", action="store_true", help="replace the file of --out")
 

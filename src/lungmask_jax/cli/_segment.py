@@ -32,7 +32,9 @@ class _Tally:
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named on stderr and the others go on."""
     series = options.series or ""
-    found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
+    with bar() as progress:
+        progress.add_task("looking for scans", total=None)
+        found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
     used = cohort.used(found, options.scans)
     scans = cohort.part(used, *options.part) if options.part else used
     if not scans:
