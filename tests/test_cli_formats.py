@@ -5,7 +5,7 @@ import pytest
 from scan_files import body
 from segment_runs import files, segment, whole, without_networks
 
-from lungmask_jax import cli, io
+from lungmask_jax import cli, io, records
 from lungmask_jax.phantoms import phantom
 
 
@@ -71,6 +71,30 @@ def test_masks_of_a_series_become_dicom_of_its_study(tmp_path, quick, write_dico
     assert pydicom.dcmread(tmp_path / "out" / "ct_lungs.dcm").SegmentationType == "BINARY"
     assert segment(tmp_path / "ct", "-o", tmp_path / "out") == 0
     assert files(tmp_path / "out") == whole("ct")
+
+
+def test_patient_and_date_are_stored_unless_they_shall_not(tmp_path, quick, write_dicom, capsys):
+    for number, plane in enumerate(body()):
+        path = tmp_path / "ct" / f"{number}.dcm"
+        write_dicom(path, 2.5 * number, plane + 1024, PatientID="MRN 77", StudyDate="20200301")
+    (tmp_path / "list.csv").write_text("path,scan,patient,study_date\nct,one,MRN 88,2020-03-02\n")
+    words = (tmp_path / "list.csv", "-o", tmp_path / "out", "--report")
+    assert segment(*words) == 0
+    assert named_in(tmp_path / "out") >= {"one.json", "one.html", "measures.csv", "index.html"}
+    assert segment(*words, "--no-patient") == 0
+    assert named_in(tmp_path / "out") == set()
+    assert records.read_json(tmp_path / "out" / "one.json")["lungs_ml"] > 0
+    assert segment(tmp_path / "ct", "-o", tmp_path / "out", "--no-patient") == 0
+    assert named_in(tmp_path / "out") == set()
+    assert segment(*words, "--no-patient", "--format", "dicom-seg") == 1
+    assert "name the patient and the date, as their series does" in capsys.readouterr().err
+
+
+def named_in(folder):
+    """The files that say whose scan it is, or when it was made."""
+    texts = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    said = (b"MRN", b"20200301", b"2020-03-0")
+    return {name for name, text in texts.items() if any(one in text for one in said)}
 
 
 @pytest.mark.usefixtures("quick")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from segment_runs import by_density, named_only
 
 import lungmask_jax
-from lungmask_jax import cli, cohort, inference, io
+from lungmask_jax import cli, cohort, inference, io, records
 from lungmask_jax.cohort import Scan, _attempt, _cluster, _segment_many, _state
 from lungmask_jax.errors import MissingPackageError, ScanError, SpecError
 from lungmask_jax.phantoms import phantom
@@ -279,6 +279,39 @@ def test_the_latest_row_counts_and_what_is_no_row_does_not(tmp_path):
     assert _state.latest(tmp_path) == {
         "a": {"scan": "a", "state": "done", "time": 2.0, "content": "1f"}
     }
+
+
+DAMAGED = [
+    '{"scan": null, "state": "done", "time": 9}',
+    '{"scan": ["a"], "state": "done", "time": 9}',
+    '{"scan": "a", "state": "done", "time": "late"}',
+    '{"scan": "a", "state": "done", "time": null}',
+    '{"scan": "a", "state": "lost", "time": 9}',
+    '{"scan": "a", "state": ["done"], "time": 9}',
+    '{"scan": "a", "state": "failed", "time": 9, "reason": 5}',
+    '{"scan": "a", "state": "done", "time": 9, "signature": {}}',
+    "[" * 100_000,
+    "\0\xff",
+]
+
+
+def test_damaged_lines_of_the_log_cost_nothing(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    run(scans, out, weights=["lungs"])
+    folder = out / _state.HIDDEN / "manifest"
+    known = _state.latest(out)
+    folder.joinpath("damaged.jsonl").write_text("\n".join(DAMAGED), encoding="latin-1")
+    assert _state.latest(out) == known
+    (folder / "short.jsonl").write_text('{"scan": "z", "state": "failed", "time": 9}\n')
+    assert cli.main(["collect", str(out)]) == 0
+    table = records.read_csv(out / "cohort.csv")
+    assert {name: row["state"] for name, row in table.items()} == {
+        **dict.fromkeys(known, "done"),
+        "z": "failed",
+    }
+    assert run(scans, out, weights=["lungs"]) == dict.fromkeys(known, "done")
+    problems = {one.row["scan"]: one.problem for one in cohort.write_pages(cohort.outputs(out))}
+    assert problems == dict.fromkeys([*known, "z"], "")
 
 
 def test_rows_for_which_there_was_no_space_follow_with_the_next(tmp_path, monkeypatch):

@@ -123,11 +123,15 @@ def test_a_list_has_no_formulas_and_names_the_same_files(tmp_path, monkeypatch, 
         io.save(phantom((3, 32, 32)).ct, tmp_path / name)
     (tmp_path / "1").write_bytes(bytes(128) + b"DICM")
     Path(os.fsdecode(b"\xff.nii.gz")).touch()
-    assert cli.main(["inspect", ".", "-o", "list.csv"]) == 0
+    assert cli.main(["inspect", "."]) == 0
     said = capsys.readouterr().out
     assert "\u2502 =cmd|" in said
     assert "\u2502 [red]b" in said
     assert "skipped 1: give scans of another kind separately" in said
+    assert cli.main(["inspect", ".", "-o", "list.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 4 scans would be segmented; all are in list.csv" in said
+    assert "=cmd|" not in said
     with (tmp_path / "list.csv").open() as file:
         rows = {row["scan"]: row for row in csv.DictReader(file)}
     cells = [cell for row in rows.values() for cell in row.values()]

@@ -450,6 +450,9 @@ def test_names_go_up_the_path_until_they_differ() -> None:
     long = names(["x" * 240, f"{'x' * 240}y", "患" * 80])
     assert len({*long}) == 3
     assert all(190 < len(name.encode()) <= 200 for name in long)
+    assert names(["a.nii", "A.nii", "a.nii.gz"]) == ["a.nii", "A.nii_2", "a.nii.gz"]
+    assert names(["/A/1/ct.nii", "/a/1/ct.nii", "/b/1/ct.nii"]) == ["A_1_ct", "a_1_ct_2", "b_1_ct"]
+    assert names(["/c/É.nii", "/c/E\u0301.nii"]) == ["É", "E\u0301_2"]
     assert names(["a.nii", "a.nii.gz", "b.NII.GZ"]) == ["a.nii", "a.nii.gz", "b"]
     assert names(["/a_b/ct.nii", "/a/b_ct.nii", "/c/ct.nii"]) == ["a_b_ct", "b_ct", "c_ct"]
 

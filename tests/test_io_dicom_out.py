@@ -19,7 +19,7 @@ from scan_files import body, enhanced
 import lungmask_jax
 from lungmask_jax import Volume, inference, quantify, tasks
 from lungmask_jax.errors import MissingPackageError, ScanError, ShapeError
-from lungmask_jax.io import load, save_dicom
+from lungmask_jax.io import load, load_mask, save_dicom
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -306,6 +306,44 @@ def test_a_validator_finds_no_error_but_that_it_does_not_know_label_maps(ct, rep
 def errors_of(path):
     found = subprocess.run(["dciodvfy", path], capture_output=True, text=True).stderr
     return (line for line in found.splitlines() if line.startswith("Error"))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_programs_of_dcmqi_read_the_same_labels_colors_and_measures(ct, tmp_path, binary):
+    pytest.importorskip("dcmqi", reason="no dcmqi: its wheels are not for every platform")
+    masks = masks_of(ct)
+    measures = quantify.measures(masks, ct=ct)
+    *paths, report = save_dicom(masks, tmp_path, measures=measures, binary=binary)
+    for path, (name, mask) in zip(paths, masks.items(), strict=True):
+        read, segments = segmentation_by_dcmqi(path, tmp_path / name)
+        assert same_place(mask, np.maximum.reduce([one.array for one in read]), read[0].affine)
+        task = tasks.registry[name]
+        for label, color in task.colors.items():
+            segment = segments[label]
+            assert segment["SegmentLabel"] == task.labels[label].replace("_", " ")
+            assert segment["SegmentAlgorithmType"] == "AUTOMATIC"
+            assert np.abs(np.subtract(segment["recommendedDisplayRGBValue"], color)).max() <= 1
+    run_dcmqi("tid1500reader", "--inputDICOM", report, "--outputMetadata", tmp_path / "read.json")
+    groups = {
+        one["TrackingIdentifier"]: one["measurementItems"]
+        for one in json.loads((tmp_path / "read.json").read_text())["Measurements"]
+    }
+    assert float(groups["infection"][0]["value"]) == round(measures["infection_ml"], 3)
+    assert float(groups["left_lung"][0]["value"]) == round(measures["left_lung_ml"], 3)
+
+
+def segmentation_by_dcmqi(path, target):
+    """The volumes of a segmentation, and what is said of each label."""
+    target.mkdir()
+    words = ("--outputDirectory", target, "--prefix", "s", "--outputType", "nii")
+    run_dcmqi("segimage2itkimage", "--inputDICOM", path, *words)
+    said = json.loads((target / "s-meta.json").read_text())["segmentAttributes"]
+    volumes = [load_mask(one) for one in sorted(target.glob("*.nii.gz"))]
+    return volumes, {one["labelID"]: one for group in said for one in group}
+
+
+def run_dcmqi(name, *words):
+    subprocess.run([Path(sys.executable).with_name(name), *words], check=True, capture_output=True)
 
 
 # a PACS

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.table import Table
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from lungmask_jax import cohort, records
 from lungmask_jax.cli._border import one_line
-from lungmask_jax.cli._progress import console, counted
+from lungmask_jax.cli._progress import bar, console, counted
 from lungmask_jax.cohort import Candidate
 from lungmask_jax.errors import SpecError
 from lungmask_jax.files import printable
@@ -18,23 +19,32 @@ _SHOWN = ("scan", "use", "reason", "slices", "description")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints a row for each scan, and writes the list."""
+    """Prints a row for each scan, or writes them as a list."""
     if options.out:
         _check_list(options.out, overwrite=options.overwrite)
-    found = cohort.candidates(options.scans, recursive=True, series=options.series or "")
+    with bar() as progress:
+        progress.add_task("looking for scans", total=None)
+        found = cohort.candidates(options.scans, recursive=True, series=options.series or "")
     rows = [_row(name, one, options.out) for name, one in found.items()]
-    table = Table(*_SHOWN)
-    for row in rows:
-        table.add_row(*(Text(one_line(str(row.get(key, "")))) for key in _SHOWN))
-    console().print(table)
+    if options.out:
+        records.write_csv(options.out, map(_cells, rows))
+    else:
+        console().print(_table(rows))
     scans = [one.scan for one in found.values()]
     for line in cohort.left_out(options.scans, scans, recursive=True):
         console().print(one_line(line), markup=False, highlight=False)
     used = sum(row["use"] == "yes" for row in rows)
-    console().print(f"{used} of {counted(len(found), 'scan')} would be segmented")
-    if options.out:
-        records.write_csv(options.out, map(_cells, rows))
+    where = f"; all are in {options.out}" if options.out else ""
+    line = f"{used} of {counted(len(found), 'scan')} would be segmented{where}"
+    console().print(one_line(line), markup=False, highlight=False)
     return 0
+
+
+def _table(rows: Iterable[records.Row]) -> Table:
+    table = Table(*_SHOWN)
+    for row in rows:
+        table.add_row(*(Text(one_line(str(row.get(key, "")))) for key in _SHOWN))
+    return table
 
 
 def _check_list(path: Path, *, overwrite: bool) -> None:

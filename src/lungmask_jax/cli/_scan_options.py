@@ -75,6 +75,12 @@ def add_segment(commands: Any) -> None:
         action="store_true",
         help="also write a picture of the masks as solids, NAME_surface.png",
     )
+    segment.add_argument(
+        "--no-patient",
+        action="store_false",
+        dest="patient",
+        help="store neither PatientID nor StudyDate in JSON files, tables and pages",
+    )
     segment.add_argument("--profile", action="store_true", help="print the time of each stage")
     segment.add_argument("--window", **WINDOW)
     add_shell(segment)
@@ -102,7 +108,10 @@ def add_inspect(commands: Any) -> None:
     )
     _add_series(inspect)
     inspect.add_argument(
-        "-o", "--out", type=Path, help="write the list as a .csv file that segment takes"
+        "-o",
+        "--out",
+        type=Path,
+        help="write the list as a .csv file that segment takes, instead of printing it",
     )
     inspect.add_argument("--overwrite", action="store_true", help="replace the file of --out")
 

@@ -31,8 +31,7 @@ class _Tally:
 
 def run(options: argparse.Namespace) -> int:
     """Segments every scan; one that fails is named on stderr and the others go on."""
-    series = options.series or ""
-    found = cohort.candidates(options.scans, recursive=options.recursive, series=series)
+    found = _candidates(options)
     used = cohort.used(found, options.scans)
     scans = cohort.part(used, *options.part) if options.part else used
     if not scans:
@@ -50,10 +49,13 @@ def run(options: argparse.Namespace) -> int:
         outcomes = _outcomes(scans, options, how)
         for line in _left_out(found, used, options):
             say(one_line(line))
-        progress.add_task("scans", total=None)
+        ended = progress.add_task("scans", total=tally.total)
+        if not options.cluster:
+            progress.add_task("slices", total=None)
         with stopping(lambda: f"{tally.words()}; the same command continues"):
             for one in outcomes:
                 _tell(one, notes.of(one.scan), tally, say)
+                progress.advance(ended)
             if options.report:
                 stages.begin("pages")
                 _write_pages(options, notes)
@@ -63,6 +65,14 @@ def run(options: argparse.Namespace) -> int:
         say(one_line(tally.words()))
         progress.console.print(DISCLAIMER)
     return 1 if tally.failed else 0
+
+
+def _candidates(options: argparse.Namespace) -> dict[str, Candidate]:
+    """What is there; it takes minutes to look through a large archive."""
+    with bar() as progress:
+        progress.add_task("looking for scans", total=None)
+        series = options.series or ""
+        return cohort.candidates(options.scans, recursive=options.recursive, series=series)
 
 
 def _left_out(
@@ -85,6 +95,7 @@ def _outcomes(
         format=options.format,
         pages=options.report,
         surface=options.surface,
+        patient=options.patient,
         window=options.window and tuple(options.window),
         retry_failed=options.retry_failed,
         again=options.again,

@@ -4,7 +4,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from lungmask_jax import __version__, inference, io, records, tasks
@@ -14,6 +14,7 @@ from lungmask_jax.cohort._outputs import Outputs
 from lungmask_jax.cohort._scan import Read, Scan, load
 from lungmask_jax.cohort._tables import measures_of
 from lungmask_jax.errors import ScanError, reason
+from lungmask_jax.volume import Volume
 from lungmask_jax.weights import Bundle
 
 State: TypeAlias = Literal["done", "failed", "busy"]
@@ -64,6 +65,7 @@ class Job:
         format: Of the masks; empty for that of each scan.
         pages: Whether to write a page to read for each scan.
         surface: Whether to draw the masks as solids, too.
+        patient: Whether to store PatientID and StudyDate.
         window: HU of black and white, for images.
         retry_failed: Whether to try scans again that failed before.
         again: Whether to segment scans again that are done.
@@ -76,6 +78,7 @@ class Job:
     format: str
     pages: bool
     surface: bool
+    patient: bool
     window: tuple[float, float] | None
     retry_failed: bool
     again: bool
@@ -91,6 +94,7 @@ class Job:
                 "format": self.format,
                 "window": None if self.window is None else [*map(float, self.window)],
                 **({"surface": True} if self.surface else {}),
+                **({} if self.patient else {"patient": False}),
             },
         }
 
@@ -187,7 +191,8 @@ def _claimed(
     """
     job, mark = worker.job, _state.signature(scan)
     same = mark and known is not None and mark == known.get("signature")
-    content = known["content"] if known and same else _state.content(scan)
+    content = (known or {}).get("content", "") if same else ""
+    content = content or _state.content(scan)
     how = job.how(worker.models)
     row |= {"signature": mark, "content": content, "key": _state.key_of(content, how), **how}
     record = job.results.result(name, source=scan.source, key=row["key"])
@@ -203,7 +208,7 @@ def _claimed(
         known = _state.latest(job.results.folder).get(name, {})
     tried = known.get("state") == "failed" and known.get("key") == row["key"]
     if tried and known.get("lasting") and not (job.retry_failed or job.again):
-        return Outcome(name, scan, "failed", is_new=False, reason=known["reason"])
+        return Outcome(name, scan, "failed", is_new=False, reason=known.get("reason", ""))
     return (yield from _attempted(name, scan, worker, row))
 
 
@@ -219,6 +224,7 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
         form = _checked_format(name, scan, worker, row["content"])
         row["lasting"] = True
         ct = worker.read(scan, job.window)
+        ct = ct if job.patient else _without_patient(ct)
         inference.mask_format(ct, format=form)  # which refuses some
         reading = time.perf_counter() - began
         yield
@@ -241,13 +247,20 @@ def _attempted(name: str, scan: Scan, worker: Worker, row: dict[str, Any]) -> St
                 format=job.format,
                 page=job.pages,
                 surface=job.surface,
-                patient=scan.patient,
-                study_date=scan.study_date,
+                patient=scan.patient if job.patient else "",
+                study_date=scan.study_date if job.patient else "",
             )
         measures, seconds = result.row(name), round(reading + time.perf_counter() - began, 2)
         done = {"state": "done", "reason": "", "seconds": seconds, "qc": measures.get("qc")}
         _state.append(job.results.folder, {**row, **done})
     return Outcome(name, scan, row=measures, notes=result.notes, seconds=seconds)
+
+
+def _without_patient(ct: Volume) -> Volume:
+    """The same scan, which does not say whose it is and when it was made."""
+    header = ct.header and replace(ct.header, patient="", study_date="")
+    unnamed = replace(ct, header=header)
+    return unnamed.as_checked() if ct.checked else unnamed
 
 
 def _checked_format(name: str, scan: Scan, worker: Worker, content: str) -> str:

@@ -57,7 +57,9 @@ def write_pages(
     failed = {
         name: row for name, row in latest(results.folder).items() if row.get("state") == "failed"
     }
-    entries = [Entry({"scan": name}, problem=row["reason"]) for name, row in sorted(failed.items())]
+    entries = [
+        Entry({"scan": name}, problem=row.get("reason", "")) for name, row in sorted(failed.items())
+    ]
     yield from entries
     for name, record in found.items():
         values = records.read_json(record)

@@ -38,6 +38,7 @@ def segment_many(
     format: str = "",
     pages: bool = False,
     surface: bool = False,
+    patient: bool = True,
     window: tuple[float, float] | None = None,
     retry_failed: bool = False,
     again: bool = False,
@@ -66,6 +67,7 @@ def segment_many(
         pages: Whether to write a page to read for each new result; `write_pages` adds those that
             are missing, and their table.
         surface: Whether to draw the masks as solids, too.
+        patient: Whether to store the PatientID and StudyDate of DICOM headers and tables.
         window: For images and windowed scans: HU of black and white.
         retry_failed: Whether to try scans again that failed in an earlier run.
         again: Whether to segment scans again that are done.
@@ -82,7 +84,8 @@ def segment_many(
 
     Raises:
         ScanError: There is no scan, or the folder or its table cannot be written.
-        SpecError: A model of a task is missing, or a setting needs a client, or none.
+        SpecError: A model of a task is missing, a setting needs a client or none, or DICOM files,
+            which name the patient, shall not.
         MissingPackageError: Pages need Jinja2, which the extra ``report`` brings.
         WeightsError: A bundle is damaged.
 
@@ -99,6 +102,11 @@ def segment_many(
         ('a', 'done', True)
         ('a', 'done', False)
     """
+    if not patient and format.startswith("dicom"):
+        raise SpecError(
+            f"masks in the format {format} name the patient and the date, as their series does: "
+            "leave out --no-patient, or give another --format"
+        )
     found = scans if isinstance(scans, Mapping) else find_scans(scans)
     paths = (scan.path for scan in found.values())
     results = outputs(out, inputs=paths, overwrite=overwrite)
@@ -113,6 +121,7 @@ def segment_many(
         format,
         pages,
         surface,
+        patient,
         window,
         retry_failed,
         again,

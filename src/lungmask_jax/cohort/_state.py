@@ -27,6 +27,8 @@ _PROCESS: Final = secrets.token_hex(4)
 _ATTEMPT: Final = "attempt"
 _TIMEOUT: Final = "Timeout ("  # the first word of Python's faulthandler
 _DIGITS: Final = 16
+_STATES: Final = ("running", "done", "failed")
+_TEXTS: Final = ("scan", "source", "state", "reason", "signature", "content", "key")
 _DATA_FILE: Final = re.compile(rb"(?im)^(?:ElementDataFile *=|data ?file *:) *([^\r\n]+)")
 _LONGEST_HEADER: Final = 2**20
 
@@ -65,14 +67,22 @@ def latest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """All rows in no order; a line that was cut when its process was killed is none."""
+    """All rows in no order, without lines that were cut when their process was killed."""
     for path in sorted((folder / HIDDEN / "manifest").glob("*.jsonl")):
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     row = json.loads(line)
-                    if isinstance(row, dict) and {"scan", "state", "time"} <= row.keys():
+                    if _is_row(row):
                         yield row
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a line of the log is one that `append` wrote; a damaged one is none."""
+    if not isinstance(row, dict) or not {"scan", "state", "time"} <= row.keys():
+        return False
+    texts = all(isinstance(row[key], str) for key in _TEXTS if key in row)
+    return texts and row["state"] in _STATES and isinstance(row["time"], int | float)
 
 
 def attempted(folder: Path) -> set[str]:

@@ -51,8 +51,8 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Names for the results of scans: file names without suffixes.
 
     Equal names, as in a folder for each patient, get as many of their folders as a prefix as make
-    them differ; files of one folder that differ only in their suffix keep it. Names that some file
-    systems consider equal (``A`` and ``a``) count as equal. Invisible characters in a name are
+    them differ; files of one folder that differ only in their suffix keep it. Paths that some file
+    systems consider equal (``A`` and ``a``) get a number. Invisible characters in a name are
     escaped as in URLs (`lungmask_jax.files.printable`), spaces around a name go, and a name too
     long for the files of a scan ends with a checksum.
 
@@ -68,21 +68,22 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     Example:
         >>> names(["ann/1/ct.nii.gz", "ben/1/ct.nii.gz", "ben/old.nii"])
         ['ann_1_ct', 'ben_1_ct', 'old']
-        >>> names(["a.nii", "a.nii.gz"])
-        ['a.nii', 'a.nii.gz']
+        >>> names(["a.nii", "a.nii.gz"]), names(["A.nii", "a.nii"])
+        (['a.nii', 'a.nii.gz'], ['A', 'a_2'])
     """
     whole = [Path(os.path.abspath(path)) for path in paths]
     twice = [path for path, count in Counter(whole).items() if count > 1]
     if twice:
         raise ScanError(f"expected each scan once, found {printable(str(twice[0]))} twice")
     parts = _parts(whole)
+    same = [tuple(map(_plain, one)) for one in parts]  # which no folder tells apart
     depths = [1] * len(parts)
     while True:
         found = [_fitting("_".join(one[-n:])) for one, n in zip(parts, depths, strict=True)]
-        equal = _equal(map(_plain, found))
+        unclear = _shared(map(_plain, found), same)
         deeper = [
-            depth + (same and depth < len(one))
-            for one, depth, same in zip(parts, depths, equal, strict=True)
+            depth + (more and depth < len(one))
+            for one, depth, more in zip(parts, depths, unclear, strict=True)
         ]
         if deeper == depths:
             return _numbered(found)
@@ -92,10 +93,11 @@ def names(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 def _parts(paths: Sequence[Path]) -> list[list[str]]:
     """The folders of each path, and its own name."""
     stems = [stem(path.name) for path in paths]
-    same = _equal((path.parent, _plain(one)) for path, one in zip(paths, stems, strict=True))
+    places = [(path.parent, _plain(one)) for path, one in zip(paths, stems, strict=True)]
+    unclear = _shared(places, [_plain(path.name) for path in paths])
     leaves = [
-        path.name if equal or not one else one
-        for path, one, equal in zip(paths, stems, same, strict=True)
+        path.name if more or not one else one
+        for path, one, more in zip(paths, stems, unclear, strict=True)
     ]
     return [
         [printable(part) for part in (*path.parent.parts[1:], leaf)]
@@ -112,11 +114,11 @@ def _fitting(name: str) -> str:
     return name.strip() or name
 
 
-def _equal(values: Iterable[Hashable]) -> list[bool]:
-    """For each value, whether it occurs more than once."""
-    values = list(values)
-    counts = Counter(values)
-    return [counts[value] > 1 for value in values]
+def _shared(values: Iterable[Hashable], owners: Iterable[Hashable]) -> list[bool]:
+    """For each value, whether it also belongs to another owner."""
+    pairs = list(zip(values, owners, strict=True))
+    counts = Counter(value for value, _ in set(pairs))
+    return [counts[value] > 1 for value, _ in pairs]
 
 
 def _plain(name: str) -> str:
@@ -125,7 +127,7 @@ def _plain(name: str) -> str:
 
 
 def _numbered(found: Sequence[str]) -> list[str]:
-    """The same names; those that are equal even with all their folders get a number."""
+    """The same names; those that are still equal get a number."""
     taken, seen, result = set(map(_plain, found)), set[str](), []
     for name in found:
         unique = name

@@ -107,7 +107,11 @@ def measurements(
 def _groups(
     source: Source, segmentations: Mapping[str, Any], measures: Mapping[str, float | str]
 ) -> Iterator[Any]:
-    """A group of measures for the scan as a whole, and for each segment that has some."""
+    """A group of measures for the scan as a whole, and for each segment that has some.
+
+    The measures of a whole segment come before those of its parts, as not every program shows the
+    part.
+    """
     known = _places(segmentations)
     keys: dict[tuple[str, int] | None, list[str]] = {None: []}
     for key, value in measures.items():
@@ -115,6 +119,7 @@ def _groups(
             keys.setdefault(_meaning(key, known)[0].segment, []).append(key)
     for segment, names in keys.items():
         if names:
+            names.sort(key=lambda key: _meaning(key, known)[0].site is not None)
             values = [*_values({key: measures[key] for key in names}, known)]
             numbers = [one for one, is_number in values if is_number]
             classes = [one for one, is_number in values if not is_number]
