@@ -49,6 +49,14 @@ def test_no_lungs_are_noted(slices):
     assert said(lungs(slices, 0, 0)) == ("no lungs found: is this a chest CT?",)
 
 
+def test_no_lungs_in_a_scan_too_small_for_a_chest_are_noted_with_its_size():
+    (note,) = said(lungs(right=0, left=0, spacing=(0.8, 0.4, 0.4)))
+    assert note == (
+        "no lungs found: is this a chest CT? It spans 8 x 16 x 40 mm: check the unit and the voxel "
+        "sizes in its header"
+    )
+
+
 @pytest.mark.parametrize("slices", [1, 10])
 @pytest.mark.parametrize(("right", "left", "side"), [(0, 900, "right"), (900, 0, "left")])
 def test_a_missing_lung_is_noted_in_volumes_and_single_slices(slices, right, left, side):

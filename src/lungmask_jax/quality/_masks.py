@@ -16,6 +16,8 @@ _VOLUMES: Final = (
     "a chest CT shows at least 500 ml even of small lungs; more than 12 l is more than the total "
     "lung capacity of any adult"
 )
+_NARROW_MM: Final = 100
+"""The chest of a newborn is about as wide."""
 _SIDES: Final = "271 single slices and 10 volumes of patients: one slice below the limit"
 _CHEST: Final = "the input must be a chest CT"
 
@@ -27,7 +29,7 @@ def of_organ(mask: Volume, task: Task) -> Iterator[Check]:
     voxels = {word: int(np.count_nonzero(mask.array == n)) for n, word in task.sides.items()}
     count = int(np.count_nonzero(mask.array))
     if not count:
-        note = f"no {task.name} found: is this a chest CT?"
+        note = f"no {task.name} found: is this a chest CT?{_narrowness(mask)}"
         yield Check(f"{task.name}_found", "fail", 0.0, note, _CHEST)
         return
     yield Check(f"{task.name}_found", "pass", float(count), source=_CHEST)
@@ -36,6 +38,15 @@ def of_organ(mask: Volume, task: Task) -> Iterator[Check]:
     if voxels:
         least = _SMALL_SHARE if len(mask) > 1 else _SMALL_SHARE_OF_SLICE
         yield _of_sides(voxels, task, least)
+
+
+def _narrowness(mask: Volume) -> str:
+    """That a scan is too small for a chest, as with a header in cm whose unit is not stated."""
+    lengths = np.multiply(mask.spacing, mask.shape)
+    if not mask.has_size or max(lengths) >= _NARROW_MM:
+        return ""
+    spans = " x ".join(f"{length:.3g}" for length in lengths)
+    return f" It spans {spans} mm: check the unit and the voxel sizes in its header"
 
 
 def of_parts(mask: Volume, task: Task) -> Iterator[Check]:
