@@ -7,6 +7,7 @@ numbers of its components.
 import math
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -90,7 +91,7 @@ def _filled(place: Volume, found: np.ndarray, max_hole_mm2: float) -> np.ndarray
         region |= enclosed(region, open_ends=True)
         _, down, across = place.spacing
         for plane in region:
-            plane |= enclosed(plane, largest=max_hole_mm2 / (down * across))
+            plane |= holes(plane, largest=max_hole_mm2 / (down * across))
     return found
 
 
@@ -155,10 +156,8 @@ def _planes(array: np.ndarray) -> np.ndarray:
     return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:])
 
 
-def enclosed(
-    mask: np.ndarray, *, open_ends: bool = False, largest: float | None = None
-) -> np.ndarray:
-    """Background that the outside does not reach through faces."""
+def enclosed(mask: np.ndarray, *, open_ends: bool = False) -> np.ndarray:
+    """Background of a volume that the outside does not reach through faces."""
     width = [(0 if open_ends and axis == 0 else 1,) * 2 for axis in range(mask.ndim)]
     outside = np.pad(~mask, width, constant_values=True)
     components, count = labelled(outside)
@@ -166,7 +165,18 @@ def enclosed(
     hole[0] = False
     for axis in range(mask.ndim):
         hole[np.unique(components.take((0, -1), axis))] = False
-    if largest is not None:
-        hole &= sizes(components, count) <= largest
     inner = tuple(slice(low, -high or None) for low, high in width)
     return by_component(hole, components[inner])
+
+
+def holes(plane: np.ndarray, *, largest: float) -> np.ndarray:
+    """Background of a slice that the outside does not reach, in parts of so many pixels at most."""
+    background = (~plane).view(np.uint8)
+    outside = cv2.copyMakeBorder(background, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    cv2.floodFill(outside, None, (0, 0), 0)
+    inner = outside[1:-1, 1:-1].view(bool)
+    if not inner.any():
+        return inner
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    small = statistics[:, cv2.CC_STAT_AREA] <= largest
+    return inner & small[parts[1:-1, 1:-1]]

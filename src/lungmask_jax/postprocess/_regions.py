@@ -10,6 +10,7 @@ from lungmask_jax.postprocess._components import (
     FULL,
     bounds,
     enclosed,
+    holes,
     labelled,
     sizes,
 )
@@ -108,7 +109,7 @@ def _largest(found: np.ndarray) -> np.ndarray:
 def _holes(part: np.ndarray, slices: int) -> np.ndarray:
     if slices > 1:
         return enclosed(part)
-    return enclosed(part[0], largest=_HOLE)[None]
+    return holes(part[0], largest=_HOLE)[None]
 
 
 def _in_box(labels: np.ndarray, skip_below: int, spare: int = 0) -> np.ndarray:

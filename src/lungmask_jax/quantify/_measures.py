@@ -232,18 +232,20 @@ def _outermost(task: Task, masks: Mapping[str, Volume]) -> Task:
 
 
 def _voxels(mask: Volume, around: Volume, task: Task, outer: Task) -> np.ndarray:
-    """Voxel counts by label of the outermost mask (0 for none or another) and of this mask.
+    """Voxel counts by label of the outermost mask and of this mask.
 
-    The last column is for labels that the task does not have.
+    The last column is for labels that the task does not have; row 0, outside, stays 0 but for
+    labels that the outermost task does not have.
     """
     shape = max(outer.labels) + 1, max(task.labels) + 2
     kind = np.min_scalar_type(shape[0] * shape[1] - 1)
     voxels = np.zeros(shape[0] * shape[1], np.int64)
     for inner, place in zip(mask, around, strict=True):
-        if place.any():
-            there = shape[1] * np.where(place < shape[0], place, 0).astype(kind)
-            there += np.minimum(inner, shape[1] - 1).astype(kind)
-            voxels += np.bincount(there.ravel(), minlength=len(voxels))
+        covered = np.flatnonzero(place != 0)  # most of a slice is outside
+        outers, inners = place.ravel()[covered], inner.ravel()[covered]
+        there = shape[1] * np.where(outers < shape[0], outers, 0).astype(kind)
+        there += np.minimum(inners, shape[1] - 1).astype(kind)
+        voxels += np.bincount(there, minlength=len(voxels))
     return voxels.reshape(shape)
 
 
