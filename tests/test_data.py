@@ -192,12 +192,6 @@ def test_a_column_of_masks_that_is_needed_is_asked_for_before_any_scan(tmp_path:
         read_metadata(tmp_path / "metadata.csv", masks=["lungs", "infection"])
 
 
-def test_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "metadata.csv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ScanError, match="expected to read"):
-        read_metadata(tmp_path / "metadata.csv")
-
-
 # folders
 
 

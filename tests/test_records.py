@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lungmask_jax import records
+from lungmask_jax import cohort, data, records
 from lungmask_jax.errors import ScanError
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.volume import Volume
@@ -77,7 +77,7 @@ def test_a_table_that_a_spreadsheet_saved_keeps_its_rows(tmp_path):
 def test_another_table_is_refused_and_stays(tmp_path, content):
     path = tmp_path / "table.csv"
     path.write_bytes(content)
-    with pytest.raises(ScanError, match=r"expected a table .* move it"):
+    with pytest.raises(ScanError, match=r"expected a table .* (move|save) it"):
         records.update_csv(path, [{"scan": "b", "x": 2.0}])
     assert path.read_bytes() == content
 
@@ -125,3 +125,22 @@ def test_another_json_file_says_nothing(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert records.read_json(path) == records.read_json(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("scan,name\na,ü\n".encode("latin-1"), "byte 0xfc at 12"),
+        ("scan\na\n".encode("utf-16"), "byte 0xff at 0"),
+        (b"PK\3\4" + bytes(60), "a spreadsheet"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "a spreadsheet"),
+    ],
+    ids=["latin-1", "utf-16", "xlsx", "xls"],
+)
+@pytest.mark.parametrize(
+    "read", [records.read_csv, data.read_metadata, lambda path: cohort.find_scans([path])]
+)
+def test_a_table_in_another_form_is_named_as_such(tmp_path, read, content, found):
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(ScanError, match=rf"found {found}.*: save it as CSV in UTF-8"):
+        read(tmp_path / "list.csv")

@@ -18,6 +18,8 @@ __all__ = [
     "change",
     "read_csv",
     "read_json",
+    "table",
+    "table_text",
     "text",
     "update_csv",
     "write_csv",
@@ -28,6 +30,7 @@ Row = Mapping[str, str | float | None]
 
 _FORMULA: Final = ("=", "+", "-", "@")
 _LONGEST: Final = 10_000_000  # characters of a JSON file that is read
+_SPREADSHEETS: Final = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # zip, of xlsx and ods; OLE, of xls
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, files: Iterable[Path] = ()) -> None:
@@ -196,19 +199,73 @@ def read_csv(path: Path) -> dict[str, Row]:
         ...     read_csv(Path(folder) / "table.csv")
         {'a': {'scan': 'a', 'lungs_ml': '1.0'}}
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            found = list(reader.fieldnames or [])
-            lines = list(reader) if "scan" in found else []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ScanError(f"expected a table in UTF-8, {path} is not ({error}): move it") from error
+    found, lines = table(path)
     if "scan" not in found or any(None in line for line in lines):
         raise ScanError(
             f"expected a table with the column scan and commas between, found {found} in "
             f"{path}: move it, or save it with commas"
         )
     return {str(line["scan"]): line for line in lines}
+
+
+def table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    r"""The columns and the rows of a CSV file with a header.
+
+    Args:
+        path: Of the file, in UTF-8.
+
+    Returns:
+        The names of the columns, and each row that is not empty by them.
+
+    Raises:
+        ScanError: It is no such file.
+        OSError: It cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     size = Path(folder, "list.csv").write_text("path,use\nct.nii.gz,no\n")
+        ...     table(Path(folder, "list.csv"))
+        (['path', 'use'], [{'path': 'ct.nii.gz', 'use': 'no'}])
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(table_text(path), newline=""))
+        return list(reader.fieldnames or []), list(reader)
+    except csv.Error as error:
+        raise ScanError(f"expected a table, found {error} in {path}: write it again") from error
+
+
+def table_text(path: Path) -> str:
+    """The text of a CSV file.
+
+    Args:
+        path: Of the file, in UTF-8, with or without a byte order mark.
+
+    Returns:
+        All of it, with its ends of lines.
+
+    Raises:
+        ScanError: It is a spreadsheet, or text in another encoding.
+        OSError: It cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     size = Path(folder, "list.csv").write_text("path", encoding="utf-8-sig")
+        ...     table_text(Path(folder, "list.csv"))
+        'path'
+    """
+    data = path.read_bytes()
+    try:
+        if not data.startswith(_SPREADSHEETS):
+            return data.decode("utf-8-sig")
+        found = "a spreadsheet"
+    except UnicodeDecodeError as error:
+        found = f"byte {data[error.start]:#04x} at {error.start:,}, which is of another encoding,"
+    raise ScanError(
+        f"expected a table as text in UTF-8, found {found} in {path}: save it as CSV in UTF-8, "
+        "which spreadsheet programs offer"
+    )
 
 
 def cell(text: str) -> str:

@@ -1,6 +1,5 @@
 """Lists of scans: tables that name their paths, and perhaps their results."""
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,12 +47,9 @@ def _check_name(name: str, table: Path) -> None:
 
 def _lines(table: Path) -> list[dict[str, str]]:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.DictReader(file) if any(line.values())]
+        lines = [line for line in records.table(table)[1] if any(line.values())]
     except OSError as error:
         raise ScanError(f"expected a table of scans, cannot read {table}: {error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ScanError(f"expected a table of scans in UTF-8, {table} is not ({error})") from error
     if any(not line.get(_PATH) for line in lines):
         found = ", ".join(map(str, lines[0]))
         raise ScanError(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from lungmask_jax import tasks
+from lungmask_jax import records, tasks
 from lungmask_jax.data._case import Case
 from lungmask_jax.data._names import names, patient
 from lungmask_jax.errors import ScanError
@@ -91,10 +91,10 @@ class Row(NamedTuple):
 
 def _table(path: Path) -> list[Row]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = records.table_text(path)
     except FileNotFoundError as error:
         raise ScanError(f"expected a metadata.csv, found none at {path}: check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ScanError(f"expected to read {path}, found: {error}") from error
     try:
         lines = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -1,11 +1,11 @@
 """Rows of scores: read from the table of another model, summarized, compared."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lungmask_jax import records
 from lungmask_jax.errors import ScanError
 from lungmask_jax.evaluation._masks import SEEN
 from lungmask_jax.evaluation._scores import TEXTS, Row, compare, summarize
@@ -27,14 +27,8 @@ def read_rows(path: str | os.PathLike[str], labels: Sequence[str]) -> list[Row]:
     path = Path(path)
     if not path.is_file():
         raise ScanError(f"expected the cases.csv of another model, found no file {path}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ScanError(
-            f"expected the cases.csv of another model, {path} is something else ({error})"
-        ) from error
-    missing = [key for key in ("case", "label", *SHOWN) if not lines or key not in lines[0]]
+    columns, lines = records.table(path)
+    missing = [key for key in ("case", "label", *SHOWN) if key not in columns or not lines]
     if missing:
         raise ScanError(
             f"expected the cases.csv of another model, found another table in {path}, without "
