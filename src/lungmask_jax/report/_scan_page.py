@@ -176,6 +176,7 @@ def _numbers(
         "score": _tables.number(row.get("ct_severity_score")),
         "signs": _tables.signs(row),
         "at_odds": _tables.is_at_odds(row),
+        "doubted": _tables.is_doubted(row),
         "notes": _tables.notes(row),
         "quality": _tables.quality(row),
         "profile": along and _profile.as_chart(along, _as_array(signs)),

@@ -141,6 +141,11 @@ def quality(row: Mapping[str, Any]) -> tuple[str, str]:
     return found, _QC.get(found, found)
 
 
+def is_doubted(row: Mapping[str, Any]) -> bool:
+    """Whether a note or a quality check gives a reason to doubt the result."""
+    return bool(notes(row)) or quality(row)[0] in ("look", "fail")
+
+
 def identity(row: Mapping[str, Any], more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The input, the models, and the program."""
     models = [

@@ -3,7 +3,7 @@
 // What the reader does: pointers, keys and buttons.
 "use strict";
 
-/** Fits every canvas to its place on the screen. */
+/** Fits every canvas to its place on the screen; drawn at once, as a canvas of a new size is empty. */
 function fit() {
   const ratio = globalThis.devicePixelRatio || 1;
   for (const { canvas } of views) {
@@ -11,7 +11,7 @@ function fit() {
     canvas.width = Math.max(1, Math.round(clientWidth * ratio));
     canvas.height = Math.max(1, Math.round(clientHeight * ratio));
   }
-  draw();
+  drawNow();
 }
 
 /**
