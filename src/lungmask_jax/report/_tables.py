@@ -104,7 +104,8 @@ def _classified(row: Mapping[str, Any]) -> list[Figure]:
     if _known(row, "ct_severity_score"):
         found.append(Figure("CT severity score", number(row["ct_severity_score"]), "of 25"))
     if likely := signs(row):
-        found.append(Figure("Signs of pneumonia", likely, "of any kind"))
+        about = ", at odds with the severity" if is_at_odds(row) else ""
+        found.append(Figure("Signs of pneumonia", likely, f"of any kind{about}"))
     return found
 
 

@@ -200,6 +200,8 @@ async function addLayers() {
     name, style, labels, values: await decodeRuns(runs, codes.length),
   }));
   layers.push(...(await Promise.all(masks)));
-  for (const layer of layers) layer.labels.forEach(addTick);
+  for (const layer of layers) {
+    for (const label of layer.labels) addTick(label, layer.style === "heat" ? [heat(0.25), heat(1)] : [label.color]);
+  }
   redraw();
 }
