@@ -18,6 +18,7 @@ from lungmask_jax.report import Entry, Visit
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 NAME = "</script><b>\"one' & مريض"
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -66,7 +67,7 @@ def folder_file(chest, tmp_path_factory):
         {"scan": f"scan {n}", "lungs_ml": float(n % 977), "severity": f"CT-{n % 5}"}
         for n in range(10_000)
     )
-    entries = [Entry(row, picture=picture) for row in rows]
+    entries = [Entry(row, "a.html", picture) for row in rows]
     entries[7] = Entry({"scan": NAME}, problem="<img src=x onerror=alert(1)>")
     path = tmp_path_factory.mktemp("pages") / "index.html"
     path.write_text(report.folder_page(entries), "utf-8")
@@ -287,6 +288,29 @@ def test_every_control_is_reached_by_keyboard(scan):
     assert set(settled(scan, "reached")) >= controls | {"axial", "coronal", "sagittal"}
 
 
+def test_the_tools_are_one_line_on_a_laptop(scan):
+    places = "Array.from(document.getElementById('controls').children, (one) => one.offsetTop)"
+    scan.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**PHONE, "width": 1280})
+    try:
+        middle = settled(scan, places)
+        assert max(middle) - min(middle) < 12
+    finally:
+        scan.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_small_view_has_a_short_title(scan):
+    written = (
+        "(() => { const texts = [], view = views.find((one) => one.plane === 'sagittal');"
+        "view.canvas.width = %d; const context = view.canvas.getContext('2d');"
+        "context.fillText = (text) => texts.push(text); drawNow(); return texts[0] })()"
+    )
+    full = settled(scan, written % 600)
+    assert full.startswith("sagittal, column ")
+    assert full.endswith(")")
+    assert "index" not in settled(scan, written % 180)
+    assert settled(scan, written % 130).endswith("/64")
+
+
 def test_pages_print(scan):
     assert scan.print_page().startswith("JVBERi0")  # %PDF-
 
@@ -302,8 +326,7 @@ def test_of_ten_thousand_rows_only_those_in_sight_are_made(folder):
 
 @pytest.mark.parametrize("page", ["scan_file", "folder_file", "evaluation_file", "follow_up_file"])
 def test_nothing_is_wider_than_a_telephone(browser, page, request):
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     try:
         opened(browser, request.getfixturevalue(page))
         assert settled(browser, "document.documentElement.scrollWidth") <= 390
@@ -325,6 +348,53 @@ def test_rows_are_sorted_and_filtered(folder):
     assert folder.find_element("id", "count").text == "1 of 10000 scans"
     folder.find_element("css selector", f"{first} .remark button").click()
     assert folder.find_element("id", "whole").text == f"{NAME}: <img src=x onerror=alert(1)>"
+
+
+def test_a_table_is_used_by_keyboard_alone(folder):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(*keys):
+        ActionChains(folder).send_keys(*keys).perform()
+        focus = folder.switch_to.active_element
+        return focus, focus.value_of_css_property("outline-style") != "none"
+
+    assert press(Keys.TAB, "9999", Keys.TAB, Keys.TAB) == (folder.find_element("id", "state"), True)
+    assert folder.find_element("id", "count").text == "1 of 10000 scans"
+    assert press(Keys.TAB) == (folder.find_element("id", "window"), True)
+    sort, seen = press(Keys.TAB, Keys.TAB, Keys.ENTER)
+    assert (sort.text.split(), seen) == (["lungs", "ml"], True)
+    assert folder.find_element("css selector", "#heads [aria-sort]").text.startswith("lungs ml")
+    link, seen = press(Keys.TAB, Keys.TAB, Keys.TAB)
+    assert (link.tag_name, link.text, seen) == ("a", "scan 9999", True)
+
+
+def test_a_row_that_scrolls_away_leaves_the_keys_to_the_table(folder):
+    folder.execute_script("document.querySelector('#body a').focus()")
+    folder.execute_script("document.getElementById('window').scrollTop = 44 * 5000")
+    settled(folder, "1")
+    assert folder.switch_to.active_element.get_attribute("id") == "window"
+
+
+def test_a_table_without_notes_has_no_column_for_them(browser, tmp_path):
+    path = tmp_path / "index.html"
+    path.write_text(report.folder_page([Entry({"scan": "a", "qc": "pass"})] * 2), "utf-8")
+    page = opened(browser, path)
+    assert [one.text for one in page.find_elements("css selector", "#heads button")] == [
+        "Scan", "checks",
+    ]  # fmt: skip
+    assert [one.text for one in page.find_elements("css selector", "#filters label")] == ["Text"]
+
+
+def test_the_reason_of_a_failure_has_the_place_of_the_values(browser, tmp_path):
+    path = tmp_path / "index.html"
+    bad = Entry({"scan": "bad"}, problem="expected a scan")
+    path.write_text(report.folder_page([Entry({"scan": "a", "lungs_ml": 9.0}), bad]), "utf-8")
+    page = opened(browser, path)
+    spans = page.execute_script(
+        "return Array.from(document.querySelectorAll('.remark'), (one) => one.colSpan)"
+    )
+    assert spans == [1, 2]
 
 
 def test_dots_and_the_table_of_an_evaluation_lead_to_each_other(browser, evaluation_file):

@@ -90,6 +90,7 @@ def folder_page(
         data=data,
         count=len(scans),
         failed=sum(bool(entry.problem) for entry in scans),
+        doubted=any(entry.problem or _tables.is_doubted(entry.row) for entry in scans),
         charts=[
             _chart(name, values)
             for name in _DRAWN

@@ -176,6 +176,7 @@ def _numbers(
         "score": _tables.number(row.get("ct_severity_score")),
         "signs": _tables.signs(row),
         "at_odds": _tables.is_at_odds(row),
+        "doubted": _tables.is_doubted(row),
         "notes": _tables.notes(row),
         "quality": _tables.quality(row),
         "profile": along and _profile.as_chart(along, _as_array(signs)),
@@ -193,13 +194,14 @@ def _as_array(signs: Any) -> np.ndarray | None:
 
 
 def _of_scan(ct: Volume, row: Mapping[str, Any], slices: _voxels.Slices) -> list[tuple[str, str]]:
-    size = " x ".join(f"{mm:.4g}" for mm in ct.spacing)
+    _, rows, columns = ct.shape
+    size = " x ".join(f"{mm:.3g}" for mm in ct.spacing)
     halved = f", {slices.step} x {slices.step} voxels a pixel" if slices.step > 1 else ""
     source = PurePath(str(row.get("source", ""))).name
     return [
         ("Scan", printable(str(row.get("scan", "scan")))),
         *([("File", printable(source))] if source else []),
-        ("Slices, rows, columns", " x ".join(map(str, ct.shape))),
+        ("Slices", f"{len(ct)} of {rows} x {columns}"),
         ("Voxel size", f"{size} mm" if ct.has_size else "not known"),
         ("Pictures", f"JPEG of 8 bits, quality {slices.quality}{halved}"),
     ]

@@ -12,7 +12,7 @@ from lungmask_jax.report import _tables
 
 
 def summary(picture: np.ndarray, row: Mapping[str, Any]) -> str:
-    """A table of volumes and shares beside the main numbers, above a picture.
+    """Reasons to doubt, the main numbers, a table of volumes and shares, and a picture.
 
     This needs no extra. Notebooks show it for a `lungmask_jax.inference.Segmentation`.
 
@@ -38,13 +38,14 @@ def summary(picture: np.ndarray, row: Mapping[str, Any]) -> str:
         for name, ml, percent in _tables.measures(row)
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in _tables.notes(row))
+    doubts = f"<p>Reasons to doubt this result:</p><ul>{notes}</ul>" if notes else ""
     kind, checks = _tables.quality(row)
     if kind in ("look", "fail"):
         figures += f" · Quality checks <b>{escape(checks)}</b>"
     encoded = base64.b64encode(viz.png(picture)).decode("ascii")
     return (
-        f"<div><p>{figures}</p>"
+        f"<div>{doubts}<p>{figures}</p>"
         f"<table><tr><th></th><th scope='col'>ml</th><th scope='col'>%</th></tr>{lines}</table>"
-        f"<ul>{notes}</ul><img alt='Slices with their masks' style='max-width:100%' "
+        f"<img alt='Slices with their masks' style='max-width:100%' "
         f"src='data:image/png;base64,{encoded}'><p><small>{escape(DISCLAIMER)}</small></p></div>"
     )

@@ -104,7 +104,8 @@ def _classified(row: Mapping[str, Any]) -> list[Figure]:
     if _known(row, "ct_severity_score"):
         found.append(Figure("CT severity score", number(row["ct_severity_score"]), "of 25"))
     if likely := signs(row):
-        found.append(Figure("Signs of pneumonia", likely, "of any kind"))
+        about = ", at odds with the severity" if is_at_odds(row) else ""
+        found.append(Figure("Signs of pneumonia", likely, f"of any kind{about}"))
     return found
 
 
@@ -139,6 +140,11 @@ def quality(row: Mapping[str, Any]) -> tuple[str, str]:
     """The result of the quality checks and its words; empty if there is none."""
     found = str(row.get("qc") or "")
     return found, _QC.get(found, found)
+
+
+def is_doubted(row: Mapping[str, Any]) -> bool:
+    """Whether a note or a quality check gives a reason to doubt the result."""
+    return bool(notes(row)) or quality(row)[0] in ("look", "fail")
 
 
 def identity(row: Mapping[str, Any], more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

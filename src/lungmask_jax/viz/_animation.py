@@ -44,7 +44,7 @@ def frames(
     """
     for index in reversed(range(len(ct))):
         picture = overlay(ct, masks, index=index, window=window, alpha=alpha)
-        yield labelled(picture, slice_label(index, len(ct)))
+        yield labelled(picture, slice_label(index, len(ct)), longest=slice_label(len(ct), len(ct)))
 
 
 def save_gif(pictures: Iterable[np.ndarray], path: str | Path, *, seconds: float = 0.1) -> None:

@@ -62,7 +62,9 @@ def errors(
         place = (index, down, across)
         grey = windowed(ct.array[place], window)
         shown = blended(grey, _parts(ours[place], theirs[place]), shape=shape)
-        tiles.append(labelled(shown, slice_label(index, len(ct))))
+        tiles.append(
+            labelled(shown, slice_label(index, len(ct)), longest=slice_label(len(ct), len(ct)))
+        )
     return page(tiles, title=title, names=list(_COLORS.items()), caption=caption)
 
 

@@ -139,17 +139,18 @@ def _tiles(
     """Axial tiles from head to feet, then the upright ones if there is room for them."""
     upright = _upright(scan, box)[: min(count - 1, 1 + levels)]
     chosen = _chosen(scan, count - len(upright))
+    labels = [", ".join([slice_label(i, len(scan.ct)), *notes[i : i + 1]]) for i in chosen]
+    longest = max(labels, key=len)
     mm = scan.ct.spacing[2] * (box[1].stop - box[1].start) / shape[1]
     tiles = []
-    for index in chosen:
-        label = ", ".join([slice_label(index, len(scan.ct)), *notes[index : index + 1]])
+    for index, label in zip(chosen, labels, strict=True):
         draw = functools.partial(_cut, place=(index, *box), shape=shape)
-        tiles.append(_tile(scan, draw, label, mm))
+        tiles.append(_tile(scan, draw, label, mm, longest=longest))
     for plane in upright:
         inner, mm = _inner(scan, plane, shape)
         lines = chosen if levels else []
         draw = functools.partial(_framed, place=plane.place, shape=shape, inner=inner, levels=lines)
-        tiles.append(_tile(scan, draw, plane.label, mm, plane.sides))
+        tiles.append(_tile(scan, draw, plane.label, mm, plane.sides, longest=longest))
     return tiles
 
 
@@ -170,15 +171,18 @@ def _tile(
     label: str,
     mm: float,
     sides: tuple[str, str] = ("R", "L"),
+    *,
+    longest: str,
 ) -> np.ndarray:
     """A picture with its label and a scale bar, beside the one without masks if that is wanted."""
     marked = draw(scan)
     if scan.scale:
         marked = with_scale(marked, mm)
     if not scan.plain:
-        return labelled(marked, label, sides)
+        return labelled(marked, label, sides, longest=longest)
     plain = draw(scan._replace(parts=[]))
-    return np.hstack([labelled(plain, label, sides), labelled(marked, "", sides)])
+    plain = labelled(plain, label, sides, longest=longest)
+    return np.hstack([plain, labelled(marked, "", sides)])
 
 
 def _cut(scan: _Scan, place: Any, shape: tuple[int, int]) -> np.ndarray:

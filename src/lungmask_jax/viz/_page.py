@@ -75,13 +75,18 @@ def slice_label(index: int, count: int) -> str:
     return f"slice {index + 1} of {count} (index {index})"
 
 
-def labelled(rgb: np.ndarray, label: str, sides: tuple[str, str] = ("R", "L")) -> np.ndarray:
-    """A copy with what it shows, in one line, and the patient's sides written on it."""
+def labelled(
+    rgb: np.ndarray, label: str, sides: tuple[str, str] = ("R", "L"), *, longest: str = ""
+) -> np.ndarray:
+    """A copy with what it shows, in one line, and the patient's sides written on it.
+
+    The size of the words is that of the longest label of all pictures.
+    """
     rgb = rgb.copy()
     height, width, _ = rgb.shape
     size = max(8, width // 26)
     write = functools.partial(text, rgb, color=_PALE, halo=_BLACK)
-    small = fitting_height(label, size, width - size)
+    small = fitting_height(longest or label, size, width - size)
     write(label, (size / 2, 1.2 * size), height=small)
     write(sides[0], (size / 2, height / 2), height=size)
     write(sides[1], (width - size / 2, height / 2), height=size, align="right")

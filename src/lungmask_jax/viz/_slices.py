@@ -19,7 +19,7 @@ WINDOW = (-1350.0, 150.0)
 _FINER = 4
 _FINEST = 2048
 _ASPECT = 2.5
-_BLUR = 16.0
+_STEP = 8.0  # pixels of a voxel while its border is smoothed
 
 
 def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.ndarray:
@@ -189,13 +189,21 @@ def _filling(
 
 
 def _fine(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A mask on a finer grid than the picture's, its steps rounded off; uint8 0 and 1."""
+    """A mask on a finer grid than the picture's, its steps rounded off; uint8 0 and 1.
+
+    Voxels are smoothed where they have some pixels, not hundreds, and that is then enlarged: the
+    same border, in a fraction of the time.
+    """
     finer = max(1, min(_FINER, _FINEST // max(shape)))
     size = shape[1] * finer, shape[0] * finer
     step = max(size[0] / mask.shape[1], size[1] / mask.shape[0])
-    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    blur = min(max(0.3 * step, 0.5), _BLUR)
-    return (cv2.GaussianBlur(share, (0, 0), blur) > 0.5).astype(np.uint8)
+    scale = min(1.0, _STEP / step)
+    small = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+    share = cv2.resize(mask.astype(np.float32), small, interpolation=cv2.INTER_LINEAR)
+    share = cv2.GaussianBlur(share, (0, 0), max(0.25 * scale * step, 0.5))
+    if scale < 1:
+        share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
+    return (share > 0.5).astype(np.uint8)
 
 
 def _outline(fine: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -117,11 +118,19 @@ def _grid(masks: Sequence[Volume]) -> _Grid:
 
 def _field(mask: Volume, grid: _Grid) -> np.ndarray:
     """A mask as smooth shares between 0 and 1, on cubes with some room around."""
-    part = mask.array[grid.box].astype(np.float32)
-    zoom = [side / voxels for side, voxels in zip(grid.sides, part.shape, strict=True)]
-    cubes = ndimage.zoom(part, zoom, order=1, mode="nearest", grid_mode=True)
+    cubes = _cubes(mask.array[grid.box].astype(np.float32), grid.sides)
     width = [max(1.0, 0.8 * mm / grid.step) for mm in mask.spacing]
     return ndimage.gaussian_filter(np.pad(cubes, _MARGIN), width, mode="constant", truncate=3.0)
+
+
+def _cubes(part: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Voxels brought to a grid of other sides, linearly."""
+    flat = np.stack([cv2.resize(one, (sides[2], sides[1])) for one in part])
+    place = (np.arange(sides[0]) + 0.5) * len(part) / sides[0] - 0.5
+    below = np.clip(np.floor(place).astype(int), 0, len(part) - 1)
+    above = np.minimum(below + 1, len(part) - 1)
+    share = np.clip(place - below, 0, 1).astype(np.float32)[:, None, None]
+    return flat[below] + share * (flat[above] - flat[below])
 
 
 def _turned(field: np.ndarray, view: str) -> np.ndarray:

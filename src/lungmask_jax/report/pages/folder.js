@@ -36,6 +36,7 @@ const table = JSON.parse(element("data").textContent || "");
 const numbers = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const texts = new Intl.Collator(undefined, { numeric: true });
+const isNoted = table.rows.some((row) => row[PROBLEM] || row[NOTES]);
 const state = { rows: table.rows, column: -1, descending: false, all: false };
 /** @type {Map<number, HTMLTableRowElement>} */
 const made = new Map();
@@ -103,6 +104,7 @@ function show() {
   const stop = state.all ? count : Math.min(count, Math.ceil((frame.scrollTop + innerHeight) / TALL) + MORE);
   for (const [place, row] of made) {
     if (place >= first && place < stop) continue;
+    if (row.contains(document.activeElement)) frame.focus({ preventScroll: true }); // keys still scroll
     row.remove();
     made.delete(place);
   }
@@ -147,8 +149,13 @@ function rowOf(values, place) {
   row.setAttribute("aria-rowindex", String(place + 2));
   row.classList.toggle("problem", Boolean(values[PROBLEM]));
   row.append(pictureOf(values), nameOf(values));
-  table.columns.forEach((column, number) => row.append(valueOf(column, values[FIRST + number])));
-  row.append(remarkOf(values));
+  const remark = isNoted ? [remarkOf(values)] : [];
+  if (values[PROBLEM] && values.slice(FIRST).every((value) => value === null)) {
+    remark[0].colSpan = table.columns.length + 1; // the reason is all there is
+  } else {
+    table.columns.forEach((column, number) => row.append(valueOf(column, values[FIRST + number])));
+  }
+  row.append(...remark);
   return row;
 }
 
@@ -282,7 +289,7 @@ function start() {
   element("heads").append(cell(""));
   addHead(table.head, NAME);
   table.columns.forEach((column, number) => addHead(column.name, FIRST + number));
-  addHead("Notes and problems", NOTES);
+  if (isNoted) addHead("Notes and problems", NOTES);
   element("filters").addEventListener("input", select);
   element("filters").addEventListener("submit", (event) => event.preventDefault());
   element("window").addEventListener("scroll", show, { passive: true });

@@ -3,7 +3,7 @@
 // What the reader does: pointers, keys and buttons.
 "use strict";
 
-/** Fits every canvas to its place on the screen. */
+/** Fits every canvas to its place on the screen; drawn at once, as a canvas of a new size is empty. */
 function fit() {
   const ratio = globalThis.devicePixelRatio || 1;
   for (const { canvas } of views) {
@@ -11,7 +11,7 @@ function fit() {
     canvas.width = Math.max(1, Math.round(clientWidth * ratio));
     canvas.height = Math.max(1, Math.round(clientHeight * ratio));
   }
-  draw();
+  drawNow();
 }
 
 /**
@@ -189,8 +189,9 @@ function listenToProfile() {
 /**
  * A box to tick for a label.
  * @param {Label} label
+ * @param {number[][]} colors side by side
  */
-function addTick(label) {
+function addTick(label, colors) {
   const line = document.createElement("label");
   const tick = document.createElement("input");
   tick.type = "checkbox";
@@ -202,11 +203,12 @@ function addTick(label) {
   const chip = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   chip.setAttribute("viewBox", "0 0 1 1");
   chip.setAttribute("aria-hidden", "true");
-  const square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  for (const [name, value] of [["width", "1"], ["height", "1"], ["fill", `rgb(${label.color.join()})`]]) {
-    square.setAttribute(name, value);
-  }
-  chip.append(square);
+  colors.forEach((color, place) => {
+    const part = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const sides = { x: place / colors.length, width: 1 / colors.length, height: 1, fill: `rgb(${color.join()})` };
+    for (const [name, value] of Object.entries(sides)) part.setAttribute(name, String(value));
+    chip.append(part);
+  });
   line.append(tick, chip, label.name);
   /** @type {HTMLElement} */ (document.getElementById("layers")).append(line);
 }

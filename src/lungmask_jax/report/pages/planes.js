@@ -121,6 +121,14 @@ function packed(color, opacity) {
 }
 
 /**
+ * @param {number} share from 0 to 1
+ * @returns {number[]} the color of a map
+ */
+function heat(share) {
+  return [68 + 185 * share, 40 + 191 * share, 110 - 73 * share].map(Math.round);
+}
+
+/**
  * The colors of a layer that is filled: those of its labels, or of a map that gets brighter.
  * @param {Layer} layer
  * @param {number} opacity
@@ -131,7 +139,7 @@ function fillsOf(layer, opacity) {
     if (layer.style === "heat") {
       for (let value = 1; value < 256; value++) { // as in the legend
         const share = Math.min(1, value / label.value);
-        colors[value] = packed([68 + 185 * share, 40 + 191 * share, 110 - 73 * share].map(Math.round), Math.min(1, 2 * opacity * share));
+        colors[value] = packed(heat(share), Math.min(1, 2 * opacity * share));
       }
     } else {
       colors[label.value] = packed(label.color, opacity);

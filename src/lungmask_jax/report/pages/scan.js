@@ -46,7 +46,7 @@ function drawNow() {
     const made = [index, state.version].join();
     if (made !== view.made) view.make(data, index, codes, ready, grays, /** @type {Layer[]} */ (shown), state.opacity);
     view.made = made;
-    view.show(state.cross ? crossOf(view) : null, titleOf(view), windowOf(), data.sized);
+    view.show(state.cross ? crossOf(view) : null, titlesOf(view), windowOf(), data.sized);
     describe(view, index);
   }
   mark();
@@ -73,12 +73,17 @@ function crossOf(view) {
   return [state.at[across], down ? y : data.shape[0] - 1 - y];
 }
 
-/** @param {View} view */
-function titleOf(view) {
+/**
+ * What a view shows, in full and in ever fewer words, as small screens need.
+ * @param {View} view
+ */
+function titlesOf(view) {
   const index = state.at[view.axis];
   const signs = view.axis === 0 ? data.signs[index] : undefined;
   const likely = typeof signs === "number" ? `, signs ${inPercent(signs)}` : "";
-  return `${view.marked ? view.plane : "plain"}, ${placeOf(view.axis)}${likely}`;
+  const plane = view.marked ? view.plane : "plain";
+  const [name, number, count] = [NAMES[view.axis], numberOf(view.axis) + 1, data.voxels[view.axis]];
+  return [`${plane}, ${placeOf(view.axis)}${likely}`, `${plane}, ${name} ${number} of ${count}`, `${plane} ${number}/${count}`];
 }
 
 /**
@@ -86,9 +91,16 @@ function titleOf(view) {
  * @param {number} axis
  */
 function placeOf(axis) {
-  const step = axis ? data.step : 1;
-  const index = step * state.at[axis];
+  const index = numberOf(axis);
   return `${NAMES[axis]} ${index + 1} of ${data.voxels[axis]} (index ${index})`;
+}
+
+/**
+ * The index in the scan, whose rows and columns may be finer than those of the page.
+ * @param {number} axis
+ */
+function numberOf(axis) {
+  return (axis ? data.step : 1) * state.at[axis];
 }
 
 /** The window as radiologists write it. */
@@ -188,6 +200,8 @@ async function addLayers() {
     name, style, labels, values: await decodeRuns(runs, codes.length),
   }));
   layers.push(...(await Promise.all(masks)));
-  for (const layer of layers) layer.labels.forEach(addTick);
+  for (const layer of layers) {
+    for (const label of layer.labels) addTick(label, layer.style === "heat" ? [heat(0.25), heat(1)] : [label.color]);
+  }
   redraw();
 }

@@ -62,11 +62,11 @@ class View {
   /**
    * Puts the pictures onto the canvas, with the crosshair and what they are.
    * @param {[number, number] | null} cross where it is, in voxels across and down
-   * @param {string} title
+   * @param {string[]} titles the longest first
    * @param {string} corner
    * @param {boolean} sized
    */
-  show(cross, title, corner, sized) {
+  show(cross, titles, corner, sized) {
     const { canvas, cut } = this;
     const context = canvas.getContext("2d");
     if (!context || !cut) return;
@@ -89,7 +89,8 @@ class View {
       context.stroke(path);
     }
     if (cross) drawCross(context, cut, box, cross, ratio);
-    drawTexts(context, this, box, [this.missing.length ? `${title}, loading` : title, corner], sized, ratio);
+    const shown = this.missing.length ? titles.map((title) => `${title}, loading`) : titles;
+    drawTexts(context, this, box, shown, corner, sized, ratio);
   }
 }
 
@@ -151,17 +152,21 @@ function drawCross(context, cut, box, cross, ratio) {
  * @param {CanvasRenderingContext2D} context
  * @param {View} view
  * @param {Box} box
- * @param {[string, string]} words title and corner
+ * @param {string[]} titles of which the first that fits is shown
+ * @param {string} corner
  * @param {boolean} sized
  * @param {number} ratio
  */
-function drawTexts(context, view, box, [title, corner], sized, ratio) {
+function drawTexts(context, view, box, titles, corner, sized, ratio) {
   const { canvas, cut } = view;
   const edge = 8 * ratio;
   const sides = SIDES[view.plane];
   const middle = box.left + box.width / 2;
   context.font = `${12 * ratio}px system-ui, sans-serif`;
-  const under = context.measureText(title).width + 2 * edge > middle ? 16 * ratio : 0;
+  const wide = (/** @type {string} */ text) => context.measureText(text).width + 2 * edge;
+  const title = titles.find((one) => wide(one) <= canvas.width) ?? titles[titles.length - 1];
+  const under = wide(title) + edge > middle ? 16 * ratio : 0; // beside the words there is no room
+  const over = wide(corner) + edge > canvas.width - middle ? 16 * ratio : 0;
   const apart = box.height > 60 * ratio ? 0 : 24 * ratio; // of a thin picture, outside it
   /** @type {[string, number, number, CanvasTextAlign, CanvasTextBaseline][]} */
   const texts = [
@@ -170,7 +175,7 @@ function drawTexts(context, view, box, [title, corner], sized, ratio) {
     [sides[0], box.left + edge, canvas.height / 2, "left", "middle"],
     [sides[1], box.left + box.width - edge, canvas.height / 2, "right", "middle"],
     [sides[2], middle, Math.max(edge + under, box.top + edge - apart), "center", "top"],
-    [sides[3], middle, Math.min(canvas.height - edge, box.top + box.height - edge + apart), "center", "bottom"],
+    [sides[3], middle, Math.min(canvas.height - edge - over, box.top + box.height - edge + apart), "center", "bottom"],
   ];
   for (const [text, x, y, align, baseline] of texts) write(context, text, x, y, align, baseline, ratio);
   if (!sized || !cut) return;
