@@ -6,7 +6,8 @@
 ``make`` writes state_dicts for lungmask's own network, with so many features in its first level: 64
 as it was published, fewer to be quick. ``lungs`` and ``lobes`` are those of `made_weights`,
 ``random`` has random numbers everywhere. ``segment`` runs lungmask's own program and prints
-processor seconds by stage as JSON; a second file of weights is the one that fills.
+processor seconds by stage as JSON; a second file of weights is the one that fills. Beside the mask
+it leaves what its rules were given, ``MASK.npz``.
 """
 
 import json
@@ -16,6 +17,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import SimpleITK
 import torch
 from lungmask import mask, utils
@@ -67,6 +69,8 @@ def segment(weights: list[str], scan: str, out: str) -> None:
     logging.disable(logging.CRITICAL)
     seconds: dict[str, float] = defaultdict(float)
     mask.get_model = loaded
+    given: list[np.ndarray] = []
+    utils.postprocessing = kept(utils.postprocessing, given)
     for home, name in ((utils, "preprocess"), (utils, "postprocessing"), (UNet, "forward")):
         setattr(home, name, timed(getattr(home, name), name, seconds))
     fill = {"fillmodel": "fill", "fillmodel_path": weights[1]} if weights[1:] else {}
@@ -79,6 +83,7 @@ def segment(weights: list[str], scan: str, out: str) -> None:
     seconds["all"] = time.process_time() - began
     found.CopyInformation(image)
     SimpleITK.WriteImage(found, out, True)
+    np.savez(f"{out}.npz", *given)
     print(json.dumps(seconds))
 
 
@@ -88,6 +93,16 @@ def loaded(_name: str, path: str) -> UNet:
     model = network(len([*found.values()][-1]), len(found["down_path.0.block.0.bias"]))
     model.load_state_dict(found)
     return model
+
+
+def kept(function, given):
+    """The function, whose first values are kept."""
+
+    def run(labels, *values, **named):
+        given.append(labels.copy())
+        return function(labels, *values, **named)
+
+    return run
 
 
 def timed(function, name, seconds):

@@ -222,10 +222,16 @@ def _add_import(commands: Any) -> None:
     model = bring.add_argument_group("models of nnU-Net whose labels are not those of a task")
     model.add_argument("--target", choices=tasks.targets(), help="what the masks show")
     model.add_argument(
-        "--label", nargs="+", metavar="NAME=NUMBER", help="labels of the target, as in COVID=1"
+        "--label",
+        nargs="+",
+        action="extend",
+        metavar="NAME=NUMBER",
+        help="labels of the target, as in COVID=1",
     )
     model.add_argument("--configuration", help="of several, such as 3d_fullres")
-    model.add_argument("--folds", nargs="+", metavar="FOLD", help="by default all, averaged")
+    model.add_argument(
+        "--folds", nargs="+", action="extend", metavar="FOLD", help="by default all, averaged"
+    )
     model.add_argument("--checkpoint", choices=["final", "best", "latest"], help="default final")
     add_overwrite(bring)
     add_shell(bring)

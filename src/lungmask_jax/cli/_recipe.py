@@ -48,6 +48,8 @@ def pairs(name: str, texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise SpecError(f"expected --{name} NAME=VALUE, found {shown(text)}")
+        if key in values:
+            raise SpecError(f"expected --{name} {shown(key)} once, found it twice: give one value")
         try:
             values[key] = json_value(value, f"a value of --{name} {key[:100]}")
         except SpecError as error:

@@ -1,7 +1,7 @@
 """Options that several commands have."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lungmask_jax import tasks
@@ -14,14 +14,32 @@ WINDOW: Final[Mapping[str, Any]] = {
 }
 
 
+class All(argparse.Action):
+    """Values of an option that may be given several times: all of them, instead of the default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Adds the values to those before them."""
+        before = getattr(namespace, self.dest)
+        kept = () if before is self.default or before is None else before
+        setattr(namespace, self.dest, [*kept, *(values or ())])
+
+
 def add_weights(command: argparse.ArgumentParser) -> None:
     """The models."""
     command.add_argument(
         "--weights",
         nargs="+",
+        action=All,
         default=[tasks.LUNGS.name, tasks.INFECTION.name],
         metavar="NAME",
-        help="a lung model and, if infection is wanted, an infection model: names or .npz files; "
+        help="a lung model and, if infection is wanted, an infection model: names, .npz files, or "
+        "files and folders of lungmask, nnU-Net and TotalSegmentator; "
         "several for one task form an ensemble (default: lungs infection)",
     )
 

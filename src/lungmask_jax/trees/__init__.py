@@ -7,11 +7,13 @@ declared content of its members is compared with the expected one before they ar
 
 from lungmask_jax.trees._archive import read_errors, zip_file
 from lungmask_jax.trees._file import Stored, read, write
+from lungmask_jax.trees._others import described
 from lungmask_jax.trees._tree import checksum, fill, leaves
 
 __all__ = [
     "Stored",
     "checksum",
+    "described",
     "fill",
     "leaves",
     "read",

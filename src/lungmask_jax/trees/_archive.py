@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from lungmask_jax.errors import LungmaskError, WeightsError
+from lungmask_jax.trees._others import described, missing
 
 _DAMAGE: Final = (  # what numpy and zipfile raise on files that are not what they seem
     EOFError,
@@ -26,6 +27,7 @@ _DAMAGE: Final = (  # what numpy and zipfile raise on files that are not what th
 _READ_BYTES: Final = 4_000_000
 """At once, and so of the zip's directory: thirty thousand members."""
 
+_HEAD: Final = 512
 _WORDS: Final = 300
 """Characters of somebody else's error that ours repeats."""
 
@@ -53,7 +55,7 @@ def read_errors(path: Path, what: str) -> Iterator[None]:
             raise OSError("no regular file")
         yield
     except FileNotFoundError as error:
-        raise WeightsError(f"expected {what}, found no file {path}") from error
+        raise WeightsError(f"expected {what}, found no file {path}{missing(path)}") from error
     except LungmaskError:
         raise
     except _DAMAGE as error:
@@ -73,7 +75,8 @@ def zip_file(file: BinaryIO) -> zipfile.ZipFile:
         The zip.
 
     Raises:
-        zipfile.BadZipFile: It is not a zip, or its directory is longer than 4 MB.
+        zipfile.BadZipFile: It is not a zip, which the error describes by how it begins, or its
+            directory is longer than 4 MB.
 
     Example:
         >>> import io
@@ -82,7 +85,11 @@ def zip_file(file: BinaryIO) -> zipfile.ZipFile:
         >>> zip_file(file).namelist()
         ['a.txt']
     """
-    return zipfile.ZipFile(_Frugal(file))
+    try:
+        return zipfile.ZipFile(_Frugal(file))
+    except zipfile.BadZipFile as error:
+        file.seek(0)
+        raise zipfile.BadZipFile(described(file.read(_HEAD)) or str(error)) from error
 
 
 class _Frugal:

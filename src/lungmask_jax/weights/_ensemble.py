@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, Literal
 
 import jax
 import numpy as np
 
 from lungmask_jax import postprocess, trees
-from lungmask_jax.errors import SpecError
+from lungmask_jax.errors import SpecError, shown
 from lungmask_jax.spec import SegmenterSpec, changed_steps
 from lungmask_jax.tasks import Steps
 from lungmask_jax.weights._bundle import Bundle
@@ -143,9 +143,19 @@ def _check_alike(first: Bundle, other: Bundle) -> None:
         one, another = getattr(ours, name), getattr(theirs, name)
         if one != another:
             raise SpecError(
-                f"expected bundles of one {name} for an ensemble, found {first.name} with {one} "
-                f"and {other.name} with {another}: use one of them"
+                f"expected bundles of one {name} for an ensemble, found {first.name} and "
+                f"{other.name}, both for {first.spec.target}, with {_unlike(one, another)}: use "
+                "one of them"
             )
+
+
+def _unlike(one: Any, another: Any) -> str:
+    """Two values, or the first fields in which they differ."""
+    for field in fields(one) if is_dataclass(one) else ():
+        pair = getattr(one, field.name), getattr(another, field.name)
+        if pair[0] != pair[1]:
+            return f"{field.name} {shown(pair[0])} and {shown(pair[1])}"
+    return f"{shown(one)} and {shown(another)}"
 
 
 def _comparable(spec: SegmenterSpec) -> SegmenterSpec:

@@ -64,7 +64,8 @@ def _target(names: Mapping[int, str]) -> str:
         raise SpecError(
             f"expected the labels of one task among {', '.join(names.values())}, found those of "
             f"{', '.join(best) or 'none'}: say which with target, and the labels of the task by "
-            f"these names with labels; the tasks are {', '.join(tasks.targets())}"
+            f"these names with labels, in lungmask-jax import or read_nnunet; the tasks are "
+            f"{', '.join(tasks.targets())}"
         )
     return best[0]
 

@@ -1,14 +1,13 @@
 """Bundles by name or from files of any program."""
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from lungmask_jax import trees
-from lungmask_jax.errors import WeightsError
+from lungmask_jax.errors import SpecError, UnknownNameError, WeightsError, nearest, shown
 from lungmask_jax.weights._bundle import Bundle, registry, save
+from lungmask_jax.weights._kinds import Kind, kind, model_above
 from lungmask_jax.weights._lungmask import is_lungmask, lungmask_bundle
 from lungmask_jax.weights._nnunet import read_nnunet
 from lungmask_jax.weights._pth import read_pth
@@ -17,14 +16,12 @@ from lungmask_jax.weights._read import read_bundle
 _ENDINGS: Final = (".npz", ".pth", ".zip")
 """Suffixes of files; no name of a bundle has one."""
 
-_PICKLE: Final = b"\x80"
-
 
 def load(name: str | os.PathLike[str]) -> Bundle:
     """A bundle by name or from a file, also from one of lungmask or a model of nnU-Net.
 
-    Such weights are recognized by their content, and become a bundle with the masks of their own
-    program. Nothing in the file is executed.
+    Files are recognized by their content, whatever their names end with. Weights of other programs
+    become a bundle with the masks of their own program. Nothing in the file is executed.
 
     Args:
         name: A name in `registry`, or the path of a file or folder, recognized by its suffix, by a
@@ -37,6 +34,7 @@ def load(name: str | os.PathLike[str]) -> Bundle:
         UnknownNameError: There is neither such a name nor such a file.
         WeightsError: The file is damaged, its spec cannot be used, its network is not installed or
             not known, or its arrays are not finite or do not fit the network.
+        SpecError: The labels of a model of nnU-Net are not those of a task.
         PluginError: The package of the name returns no path.
 
     Example:
@@ -44,7 +42,12 @@ def load(name: str | os.PathLike[str]) -> Bundle:
         'lungs'
     """
     path = _path(name)
-    return _READERS[_kind(path)](path)
+    try:
+        return _READERS[kind(path)](path)
+    except (SpecError, WeightsError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error  # one of several that are given
 
 
 def import_file(
@@ -61,8 +64,8 @@ def import_file(
         The bundle, read back from the file.
 
     Raises:
-        WeightsError: The source cannot be read, a number does not fit into float16, or the
-            written file differs.
+        WeightsError: The source cannot be read, the path is none for a bundle, a number does not
+            fit into float16, or the written file differs.
         UnknownNameError: There is neither such a name nor such a file.
 
     Example:
@@ -71,6 +74,12 @@ def import_file(
         ...     import_file("lungs", f"{folder}/mine.npz").name
         'mine'
     """
+    path = Path(path)
+    if path.suffix != ".npz" or not path.parent.is_dir():  # before minutes of reading
+        raise WeightsError(
+            f"expected the path of a bundle, an .npz in a folder that exists, found {path}: give "
+            "another one"
+        )
     bundle = source if isinstance(source, Bundle) else load(source)
     if bundle.previous is not None:
         raise WeightsError(
@@ -78,7 +87,7 @@ def import_file(
             "zip to segment"
         )
     save(path, bundle.spec, bundle.params, bundle.state, half=half)
-    written = read_bundle(Path(path))
+    written = read_bundle(path)
     wanted = Bundle.of(written.name, bundle.spec, bundle.params, bundle.state, half=half)
     if (written.checksum, written.spec) != (wanted.checksum, wanted.spec):
         raise WeightsError(f"{path} differs from {bundle.name}: write it again, on another disk")
@@ -89,47 +98,25 @@ def _path(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if isinstance(name, os.PathLike) or os.sep in name or path.suffix in _ENDINGS:
         return path
-    if name not in registry and path.exists():
-        return path
+    if name not in registry:
+        if path.exists():
+            return path
+        raise UnknownNameError(
+            f"no {shown(name)} among the weights, and no such file (weights of other programs are "
+            f"given as files): {nearest(name, registry)}"
+        )
     with registry.plugin_errors(name, "returns no path of a bundle"):
         return Path(registry[name]())
-
-
-def _kind(path: Path) -> str:
-    """The kind of a file, from its content; an unknown one is a damaged bundle."""
-    if path.suffix == ".npz" or not path.exists():
-        return "bundle"
-    if path.is_dir():
-        return "nnunet"
-    if not path.is_file():  # a pipe would be waited for
-        return "bundle"
-    with path.open("rb") as file:
-        if file.read(1) == _PICKLE:
-            return "pytorch"
-    names = {Path(name).name for name in _members(path)}
-    if names & {"plans.json", "plans.pkl"}:
-        return "nnunet"
-    if any(name.endswith(".zip") for name in names):
-        raise WeightsError(f"{path} holds other zips: unpack it, and give one of them")
-    return "pytorch" if "data.pkl" in names else "bundle"
-
-
-def _members(path: Path) -> list[str]:
-    """The names in a zip; none for other files."""
-    try:
-        with path.open("rb") as file, trees.zip_file(file) as archive:
-            return archive.namelist()
-    except zipfile.BadZipFile:
-        return []
 
 
 def _from_pytorch(path: Path) -> Bundle:
     """The bundle of a file of PyTorch, whose tensors identify the network."""
     tensors = read_pth(path)
     if tensors.keys() & {"network_weights", "state_dict"}:
+        above = model_above(path)
         raise WeightsError(
             f"{path} is a checkpoint, which does not say what its network sees: give the folder "
-            "that holds its plans, or the zip of that folder"
+            f"that holds its plans, {above or 'or the zip of that folder'}"
         )
     if not is_lungmask(tensors):
         raise WeightsError(
@@ -139,7 +126,7 @@ def _from_pytorch(path: Path) -> Bundle:
     return lungmask_bundle(tensors, path)
 
 
-_READERS: Final[Mapping[str, Callable[[Path], Bundle]]] = {
+_READERS: Final[Mapping[Kind, Callable[[Path], Bundle]]] = {
     "bundle": read_bundle,
     "nnunet": read_nnunet,
     "pytorch": _from_pytorch,

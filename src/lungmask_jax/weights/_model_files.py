@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from lungmask_jax import trees
 from lungmask_jax.errors import WeightsError, shown
+from lungmask_jax.weights._kinds import WEIGHTS, model_above
 
 __all__ = ["ModelFiles", "model_files"]
 
@@ -111,10 +112,27 @@ def _open(path: Path) -> Iterator[io.BufferedReader]:
 def _with_plans(files: ModelFiles) -> ModelFiles:
     if not files.folders():
         raise WeightsError(
-            f"expected a trained model of nnU-Net in {files.path}, found no plans.json in it: give "
-            "the folder that holds it, or its zip"
+            f"expected a trained model of nnU-Net in {files.path}, found no plans.json in it: "
+            f"{_instead(files)}"
         )
     return files
+
+
+def _instead(files: ModelFiles) -> str:
+    """What to give or do where there are no plans."""
+    above = model_above(files.path)
+    if above is not None:
+        return f"give the folder above, {above}"
+    if files.names:
+        return "copy it from where its folds were"
+    inside = files.path.iterdir() if files.path.is_dir() else ()
+    weights = sorted(one.name for one in inside if one.suffix in WEIGHTS)
+    if weights:
+        return f"give a file in it, such as {shown(weights[0])}"
+    return (
+        "give the folder that holds it, or its zip; weights of other programs are read without the "
+        "options for nnU-Net"
+    )
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _model(
 ) -> Bundle:
     """A model of v2; the first stage of a cascade keeps the labels of the data set."""
     plans, dataset = (
-        json_value(files.text(str(PurePosixPath(folder, name))), name)
+        json_value(files.text(str(PurePosixPath(folder, name))), f"{name} of {files.path}")
         for name in ("plans.json", "dataset.json")
     )
     chosen = _folds(files, folder, folds, f"checkpoint_{checkpoint}.pth")
@@ -142,10 +142,11 @@ def _folder(files: ModelFiles, configuration: str) -> str:
         first, second = sorted(fits, key=lambda fit: fit.endswith(_CASCADE))
         fits = [second] if first == _beside(second, _LOWRES) else fits
     if len(fits) != 1:
+        of = f" of the configuration {configuration!r}" if configuration else ""
         raise WeightsError(
-            f"expected one model in {files.path} of the configuration {configuration!r}, found "
-            f"{_listed(fits)} among {_listed(folders)}: choose another configuration, or give the "
-            "folder of the model"
+            f"expected one model in {files.path}{of}, found {_listed(fits)} among "
+            f"{_listed(folders)}: give the folder of the model, or choose another configuration "
+            "in lungmask-jax import"
         )
     return fits[0]
 
@@ -160,8 +161,8 @@ def _folds(files: ModelFiles, folder: str, folds: Sequence[str], checkpoint: str
         others = [name for name in files.names if name.endswith((".pth", ".model"))]
         raise WeightsError(
             f"expected {checkpoint} of fold {', '.join(missing) or '0'} in {files.path}, found "
-            f"{_listed(others)}: get the missing fold, or choose others with --folds or "
-            "--checkpoint"
+            f"{_listed(others)}: get the missing file, or choose others in lungmask-jax import, "
+            "with --folds or --checkpoint"
         )
     return {fold: there[fold] for fold in wanted}
 

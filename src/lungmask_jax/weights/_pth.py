@@ -75,7 +75,8 @@ def _is_zip(file: BinaryIO) -> bool:
             "a tar, as PyTorch wrote it before 2017: load and save it with a newer version"
         )
     if not head.startswith((b"PK\3\4", b"\x80")):
-        raise ValueError("neither a zip nor a pickle")
+        words = trees.described(head)
+        raise ValueError(f"neither a zip nor a pickle{words and f', but {words}'}")
     return head.startswith(b"PK")
 
 
@@ -89,9 +90,9 @@ def _read(
     return value, kept
 
 
-def _budgets(size: int) -> tuple[Budget, Budget]:
+def _budgets(size: int, storages: str = "its storages take") -> tuple[Budget, Budget]:
     """Budgets for the numbers in a file of this size, and for its other values."""
-    return Budget(size, "its storages take"), Budget(_VALUES + size, "its values take")
+    return Budget(size, storages), Budget(_VALUES + size, "its values take")
 
 
 def _zipped(file: BinaryIO, size: int) -> Any:
@@ -171,7 +172,7 @@ def _fill(
 
 def _legacy(file: io.BufferedReader, size: int) -> Any:
     """Of five pickles in a row the fourth is the value; the numbers follow them."""
-    room, memory = _budgets(size)
+    room, memory = _budgets(size, "its end is missing, or its storages take")
     none = Budget(-1, "storages beside its value take")
     for expected in (_MAGIC, _VERSION):
         found, _ = _read(file, size, none, memory)

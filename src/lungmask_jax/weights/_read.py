@@ -20,7 +20,8 @@ def read_bundle(path: Path) -> Bundle:
     def expected(texts: Mapping[str, str]) -> Any:
         return shapes(_model(_spec(texts, path), texts, path))
 
-    stored = trees.read(path, "a weights bundle", shapes=expected)
+    what = "a weights bundle" if path.suffix == ".npz" else "weights"
+    stored = trees.read(path, what, shapes=expected)
     spec = _spec(stored.texts, path)
     filled = trees.fill(expected(stored.texts), stored.arrays, path)
     for leaf, array in trees.leaves(filled).items():
