@@ -251,6 +251,21 @@ def test_mask_of_floats_that_are_nearly_whole_is_read(tmp_path: Path) -> None:
     assert np.unique(mask.array).tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_a_mask_in_black_and_white_is_read_as_one_label(tmp_path: Path, kind: type) -> None:
+    white = chest() > 0
+    mask = load_mask(nifti(tmp_path / "mask.nii", 255 * white.astype(kind)))
+    np.testing.assert_array_equal(
+        mask.array, load_mask(nifti(tmp_path / "one.nii", white * kind(1))).array
+    )
+    assert mask.array.max() == 1
+
+
+def test_255_beside_other_labels_stays(tmp_path: Path) -> None:
+    labels = np.where(chest() > 0, 255, 3).astype(np.uint8)
+    assert np.unique(load_mask(nifti(tmp_path / "mask.nii", labels)).array).tolist() == [3, 255]
+
+
 @pytest.mark.parametrize(
     "array", [chest() / 700, chest(), chest() + 2000, np.full((3, 3, 3), np.nan)]
 )

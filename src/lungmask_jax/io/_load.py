@@ -21,6 +21,7 @@ from lungmask_jax.volume import Volume
 
 _READERS = {"nifti": read_nifti, "nrrd": read_nrrd, "metaimage": read_metaimage}
 
+_WHITE = 255  # of masks in black and white
 _FEW = 4  # grey levels of a mask
 _JPEG_NOISE = 15  # grey levels of 256
 _REST = 0.01
@@ -81,8 +82,8 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
 
     Args:
         path: A NIfTI, NRRD or MetaImage file, or PNG, JPEG or TIFF slices. Images in black and
-            white give 0 and 1 (above half is 1); images with small values only give those as
-            labels.
+            white give 0 and 1 (above half is 1), and so does a volume of 0 and 255; images with small
+            values only give those as labels.
 
     Returns:
         The labels as uint8.
@@ -192,4 +193,9 @@ def _labels(values: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
             f"expected a mask of whole labels 0 to 255, found values from {low:g} to {high:g} in "
             f"{path}: check that this is a mask, and that it was resampled with nearest neighbours"
         )
-    return np.rint(values).astype(np.uint8) if values.dtype.kind == "f" else values.astype(np.uint8)
+    labels = (
+        np.rint(values).astype(np.uint8) if values.dtype.kind == "f" else values.astype(np.uint8)
+    )
+    if high > 254.5 and np.isin(labels, (0, _WHITE)).all():
+        return (labels == _WHITE).astype(np.uint8)
+    return labels
