@@ -82,8 +82,8 @@ def load_mask(path: str | os.PathLike[str]) -> Volume:
 
     Args:
         path: A NIfTI, NRRD or MetaImage file, or PNG, JPEG or TIFF slices. Images in black and
-            white give 0 and 1 (above half is 1), and so does a volume of 0 and 255; images with small
-            values only give those as labels.
+            white give 0 and 1 (above half is 1), and so do volumes of 0 and 255; images with
+            small values only give those as labels.
 
     Returns:
         The labels as uint8.
