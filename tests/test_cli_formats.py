@@ -116,3 +116,10 @@ def test_pages_are_written_with_the_results_and_again_without_segmenting(tmp_pat
 def test_a_report_of_no_folder_is_an_error(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path / "nowhere")]) == 1
     assert "segment first" in capsys.readouterr().err
+
+
+def test_a_report_of_a_folder_without_results_is_an_error_and_leaves_it(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert cli.main(["report", str(tmp_path)]) == 1
+    assert "expected results of scans, found none" in capsys.readouterr().err
+    assert not (tmp_path / "index.html").exists()

@@ -18,6 +18,7 @@ def test_info_is_json_for_scripts(capsys):
     assert len(found["weights"]["lungs"]["checksum"]) >= 12
     assert found["devices"][0]["platform"] in ("cpu", "gpu", "tpu")
     assert found["note"] == lungmask_jax.DISCLAIMER
+    assert found["extras"].keys() >= {"cluster", "completion", "dicom", "export", "plots", "report"}
 
 
 def test_info_is_a_line_for_each_fact(capsys):

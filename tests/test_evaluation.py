@@ -38,8 +38,17 @@ def test_a_summary_by_hand():
 
 def test_one_case_has_no_spread():
     found = summarize(rows([0.7]), "dice")
-    assert math.isnan(found.sd)
-    assert (found.low, found.high) == (0.7, 0.7)
+    assert (found.mean, found.median) == (0.7, 0.7)
+    assert np.isnan([found.sd, found.low, found.high]).all()
+
+
+def test_one_patient_says_nothing_of_others():
+    alone = [{**row, "patient": "one"} for row in rows([0.2, 0.4, 0.9])]
+    found = summarize(alone, "dice")
+    assert (found.cases, found.patients, found.mean) == (3, 1, 0.5)
+    assert np.isnan([found.low, found.high]).all()
+    compared = compare(alone, [{**row, "dice": 1.0} for row in alone], "dice")
+    assert np.isnan([compared.low, compared.high]).all()
 
 
 def test_patients_are_drawn_with_all_of_their_cases():

@@ -20,10 +20,12 @@ from lungmask_jax.errors import LungmaskError, MissingPackageError
 PACKAGES: Final = ("lungmask-jax", "jax", "jaxlib", "flax", "optax", "numpy", "nibabel")
 
 _EXTRAS: Final = {
+    "cluster": ("distributed",),
     "completion": ("shtab",),
     "dicom": ("pydicom", "highdicom", "gdcm"),
     "export": ("flatbuffers",),
-    "plots": ("matplotlib",),
+    "plots": ("matplotlib", "PIL"),
+    "report": ("jinja2",),
 }
 
 

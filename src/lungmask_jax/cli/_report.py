@@ -26,6 +26,10 @@ def run(options: argparse.Namespace) -> int:
                 problems += 1
                 say(one_line(f"{entry.row['scan']}: {entry.problem}"))
             progress.update(task, advance=1)
+        if not pages + problems:
+            raise ScanError(
+                f"expected results of scans, found none in {options.out}: give another folder"
+            )
         say(one_line(f"{counted(pages, 'page')}; open {options.out / 'index.html'}"))
         progress.console.print(DISCLAIMER)
     return 1 if problems else 0

@@ -3,6 +3,7 @@
 import argparse
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from rich.console import Console
@@ -85,12 +86,15 @@ def _print(
         mean, sd, low, high, median, q1, q3 = (
             _short(one[key]) for key in ("mean", "sd", "low", "high", "median", "q1", "q3")
         )
-        rows.add_row(score, _cases(one), f"{mean} ± {sd}", f"{low}-{high}", f"{median} ({q1}-{q3})")
+        spread, interval = f" ± {sd}" if sd else "", f"{low}-{high}" if low else ""
+        quartiles = f"{median} ({q1}-{q3})" if median else ""
+        rows.add_row(score, _cases(one), f"{mean}{spread}", interval, quartiles)
     shown.print(rows)
     if compared:
         rows = table(f"{title}, difference", "cases", "mean (95 %)", "higher", "lower", "p")
         for score, one in compared.items():
-            mean = f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
+            interval = "" if isnan(one["low"]) else f" ({one['low']:+.3f} to {one['high']:+.3f})"
+            mean = f"{one['mean']:+.3f}{interval}"
             counts = (str(one[key]) for key in ("cases", "better", "worse"))
             cases, higher, lower = counts
             rows.add_row(score, cases, mean, higher, lower, f"{one['p']:.3g}")
@@ -103,6 +107,9 @@ def table(title: str, *heads: str) -> Table:
 
 
 def _short(value: float) -> str:
+    """A number of few digits; nothing for NaN."""
+    if isnan(value):
+        return ""
     return f"{value:.3f}" if not abs(value) >= 10 else f"{value:.1f}"
 
 

@@ -66,6 +66,8 @@ def write_pages(
         if "scan" in values and name not in failed:
             entries.append(_entry(results, record, values, read, window))
             yield entries[-1]
+    if not entries:
+        return
     title = results.folder.resolve().name
     patients = write_patients(results, entries, window=window, read=read)
     page = report.folder_page(entries, title=title, patients=patients)

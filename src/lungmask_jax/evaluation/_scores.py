@@ -38,7 +38,7 @@ class Summary(NamedTuple):
         mean: Their mean; NaN without any.
         sd: Standard deviation (``n - 1``); NaN below two.
         low: Lower end of the 95 % interval of the mean, by bootstrap over patients, each with all
-            cases; a case without a patient counts as one of its own.
+            cases; a case without a patient counts as one of its own. NaN for a single patient.
         high: Its upper end.
         median: Their median.
         q1: Lower quartile.
@@ -278,9 +278,12 @@ def _interval(values: np.ndarray, whose: np.ndarray) -> tuple[float, float]:
     """95 % interval of the mean: percentiles over patients resampled with replacement.
 
     Cases of one patient are alike, so that each patient is drawn with all cases, or with none
-    (Field and Welsh, J R Stat Soc B 2007, 10.1111/j.1467-9868.2007.00593.x).
+    (Field and Welsh, J R Stat Soc B 2007, 10.1111/j.1467-9868.2007.00593.x). A single patient says
+    nothing of others: NaN.
     """
     sums, counts = _by_patient(values, whose)
+    if len(sums) < 2:
+        return math.nan, math.nan
     generator = np.random.default_rng(0)
     drawn = generator.integers(0, len(sums), (_RESAMPLES, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
