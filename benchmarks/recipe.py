@@ -61,8 +61,8 @@ CARDS: dict[str, dict[str, Any]] = {
         "neck (test files of TotalSegmentator, Lung-Fused-CT-Pathology), 12 synthetic volumes; the "
         "encoder before that from ImageNet (EfficientNet-Lite0)",
         "license": _LICENSE,
-        "judged": "three folds of a 5-fold cross-validation over patients; of four "
-        "recipes this one was chosen by what it did to whole CTs",
+        "judged": "5-fold cross-validation over patients; of four recipes "
+        "this one was chosen by what it did to whole CTs",
         "recipe": "python benchmarks/pretrained.py lungs --out start.npz; python benchmarks/"
         "train_weights.py train lungs --start start.npz --data DIR --out lungs.npz",
         "known_failures": "complete white-out of a lung; bowel with stool and gas beside the lung; "
