@@ -12,7 +12,7 @@ from lungmask_jax.cohort._page_files import head, refuse_others, result
 from lungmask_jax.cohort._patients import write_patients
 from lungmask_jax.cohort._scan import Read, Window, load
 from lungmask_jax.cohort._state import latest
-from lungmask_jax.errors import LungmaskError
+from lungmask_jax.errors import LungmaskError, ScanError
 from lungmask_jax.report import Entry
 
 _TABLE: Final = "index.html"
@@ -40,7 +40,8 @@ def write_pages(
         Each scan of the table.
 
     Raises:
-        ScanError: ``index.html`` or a page exists, and this program did not make it.
+        ScanError: There are no results, or ``index.html`` or a page exists that is not this
+            program's own.
         MissingPackageError: Jinja2 is missing, which the extra ``report`` brings.
 
     Example:
@@ -66,6 +67,8 @@ def write_pages(
         if "scan" in values and name not in failed:
             entries.append(_entry(results, record, values, read, window))
             yield entries[-1]
+    if not entries:
+        raise ScanError(f"expected results in {results.folder}, found none: segment scans first")
     title = results.folder.resolve().name
     patients = write_patients(results, entries, window=window, read=read)
     page = report.folder_page(entries, title=title, patients=patients)
