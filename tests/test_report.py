@@ -147,6 +147,23 @@ def test_of_a_single_slice_there_is_one_view_and_no_severity(chest):
         assert text in report.scan_page(chest.ct, {"lungs": chest.lungs}, row)
 
 
+def test_numbers_that_are_none_are_left_out(chest):
+    row = {"infection_ml": np.nan, "signs_of_pneumonia_by_slice": [np.nan, 0.5, None]}
+    page = report.scan_page(chest.ct, {"lungs": chest.lungs}, row)
+    assert data_of(page)["signs"] == [None, 0.5, None]
+
+
+@pytest.mark.parametrize("hu", [np.nan, -np.inf])
+def test_voxels_without_a_number_are_padding(chest, hu):
+    padded, missing = (chest.ct.array.astype(np.float32) for _ in range(2))
+    padded[2, 5:40], missing[2, 5:40] = -3024, hu
+    pages = [
+        report.scan_page(chest.ct.with_array(array), {"lungs": chest.lungs}, {})
+        for array in (padded, missing)
+    ]
+    assert pages[0] == pages[1]
+
+
 def test_uncertainty_is_a_layer(chest):
     doubt = chest.lungs.with_array((chest.lungs.array > 0).astype(np.uint8) * 47)
     page = report.scan_page(chest.ct, {"lungs": chest.lungs}, {}, uncertainty=doubt)
@@ -217,6 +234,12 @@ def test_a_folder_page_has_each_scan_with_its_problem():
     assert (rows[1][3], rows[0][5:], rows[2][5]) == ("damaged", [4000.0, "CT-1", "look"], None)
 
 
+def test_a_column_without_any_number_is_left_out():
+    rows = ({"scan": "a", "lungs_ml": one, "infection_ml": 2.0} for one in (np.inf, np.nan))
+    columns = data_of(report.folder_page(map(Entry, rows)))["columns"]
+    assert [column["key"] for column in columns] == ["infection_ml"]
+
+
 def test_values_that_are_all_the_same_are_not_drawn():
     rows = ({"scan": "a", "lungs_ml": 4000.0 + add, "infection_percent": 0.0} for add in (0, 90))
     page = report.folder_page(map(Entry, rows))
@@ -278,6 +301,21 @@ def test_a_scan_that_is_gone_is_in_the_table_with_the_reason(tmp_path, result):
     ]
     rows = data_of((results.folder / "index.html").read_text("utf-8"))["rows"]
     assert [row[3] for row in rows] == problems
+
+
+def test_masks_that_are_gone_are_named(tmp_path, result):
+    results = saved(tmp_path, result)
+    (results.folder / "a_infection.nii.gz").unlink()
+    (entry,) = cohort.write_pages(results)
+    assert entry.problem == (
+        "no page: its masks are gone (a_infection.nii.gz): put them back, or segment it again"
+    )
+
+
+def test_a_folder_without_results_gets_no_table(tmp_path):
+    with pytest.raises(ScanError, match="found none: segment scans first"):
+        list(cohort.write_pages(cohort.outputs(tmp_path)))
+    assert not (tmp_path / "index.html").exists()
 
 
 def test_a_scan_of_the_name_of_the_table_has_no_page(tmp_path, result):

@@ -32,7 +32,12 @@ def result(record: Path, values: Mapping[str, Any], read: Read, window: Window) 
     scan = _scan(values.get("source", ""))
     if any(name.endswith(".dcm") for name in values["files_written"]):
         raise ScanError("its masks are DICOM, which are not read here: segment it with --report")
-    masks = {name: io.load_mask(path) for name, path in _masks(record, values).items()}
+    files = _masks(record, values)
+    if gone := [path.name for path in files.values() if not path.exists()]:
+        raise ScanError(
+            f"its masks are gone ({', '.join(gone)}): put them back, or segment it again"
+        )
+    masks = {name: io.load_mask(path) for name, path in files.items()}
     uncertainty = masks.pop(_UNCERTAINTY, None)
     return Result(read(scan, window), masks, uncertainty)
 

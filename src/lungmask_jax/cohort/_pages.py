@@ -66,7 +66,7 @@ def write_pages(
         if "scan" in values and name not in failed:
             entries.append(_entry(results, record, values, read, window))
             yield entries[-1]
-    if not entries:
+    if not entries:  # as of a part without a scan
         return
     title = results.folder.resolve().name
     patients = write_patients(results, entries, window=window, read=read)

@@ -51,7 +51,8 @@ def _counts(ct: Volume, mask: Volume, labels: int) -> np.ndarray:
     for hu, label in zip(ct, mask, strict=True):
         inside = (label > 0) & (label < labels)
         if inside.any():
-            place = np.clip(np.rint(hu[inside]).astype(np.int64) + 1100, 0, width - 1)
+            known = np.clip(np.nan_to_num(hu[inside], nan=-1100), -1100, width - 1101)
+            place = np.rint(known).astype(np.int64) + 1100
             counts += np.bincount(label[inside] * np.int64(width) + place, minlength=len(counts))
     return counts.reshape(labels, width)
 

@@ -51,7 +51,7 @@ def evaluation_page(
     return rendered(
         "evaluation.html",
         styles=("page.css", "folder.css", "evaluation.css"),
-        scripts=("folder.js", "evaluation.js"),
+        scripts=("numbers.js", "folder.js", "evaluation.js"),
         title=printable(model.name),
         other="" if other is None else printable(other.name),
         models=[printable(one.name) for one in models],

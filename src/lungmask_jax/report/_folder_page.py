@@ -73,7 +73,9 @@ def folder_page(
         True
     """
     scans = [*entries]
-    columns = [name for name in _COLUMNS if any(entry.row.get(name) is not None for entry in scans)]
+    columns = [
+        name for name in _COLUMNS if any(_plain(one.row.get(name)) is not None for one in scans)
+    ]
     data: dict[str, Any] = {
         "noun": "scan",
         "head": "Scan",
@@ -85,7 +87,7 @@ def folder_page(
     return rendered(
         "folder.html",
         styles=("page.css", "folder.css"),
-        scripts=("folder.js",),
+        scripts=("numbers.js", "folder.js"),
         title=printable(title),
         data=data,
         count=len(scans),

@@ -87,13 +87,15 @@ def _policy(style: str, script: str) -> str:
 def _environment() -> "Environment":
     import jinja2
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False}  # no browser reads NaN
+    return made
 
 
 @functools.cache

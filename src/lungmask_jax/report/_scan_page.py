@@ -1,5 +1,6 @@
 """The page of one scan."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
@@ -60,7 +61,7 @@ def scan_page(
     return rendered(
         "scan.html",
         styles=("page.css", "scan.css"),
-        scripts=("volume.js", "planes.js", "views.js", "scan.js", "gestures.js"),
+        scripts=("numbers.js", "volume.js", "planes.js", "views.js", "scan.js", "gestures.js"),
         title=printable(str(row.get("scan", "scan"))),
         icon=base64_text(thumbnail(masks)),
         slices=[base64_text(one) for one in slices.jpegs],
@@ -104,8 +105,12 @@ def _data(
         "windows": [{"name": name, "low": low, "high": high} for name, low, high in _WINDOWS],
         "layers": layers,
         "start": _start(ct, masks, slices.step),
-        "signs": row.get("signs_of_pneumonia_by_slice") or [],
+        "signs": [_finite(one) for one in row.get("signs_of_pneumonia_by_slice") or ()],
     }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _layers(masks: Mapping[str, Volume], step: int) -> Iterator[dict[str, Any]]:

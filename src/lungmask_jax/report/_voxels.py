@@ -45,7 +45,7 @@ def slices(ct: Volume) -> Slices:
 
 def coded(slice_hu: np.ndarray, step: int = 1) -> np.ndarray:
     """HU ``(rows, columns)`` as codes, uint8, the mean of `step` x `step` voxels each."""
-    hu = slice_hu.astype(np.float32)
+    hu = np.nan_to_num(slice_hu.astype(np.float32), nan=_HU[0])
     if step > 1:
         rows, columns = (-(-side // step) for side in hu.shape)
         missing = [(0, rows * step - hu.shape[0]), (0, columns * step - hu.shape[1])]

@@ -30,7 +30,7 @@ def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.n
         window: ``(low, high)`` HU that become black and white.
 
     Returns:
-        Same shape, uint8.
+        Same shape, uint8; black where there is no number.
 
     Raises:
         SpecError: The window is empty.
@@ -43,7 +43,7 @@ def windowed(slice_hu: np.ndarray, window: tuple[float, float] = WINDOW) -> np.n
     if not low < high:
         raise SpecError(f"expected a window of low < high HU, found {window}")
     share = (np.asarray(slice_hu, np.float32) - low) / (high - low)
-    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return np.rint(np.nan_to_num(np.clip(share, 0, 1)) * 255).astype(np.uint8)
 
 
 def overlay(

@@ -1,4 +1,5 @@
 // @ts-check
+/// <reference path="numbers.js" />
 // The page of a folder: a table that stays quick with many rows, as only those in sight are made.
 "use strict";
 
@@ -33,8 +34,6 @@ function element(id) {
 
 /** @type {Table} */
 const table = JSON.parse(element("data").textContent || "");
-const numbers = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const texts = new Intl.Collator(undefined, { numeric: true });
 const isNoted = table.rows.some((row) => row[PROBLEM] || row[NOTES]);
 const state = { rows: table.rows, column: -1, descending: false, all: false };
@@ -258,9 +257,8 @@ function cell(text, kind = "") {
  */
 function formatted({ key, digits }, value) {
   if (typeof value !== "number") return value ?? "";
-  if (digits !== undefined) return value.toFixed(digits);
-  if (key !== "signs_of_pneumonia") return (Math.abs(value) < 100 ? tenths : numbers).format(value).replaceAll(",", "\u202f");
-  return value < 0.01 ? "below 1 %" : value > 0.99 ? "over 99 %" : `${Math.round(100 * value)} %`;
+  if (key === "signs_of_pneumonia") return inPercent(value);
+  return rounded(value, digits ?? (Math.abs(value) < 100 ? 1 : 0));
 }
 
 /**
@@ -280,7 +278,7 @@ function addHead(name, place) {
     head.setAttribute("aria-sort", state.descending ? "descending" : "ascending");
     select();
   });
-  head.className = place < FIRST ? "text" : "";
+  head.className = place < FIRST || place === placeOf("patient") ? "text" : "";
   head.append(button);
   element("heads").append(head);
 }

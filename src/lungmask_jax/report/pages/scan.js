@@ -110,15 +110,6 @@ function windowOf() {
 }
 
 /**
- * A probability in words, because no model is certain.
- * @param {number} probability
- */
-function inPercent(probability) {
-  if (probability < 0.01) return "below 1 %";
-  return probability > 0.99 ? "over 99 %" : `${Math.round(100 * probability)} %`;
-}
-
-/**
  * What a screen reader says.
  * @param {View} view
  * @param {number} index
