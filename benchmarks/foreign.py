@@ -98,7 +98,7 @@ def explain(weights: Sequence[str], scan: str, theirs: str) -> None:
     boxes = preprocess.slice_bodies(ct)
     scanned = functools.partial(preprocess.pasted, boxes=boxes, size=ct.shape[1:])
     with np.load(f"{theirs}.npz") as given:
-        labels = {one.spec.target: given[f"arr_{n}"][::-1] for n, one in enumerate(models)}
+        labels = {one.spec.target: given[f"arr_{n}"] for n, one in enumerate(models)}
     for model in reversed(models):  # the one that fills first
         target = model.spec.target
         own, margins = network_labels(ct, model, boxes)

@@ -1,10 +1,12 @@
 """Wrong files, wrong names and wrong folders: read by what they hold, or refused with advice."""
 
+import errno
 import gzip
 import importlib
 import json
 import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -150,6 +152,22 @@ def test_paths_that_are_not_there_are_refused_with_the_nearest(tmp_path):
     assert "the link leads nowhere" in refusal(tmp_path / "link.pth")
     with pytest.raises(UnknownNameError, match="weights of other programs are given as files"):
         weights.load("R231")
+
+
+def test_closed_files_and_full_disks_are_no_damage(model, tmp_path, monkeypatch):
+    path = packed(tmp_path / "m.zip", {f"a/{k}": v for k, v in nnunet_files.model().items()})
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def closed(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", full)
+        assert "free some, or name another folder in TMPDIR" in refusal(path)
+    monkeypatch.setattr(Path, "open", closed)
+    assert "not open to you (Permission denied)" in refusal(path)
 
 
 def test_two_models_of_one_target_that_are_no_ensemble_are_told_in_few_words(tmp_path, model):

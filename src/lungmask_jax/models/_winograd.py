@@ -27,6 +27,9 @@ _TILE: Final = _RESULT + 2
 _TILES: Final = 256
 """Tiles at a time: their sums and the kernel's are then read about as often."""
 
+_TILES_OF_SLICES: Final = 128
+"""The same in volumes, where sums for the neighboring slices wait in the cache, too."""
+
 _FEWEST_TILES: Final = 128
 _FEWEST_CHANNELS: Final = 32
 _FEWEST_OF_SLICES: Final = 64
@@ -75,42 +78,59 @@ def _derivative(
 
 
 def _volumes_in_tiles(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Some rows of tiles at a time, upwards through the slices.
-
-    The sums of a slice serve its neighbors, too: the last few are kept.
-    """
+    """Some rows of tiles at a time, upwards through the slices."""
     n, d, h, w, c = volumes.shape
     depth, *_, outputs = kernel.shape
     down, across = -(-h // _RESULT), -(-w // _RESULT)
-    rows = _divisor(down, _TILES // across)
+    rows = _divisor(down, _TILES_OF_SLICES // across)
     below, right = (_RESULT * (tiles + 1) - 1 - side for tiles, side in ((down, h), (across, w)))
-    around = (depth // 2, depth // 2)
-    padded = jnp.pad(volumes, [(0, 0), around, (1, below), (1, right), (0, 0)])
-    flat = kernel.transpose(1, 2, 0, 3, 4).reshape(9, -1)
-    sums = (jnp.asarray(_sums()[1]) @ flat).reshape(-1, depth * c, outputs)
+    padded = jnp.pad(volumes, [(0, 0), (0, 0), (1, below), (1, right), (0, 0)])
+    flat = kernel.transpose(1, 2, 3, 0, 4).reshape(9, -1)
+    sums = (jnp.asarray(_sums()[1]) @ flat).reshape(-1, c, depth * outputs)
     strips = down // rows
 
     def added(number: jax.Array, results: jax.Array) -> jax.Array:
-        start = (number // strips, 0, number % strips * rows * _RESULT, 0, 0)
-        size = (1, d + depth - 1, (rows + 1) * _RESULT, (across + 1) * _RESULT, c)
-        part = _of_strip(jax.lax.dynamic_slice(padded, start, size)[0], sums, depth)
-        return jax.lax.dynamic_update_slice(results, part[None], start)
+        start = number // strips, number % strips * rows * _RESULT
+        return _with_strip(results, padded, sums, start, rows)
 
     results = jnp.zeros((n, d, down * _RESULT, across * _RESULT, outputs), volumes.dtype)
     return jax.lax.fori_loop(0, n * strips, added, results)[:, :, :h, :w]
 
 
-def _of_strip(slices: jax.Array, kernel: jax.Array, depth: int) -> jax.Array:
-    """The results ``(d - depth + 1, h - 4, w - 4, K)`` of slices ``(d, h, w, C)``."""
-    _, h, w, _ = slices.shape
-    kept = [_pixel_sums(one[None]) for one in slices[: depth - 1]]
+def _with_strip(
+    results: jax.Array,
+    padded: jax.Array,
+    kernel: jax.Array,
+    start: tuple[jax.Array, jax.Array],
+    rows: int,
+) -> jax.Array:
+    """Results with those of some rows of tiles in all slices of a volume.
 
-    def step(kept: list[jax.Array], image: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        kept = [*kept, _pixel_sums(image[None])]
-        found = _results(jnp.concatenate(kept, axis=-1), kernel, (1, h, w))
-        return kept[1:], found[0]
+    A slice is multiplied for itself and its neighbors at once. The products of a result are added
+    up until its last slice has come.
+    """
+    (one, top), (_, d, _, w, c) = start, padded.shape
+    outputs = results.shape[-1]
+    depth = kernel.shape[-1] // outputs
+    shape = 1, (rows + 1) * _RESULT, w
 
-    return jax.lax.scan(step, kept, slices[depth - 1 :])[1]
+    def put(results: jax.Array, products: jax.Array, place: Any) -> jax.Array:
+        at = one, jnp.maximum(place, 0), top, 0, 0  # what is put before the first is overwritten
+        return jax.lax.dynamic_update_slice(results, _results(products, shape)[:, None], at)
+
+    def add(number: jax.Array, so_far: tuple[Any, Any]) -> tuple[Any, Any]:
+        results, waiting = so_far
+        image = jax.lax.dynamic_slice(padded, (one, number, top, 0, 0), (1, *shape, c))[0]
+        new = jnp.split(_products(_pixel_sums(image), kernel), depth, axis=-1)[::-1]
+        waiting = [old + more for old, more in zip([*waiting, 0], new, strict=True)]
+        return put(results, waiting[0], number - depth // 2), waiting[1:]
+
+    tiles = rows * (w // _RESULT - 1)
+    none = [jnp.zeros((_TILE**2, tiles, outputs), results.dtype)] * (depth - 1)
+    results, waiting = jax.lax.fori_loop(0, d, add, (results, none))
+    for place, products in enumerate(waiting[: depth // 2], d - depth // 2):
+        results = put(results, products, place)
+    return results
 
 
 def _in_tiles(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -137,7 +157,7 @@ def _in_tiles(images: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _of_tiles(images: jax.Array, kernel: jax.Array) -> jax.Array:
     """The results ``(n, h - 4, w - 4, K)`` of images ``(n, h, w, C)``, whose sides have tiles."""
-    return _results(_pixel_sums(images), kernel, images.shape[:-1])
+    return _results(_products(_pixel_sums(images), kernel), images.shape[:-1])
 
 
 def _pixel_sums(images: jax.Array) -> jax.Array:
@@ -151,13 +171,17 @@ def _pixel_sums(images: jax.Array) -> jax.Array:
     return (jnp.asarray(_sums()[0]) @ tiles.reshape(_TILE**2, -1)).reshape(_TILE**2, -1, c)
 
 
-def _results(sums: jax.Array, kernel: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The results of sums of images of a shape ``(n, h, w)``."""
+def _products(sums: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Products ``(36, tiles, K)`` of the sums of pixels and of the kernel ``(36, C, K)``."""
+    return jnp.einsum("spc,sck->spk", sums, kernel)
+
+
+def _results(products: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The results of products for images of a shape ``(n, h, w)``."""
     n, h, w = shape
-    products = jnp.einsum("spc,sck->spk", sums, kernel)
     found = jnp.asarray(_sums()[2]) @ products.reshape(_TILE**2, -1)
     down, across = h // _RESULT - 1, w // _RESULT - 1
-    found = found.reshape(_RESULT, _RESULT, n, down, across, kernel.shape[-1])
+    found = found.reshape(_RESULT, _RESULT, n, down, across, -1)
     return found.transpose(2, 3, 0, 4, 1, 5).reshape(n, h - _RESULT, w - _RESULT, -1)
 
 

@@ -129,8 +129,9 @@ def _joined(labels: np.ndarray, skip_below: int, spare: int) -> np.ndarray:
     order = 1 + np.argsort(areas[1:], kind="stable")
     kept, largest = _record_setters(order, areas, label_of)
     is_spare = (label_of == spare) & (spare > 0)
-    voxels = _voxels(flat, (areas < largest[label_of]) | is_spare)
-    for region in order[areas[order] >= skip_below].tolist():
+    walked = areas >= skip_below
+    voxels = _voxels(flat, walked & ((areas < largest[label_of]) | is_spare))
+    for region in order[walked[order]].tolist():
         if areas[region] >= largest[label_of[region]] and not is_spare[region]:
             continue
         own = _all(voxels.pop(region, []), flat, region)

@@ -1,6 +1,7 @@
 """Reading of untrusted files."""
 
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from lungmask_jax.errors import LungmaskError, WeightsError
+from lungmask_jax.errors import LungmaskError, WeightsError, is_full
 from lungmask_jax.trees._others import described, missing
 
 _DAMAGE: Final = (  # what numpy and zipfile raise on files that are not what they seem
@@ -41,7 +42,8 @@ def read_errors(path: Path, what: str) -> Iterator[None]:
         what: The expected kind of file: ``"a weights bundle"``.
 
     Raises:
-        WeightsError: There is no such file, or the block raised an error of reading.
+        WeightsError: There is no such file, it is not open to the user, the disk is full, or the
+            block raised an error of reading.
 
     Example:
         >>> with read_errors(Path("nowhere.npz"), "a bundle"), open("nowhere.npz") as file:
@@ -56,9 +58,18 @@ def read_errors(path: Path, what: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise WeightsError(f"expected {what}, found no file {path}{missing(path)}") from error
+    except PermissionError as error:
+        raise WeightsError(
+            f"{path} is not open to you ({error.strerror}): check its permissions"
+        ) from error
     except LungmaskError:
         raise
     except _DAMAGE as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise WeightsError(
+                f"no space in {tempfile.gettempdir()} to unpack {path}: free some, or name another "
+                "folder in TMPDIR"
+            ) from error
         why = str(error)[:_WORDS]
         raise WeightsError(
             f"expected {what}, {path} is damaged or something else ({why}): get or make it again"

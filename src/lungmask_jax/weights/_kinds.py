@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, TypeAlias
+from typing import BinaryIO, Final, Literal, TypeAlias
 
 from lungmask_jax import trees
 from lungmask_jax.errors import WeightsError, shown
@@ -40,10 +40,10 @@ def kind(path: Path) -> Kind:
             f"{path} is a part of a model of nnU-Net: give the folder of the model, "
             f"{model_above(path) or 'which holds plans.json'}"
         )
-    with path.open("rb") as file:
+    with trees.read_errors(path, "weights"), path.open("rb") as file:
         if file.read(1) == _PICKLE:
             return "pytorch"
-    return _of_zip(path, _members(path))
+        return _of_zip(path, _members(file))
 
 
 def model_above(path: Path) -> Path | None:
@@ -72,10 +72,10 @@ def _of_zip(path: Path, members: Sequence[str]) -> Kind:
     return "bundle"
 
 
-def _members(path: Path) -> list[str]:
+def _members(file: BinaryIO) -> list[str]:
     """The names in a zip; none for other files."""
     try:
-        with path.open("rb") as file, trees.zip_file(file) as archive:
+        with trees.zip_file(file) as archive:
             return archive.namelist()
     except zipfile.BadZipFile:
         return []
