@@ -87,15 +87,10 @@ def write(
 
 def rows(scan: Path, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
     """Name and medians of each program that is here."""
-    ours = [str(Path(sys.executable).with_name("lungmask-jax")), "segment", str(scan), "-o"]
-    yield (
-        "lungmask_jax: lungs, infection, numbers, picture",
-        medians([*ours, f"{scan.parent}/ours"], options.runs),
-    )
-    yield (
-        "lungmask_jax: lungs alone",
-        medians([*ours, f"{scan.parent}/lungs", "--weights", "lungs"], options.runs),
-    )
+    program = str(Path(sys.executable).with_name("lungmask-jax"))
+    ours = [program, "segment", str(scan), "--again", "-o", f"{scan.parent}/ours"]
+    yield "lungmask_jax: lungs, infection, numbers, picture", medians(ours, options.runs)
+    yield "lungmask_jax: lungs alone", medians([*ours, "--weights", "lungs"], options.runs)
     python = options.peer_python
     if subprocess.run([python, "-c", "import lungmask"], capture_output=True).returncode == 0:
         peer = [python, str(Path(__file__).with_name("peer_lungmask.py")), str(scan)]
