@@ -517,7 +517,7 @@ def open_layout(path: Path) -> None:
 
     folder = path.parent / "model"
     folder.mkdir()
-    with contextlib.suppress(ValueError, TypeError, OSError, RecursionError):
+    with contextlib.suppress(ValueError, TypeError, OSError, RecursionError, LookupError):
         rows = json.loads(path.read_bytes())
         inside = [
             row for row in rows if not str(row[0]).startswith("/") and ".." not in str(row[0])

@@ -144,9 +144,9 @@ def _folder(files: ModelFiles, configuration: str) -> str:
     if len(fits) != 1:
         of = f" of the configuration {configuration!r}" if configuration else ""
         raise WeightsError(
+            "give the folder of one model, or choose its configuration in lungmask-jax import: "
             f"expected one model in {files.path}{of}, found {_listed(fits)} among "
-            f"{_listed(folders)}: give the folder of the model, or choose another configuration "
-            "in lungmask-jax import"
+            f"{_listed(folders)}"
         )
     return fits[0]
 
