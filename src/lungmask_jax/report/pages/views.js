@@ -16,6 +16,8 @@ class View {
     this.marked = marked;
     this.axis = AXES[plane][0];
     this.gray = document.createElement("canvas");
+    this.still = document.createElement("canvas");
+    this.kept = "";
     /** @type {HTMLCanvasElement[]} */
     this.fills = [];
     /** @type {Line[]} */
@@ -72,9 +74,26 @@ class View {
     if (!context || !cut) return;
     const ratio = globalThis.devicePixelRatio || 1;
     const box = boxOf(cut, canvas);
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.imageSmoothingEnabled = true;
+    const state = [this.made, canvas.width, canvas.height].join();
+    if (state !== this.kept) this.keep(cut, box, ratio);
+    this.kept = state;
+    context.drawImage(this.still, 0, 0);
+    if (cross) drawCross(context, cut, box, cross, ratio);
+    const shown = this.missing.length ? titles.map((title) => `${title}, loading`) : titles;
+    drawTexts(context, this, box, shown, corner, sized, ratio);
+  }
+
+  /**
+   * Keeps the plane with its masks as it is on the screen; a crosshair that moves leaves it as it is.
+   * @param {Cut} cut
+   * @param {Box} box
+   * @param {number} ratio
+   */
+  keep(cut, box, ratio) {
+    const { canvas, still } = this;
+    still.width = canvas.width;
+    still.height = canvas.height;
+    const context = /** @type {CanvasRenderingContext2D} */ (still.getContext("2d", { alpha: false }));
     context.imageSmoothingQuality = "medium";
     context.drawImage(this.gray, box.left, box.top, box.width, box.height);
     drawMissing(context, cut, box, this.missing, ratio);
@@ -88,9 +107,6 @@ class View {
       context.strokeStyle = line.color;
       context.stroke(path);
     }
-    if (cross) drawCross(context, cut, box, cross, ratio);
-    const shown = this.missing.length ? titles.map((title) => `${title}, loading`) : titles;
-    drawTexts(context, this, box, shown, corner, sized, ratio);
   }
 }
 
