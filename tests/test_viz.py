@@ -515,6 +515,13 @@ def papers(**options):
     return viz.montage(chest.ct, masks, count=3, columns=1, tile=128, **options)
 
 
+def test_labels_of_all_tiles_have_one_size():
+    ct = Volume(np.zeros((2, 64, 64), np.int16))
+    pages = (viz.montage(ct, window=(0, 1), columns=1, notes=["", note]) for note in ("", "a" * 60))
+    heights = [np.ptp(np.flatnonzero((one[260:290] > 200).any(axis=(1, 2)))) for one in pages]
+    assert heights[1] < 0.8 * heights[0]
+
+
 def test_plain_tiles_stand_left_of_the_marked_ones():
     usual, beside = papers(), papers(plain=True)
     assert beside.shape[1] == usual.shape[1] + 128
