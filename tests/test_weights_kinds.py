@@ -199,3 +199,13 @@ def test_options_that_are_given_twice_add_up(model, tmp_path, capsys):
 def test_bundles_of_others_are_no_bundles_of_ours(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     assert "no __checksum__" in refusal(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.zip"])
+def test_zips_of_a_later_version_are_refused(tmp_path, name):
+    """Python cannot open them, and says so in an error of its own."""
+    path = packed(tmp_path / name, {"a.npy": b"1"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 191
+    path.write_bytes(data)
+    assert "zip file version" in refusal(path)
