@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -26,6 +28,15 @@ def test_info_is_a_line_for_each_fact(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"version: {lungmask_jax.__version__}"
     assert any(line.startswith("formats: [") for line in lines)
+
+
+def test_nothing_is_said_where_nobody_reads_on():
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "lungmask_jax", "info", "--json"]
+    ended = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

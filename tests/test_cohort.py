@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -68,6 +69,27 @@ def results(out):
 
 
 # Again
+
+
+def test_a_mask_that_was_changed_since_fails_its_scan_and_stays(scans, tmp_path, segmented):
+    out = tmp_path / "out"
+    run(scans, out)
+    mask = out / "b_lungs.nii.gz"
+    mask.write_bytes(b"corrected by hand")
+    assert run(scans, out) == {"a": "done", "b": "failed*", "c": "done"}
+    (failed,) = (one for one in cohort.segment_many([scans], out) if one.state == "failed")
+    assert "b_lungs.nii.gz in" in failed.reason
+    assert "changed since it was measured" in failed.reason
+    assert mask.read_bytes() == b"corrected by hand"
+
+
+def test_results_that_were_copied_are_done_whatever_the_order(scans, tmp_path, segmented):
+    run(scans, tmp_path / "out")
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "out", copy)
+    for path in copy.glob("*.nii.gz"):
+        path.touch()
+    assert run(scans, copy) == {"a": "done", "b": "done", "c": "done"}
 
 
 def test_run_again_does_what_is_new_or_changed(scans, tmp_path, segmented):

@@ -91,6 +91,15 @@ def test_a_series_that_is_not_there_is_an_error(archive):
         io.list_series(archive / "nowhere")
 
 
+def test_inspect_says_that_a_path_leads_nowhere(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("path\nnowhere.nii.gz\n")
+    for path in (tmp_path / "nowhere.nii.gz", tmp_path / "list.csv"):
+        assert cli.main(["inspect", str(path)]) == 0
+        said = capsys.readouterr().out
+        assert "there is no such file" in said
+        assert "0 of 1 scan would be segmented by segment --recursive" in said
+
+
 def test_inspect_writes_a_list_that_segment_takes(archive, tmp_path, capsys):
     assert cli.main(["inspect", str(archive), "-o", str(tmp_path / "list.csv")]) == 0
     assert "3 of 8 scans would be segmented" in capsys.readouterr().out

@@ -19,6 +19,13 @@ def test_image_needs_a_window_and_the_error_tells_how(tmp_path: Path) -> None:
         load(path)
 
 
+def test_the_window_of_images_that_seem_to_hold_hu_plus_1024_is_told_at_once(tmp_path):
+    coded = (gray_body()[0].astype(np.uint16) * 8).clip(0, 4000)
+    with pytest.raises(ScanError, match="--window -1024 64511"):
+        load(picture(tmp_path / "slice.png", coded))
+    assert load(tmp_path / "slice.png", window=(-1024, 64511)).array.max() == coded.max() - 1024
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("factor", [1, 257])
 def test_image_is_mapped_to_the_window(tmp_path: Path, suffix: str, factor: int) -> None:

@@ -312,6 +312,13 @@ def test_masks_that_are_gone_are_named(tmp_path, result):
     )
 
 
+def test_masks_that_were_changed_since_are_not_shown_with_old_numbers(tmp_path, result):
+    results = saved(tmp_path, result)
+    io.save(result.lungs.with_array(result.lungs.array * 0), results.folder / "a_lungs.nii.gz")
+    (entry,) = cohort.write_pages(results)
+    assert entry.problem.startswith("no page: a_lungs.nii.gz changed since it was measured")
+
+
 def test_a_folder_without_results_gets_no_table(tmp_path):
     assert not list(cohort.write_pages(cohort.outputs(tmp_path)))
     assert not (tmp_path / "index.html").exists()

@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _border.bordered(quiet=options.quiet):
         try:
             _configure(options)
-            return _COMMANDS[options.command](options)
+            code = _COMMANDS[options.command](options)
+            sys.stdout.flush()  # here a pipe that nobody reads is noticed
+            return code
         except SystemExit:  # of the parser
             raise
         except BaseException as error:  # nobody is above: a traceback helps no user

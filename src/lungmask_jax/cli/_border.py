@@ -73,7 +73,13 @@ def bordered(*, quiet: bool) -> Iterator[None]:
 
 
 def exit_code(error: BaseException, *, debug: bool) -> int:
-    """Says on stderr what ended a command: 1 for an error, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Says on stderr what ended a command: 1 for an error, 130 for Ctrl-C, 143 for SIGTERM.
+
+    Nobody is told that nobody reads on, as in a pipe to ``head``.
+    """
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains
+        return 128 + signal.SIGPIPE
     if isinstance(error, KeyboardInterrupt):
         print_error(": ".join(["lungmask-jax: stopped", *getattr(error, "__notes__", [])]))
         return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)

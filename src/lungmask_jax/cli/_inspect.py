@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     for line in cohort.left_out(options.scans, scans, recursive=True):
         console().print(one_line(line), markup=False, highlight=False)
     used = sum(row["use"] == "yes" for row in rows)
-    where = f"; all are in {options.out}" if options.out else ""
+    where = f"; all are in {options.out}" if options.out else " by segment --recursive"
     line = f"{used} of {counted(len(found), 'scan')} would be segmented{where}"
     console().print(one_line(line), markup=False, highlight=False)
     return 0
@@ -59,6 +59,8 @@ def _check_list(path: Path, *, overwrite: bool) -> None:
 def _row(name: str, one: Candidate, table: Path | None) -> dict[str, str | float | None]:
     """A row of the list that segment takes; paths are relative to it."""
     path, use, why = os.path.abspath(one.scan.path), one.use, one.reason
+    if not os.path.exists(path):
+        use, why = False, "there is no such file: check the path"
     if table:
         path = os.path.relpath(path, table.absolute().parent)
         if not _is_utf8(path):

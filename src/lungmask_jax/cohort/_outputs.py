@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,18 @@ _FILES: Final = (
     *(".nii", ".gz", ".nrrd", ".mha", ".mhd", ".dcm", ".png", ".jpg", ".tif"),
     *(".npz", ".csv", ".json", ".zip"),
 )
+
+
+def changed_since(record: Path, values: Mapping[str, Any]) -> list[str]:
+    """Files of a record that are no more as they were written; only newer ones are read."""
+    written = record.stat().st_mtime_ns
+    return [
+        name
+        for name, one in values["files_written"].items()
+        if (path := record.parent / name).is_file()
+        and path.stat().st_mtime_ns > written
+        and checksum(path) != one
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,12 +131,21 @@ class Outputs:
         """The record of complete results of a scan made in one way, or nothing.
 
         If the scan was moved, the record says from now on where it is. The results must be claimed.
+
+        Raises:
+            ScanError: A file was changed since, so that the measures are not those of the file.
         """
         path = self.folder / f"{name}.json"
         values = records.read_json(path)
         same = values.get("key") == key
         if not same or not all((self.folder / one).is_file() for one in values["files_written"]):
             return {}
+        if other := changed_since(path, values):
+            raise ScanError(
+                f"{', '.join(other)} in {self.folder} changed since it was measured: move it, give "
+                "another --out, or make it again with --again --overwrite; "
+                "lungmask_jax.quantify.measures measures masks that were corrected"
+            )
         return values if values.get("source") == source else records.change(path, source=source)
 
     def _move(self, staged: Path, record: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from lungmask_jax import io, tasks
-from lungmask_jax.cohort._outputs import Outputs
+from lungmask_jax.cohort._outputs import Outputs, changed_since
 from lungmask_jax.cohort._scan import Read, Scan, Window
 from lungmask_jax.errors import ScanError
 from lungmask_jax.volume import Volume
@@ -36,6 +36,11 @@ def result(record: Path, values: Mapping[str, Any], read: Read, window: Window) 
     if gone := [path.name for path in files.values() if not path.exists()]:
         raise ScanError(
             f"its masks are gone ({', '.join(gone)}): put them back, or segment it again"
+        )
+    if other := changed_since(record, values):
+        raise ScanError(
+            f"{', '.join(other)} changed since it was measured: segment it again with --again "
+            "--overwrite"
         )
     masks = {name: io.load_mask(path) for name, path in files.items()}
     uncertainty = masks.pop(_UNCERTAINTY, None)

@@ -15,6 +15,8 @@ LOWEST: Final = -1024
 HIGHEST: Final = 3071
 OFFSET: Final = 1024
 AIR: Final = -700
+CODED: Final = (-OFFSET, 65535 - OFFSET)
+"""The HU of black and white in images of 16 bits whose grey levels are HU + 1024."""
 
 SAMPLE_SIZE: Final = 1_000_000
 BELOW_AIR: Final = -1300
@@ -84,7 +86,7 @@ def from_gray(
     if white > 4095 >= levels.max() and high - low <= 4095:
         raise ScanError(
             f"expected 16-bit grey levels up to {white:g}, found none above {levels.max()} in "
-            f"{source}: if they are HU + 1024, give --window -1024 64511"
+            f"{source}: if they are HU + 1024, give --window {CODED[0]} {CODED[1]}"
         )
     return _compact(levels.astype(np.float32) * np.float32((high - low) / white) + np.float32(low))
 
@@ -137,7 +139,7 @@ def _without_offset(values: np.ndarray, sample: np.ndarray, source: object) -> n
             f"expected HU with air near -1000 and soft tissue near 0, found values from "
             f"{values.min():g} to {values.max():g}, half of them below {np.median(sample):g}, in "
             f"{source}, which is not a CT in HU (normalized, windowed or another modality): "
-            f"{ADVICE}"
+            "give the original HU; a window is for grey levels from 0 to 255 or 0 to 1 alone"
         )
     return values
 

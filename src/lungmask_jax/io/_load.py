@@ -12,7 +12,7 @@ from lungmask_jax.errors import ScanError, SpecError
 from lungmask_jax.io._dicom import read_series
 from lungmask_jax.io._files import scan_files
 from lungmask_jax.io._images import labels_of, read_images
-from lungmask_jax.io._intensity import from_gray, hounsfield
+from lungmask_jax.io._intensity import CODED, from_gray, hounsfield
 from lungmask_jax.io._metaimage import read_metaimage
 from lungmask_jax.io._nifti import read_nifti
 from lungmask_jax.io._nrrd import read_nrrd
@@ -157,12 +157,13 @@ def _check_window(window: tuple[float, float] | None) -> None:
 def _from_images(
     files: list[Path], path: str | os.PathLike[str], window: tuple[float, float] | None
 ) -> Volume:
+    levels = read_images(files)
     if window is None:
+        low, high = CODED if 255 < levels.max() <= 4095 else (-1350, 150)
         raise ScanError(
             f"expected HU, found the grey levels of images in {path}: give the HU of black and "
-            "white, for example --window -1350 150, or window=(-1350, 150) in Python"
+            f"white, for example --window {low} {high}, or window=({low}, {high}) in Python"
         )
-    levels = read_images(files)
     refuse_radiograph(levels.shape, path)
     _refuse_mask(levels, path)
     return Volume(from_gray(levels, np.iinfo(levels.dtype).max, window, path), axcodes="LPS")

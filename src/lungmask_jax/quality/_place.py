@@ -27,6 +27,7 @@ _LARGEST_SHARE: Final = 0.75
 _BODY: Final = "212 slices of patients: lungs fill 12 to 60 % of the box around the body"
 _ORDER: Final = "anatomy, with the patient's right and left from the affine"
 _END_SHARE: Final = 0.10
+_FIELD: Final = "the field of view of a whole chest CT holds both lungs"
 _ENDS: Final = "a whole chest CT begins and ends outside the lungs"
 _BORDER_MM: Final = 3.0
 _BORDER_SHARE: Final = 0.9
@@ -128,7 +129,11 @@ def _cut(mask: Volume, task: Task) -> Iterator[Check]:
     note = f"the {task.name} reach the edge of the slices: the field of view is cut"
     bad = touching > np.sqrt(largest)
     yield Check(
-        f"{task.name}_field", "look" if bad else "pass", float(touching), note if bad else "", _ENDS
+        f"{task.name}_field",
+        "look" if bad else "pass",
+        float(touching),
+        note if bad else "",
+        _FIELD,
     )
 
 
