@@ -228,7 +228,7 @@ def test_lines_in_a_file_are_not_broken_after_eighty_characters(
     out = tmp_path / ("a" * 80 + ".npz")
     assert cli.main([*training_set, "-o", str(out), "--steps", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}" in lines
+    assert f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights {out}" in lines
     assert "" not in lines
 
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 from lungmask_jax import metrics
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.metrics import Counts
+from lungmask_jax.volume import Volume
 
 RATIOS = ["dice", "iou", "sensitivity", "specificity", "precision"]
 pairs = arrays.array_shapes(min_dims=1, max_dims=3, max_side=4).flatmap(
@@ -469,3 +470,9 @@ def test_large_counts_from_numpy_do_not_overflow():
     found = Counts(1_000_000, 50_000, 60_000, 30_000_000)
     summed = Counts(*np.sum([found, found], axis=0))
     assert metrics.overlap(summed)["mcc"] == pytest.approx(metrics.overlap(found)["mcc"])
+
+
+def test_a_volume_is_told_from_its_array():
+    mask = np.ones((2, 4, 4), bool)
+    with pytest.raises(ShapeError, match=r"found a Volume: give its \.array == 1"):
+        metrics.dice(Volume(mask), mask)

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         for epoch in fitting.fit(
             scans, how, out=options.out, existing=options.existing, mesh=mesh, progress=watch
         ):
-            say(epoch, options.out, progress)
+            say(epoch, options.out, how.segmenter.needs, progress)
     if stop.number is None:
         return 0
     print_error(

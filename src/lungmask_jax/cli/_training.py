@@ -42,7 +42,7 @@ def print_data(scans: TrainingScans, recipe: Recipe, progress: Progress) -> None
         print_error(note)
 
 
-def say(epoch: FitEpoch, out: Path, progress: Progress) -> None:
+def say(epoch: FitEpoch, out: Path, needs: str, progress: Progress) -> None:
     """Says how an epoch went; of the last one, what came of it."""
     write = progress.console.print
     write(" ".join(f"{key} {value:.4g}" for key, value in epoch.line.items()))
@@ -55,4 +55,5 @@ def say(epoch: FitEpoch, out: Path, progress: Progress) -> None:
     for note in epoch.notes:
         print_error(note)
     if epoch.judgement is not None and epoch.judgement.learned:
-        write(f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights ... {out}")
+        models = f"{needs} {out}".strip()
+        write(f"{out} is ready: lungmask-jax segment SCAN -o OUT --weights {models}")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lungmask_jax.errors import ShapeError
+from lungmask_jax.volume import Volume
 
 
 class Counts(NamedTuple):
@@ -250,6 +251,8 @@ def _ratio(part: float, whole: float, *, empty: float = float("nan")) -> float:
 
 def binary(mask: np.ndarray, name: str) -> np.ndarray:
     """A mask as booleans, if it holds only 0 and 1; `name` is for the error."""
+    if isinstance(mask, Volume):
+        raise ShapeError(f"expected an array as {name}, found a Volume: give its .array == 1")
     mask = np.asarray(mask)
     if mask.dtype == bool:
         return mask
