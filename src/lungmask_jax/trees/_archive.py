@@ -98,9 +98,15 @@ def zip_file(file: BinaryIO) -> zipfile.ZipFile:
     """
     try:
         return zipfile.ZipFile(_Frugal(file))
+    except _TooLong:
+        raise
     except zipfile.BadZipFile as error:
         file.seek(0)
         raise zipfile.BadZipFile(described(file.read(_HEAD)) or str(error)) from error
+
+
+class _TooLong(zipfile.BadZipFile):
+    """A zip whose directory is longer than one of ours."""
 
 
 class _Frugal:
@@ -113,5 +119,5 @@ class _Frugal:
     def read(self, size: int = -1) -> bytes:
         """As of the file, but never more than a directory of ours has."""
         if size > _READ_BYTES:
-            raise zipfile.BadZipFile(f"{size} bytes at once, its directory is too long")
+            raise _TooLong(f"{size} bytes at once, its directory is too long")
         return self._file.read(size if size >= 0 else _READ_BYTES)
