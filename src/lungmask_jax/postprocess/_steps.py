@@ -239,8 +239,9 @@ def _applied_in_box(steps: Steps, mask: Volume, scan: Scan) -> Volume:
         midline=None if scan.midline is None else scan.midline - box[2].start,
         middle_row=None if scan.middle_row is None else scan.middle_row - box[1].start,
     )
-    result = np.zeros(mask.shape, np.uint8)
-    result[box] = applied(steps, _part(mask, box), cropped).array
+    inner = applied(steps, _part(mask, box), cropped).array
+    result = np.zeros(mask.shape, np.uint8)  # as large as the scan: not before
+    result[box] = inner
     return mask.with_array(result)
 
 
