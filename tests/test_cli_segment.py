@@ -521,7 +521,9 @@ def test_images_need_a_window_and_work_with_one(tmp_path, quick, capsys):
     assert "--window" in capsys.readouterr().err
     words = ["-o", tmp_path / "out", "--window", "-1350", "150"]
     assert segment(tmp_path / "slice.png", *words) == 0
-    assert "slice: lungs of unknown size, infection of unknown size (" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "slice: lungs of unknown size, infection of unknown size (" in said
+    assert " %), severity unknown" in said
 
 
 def test_notes_of_a_result_are_said_with_its_name(scan, tmp_path, monkeypatch, quick, capsys):

@@ -6,11 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from lungmask_jax.cli._progress import summary
 from lungmask_jax.errors import ShapeError
 from lungmask_jax.inference import Segmentation
 from lungmask_jax.labels import swap_sides
 from lungmask_jax.phantoms import phantom
-from lungmask_jax.quantify import measures, of_slices, severity, signs, slice_shares
+from lungmask_jax.quantify import (
+    is_at_odds,
+    measures,
+    of_slices,
+    severity,
+    signs,
+    slice_shares,
+)
 from lungmask_jax.tasks import Task, registry
 from lungmask_jax.volume import Volume
 
@@ -261,3 +269,21 @@ def test_a_single_slice_has_no_severity_in_any_output():
         assert (found.row("a")["severity"] == "unknown") == (count == 1)
     assert math.isnan(of_slices({"ct_severity_score": 5.0}, 1)["ct_severity_score"])
     assert of_slices({"ct_severity_score": 5.0}, 2) == {"ct_severity_score": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("row", "odd"),
+    [
+        ({"severity": "CT-0", "signs_of_pneumonia": 0.5}, True),
+        ({"severity": "CT-0", "signs_of_pneumonia": 0.49}, False),
+        ({"severity": "CT-1", "signs_of_pneumonia": 0.9}, False),
+        ({"severity": "CT-0", "signs_of_pneumonia": None}, False),
+        ({"severity": "CT-0", "signs_of_pneumonia": np.nan}, False),
+        ({}, False),
+    ],
+)
+def test_likely_signs_without_marked_lung_are_at_odds(row, odd):
+    assert is_at_odds(row) is odd
+    likely = row.get("signs_of_pneumonia")
+    if likely is not None:
+        assert ("at odds with the severity" in summary(row)) is odd

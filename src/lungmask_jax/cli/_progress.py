@@ -105,8 +105,10 @@ def summary(row: Mapping[str, str | float | None]) -> str:
     score = row.get("ct_severity_score")
     parts += [] if score is None else [f"CT severity score {score:.0f} of 25"]
     likely = row.get("signs_of_pneumonia")
-    signs = [] if likely is None else [f"signs of pneumonia {quantify.in_percent(float(likely))}"]
-    return ", ".join([*parts, *signs])
+    about = " (at odds with the severity)" if quantify.is_at_odds(row) else ""
+    if likely is not None:
+        parts.append(f"signs of pneumonia {quantify.in_percent(float(likely))}{about}")
+    return ", ".join(parts)
 
 
 def _part(task: Task, row: Mapping[str, str | float | None]) -> str:
@@ -117,7 +119,8 @@ def _part(task: Task, row: Mapping[str, str | float | None]) -> str:
         worse = max((float(side or 0) for side in sides), default=None)
         noun = tasks.registry[task.inside].noun
         part += f" ({share:.1f} %{'' if worse is None else f', in the worse {noun} {worse:.1f} %'})"
-    return f"{part}, {row['severity']}" if task.severity else part
+    known = "" if row.get("severity") != "unknown" else "severity "
+    return f"{part}, {known}{row['severity']}" if task.severity else part
 
 
 def counted(number: int, what: str) -> str:

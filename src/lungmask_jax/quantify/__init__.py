@@ -3,6 +3,7 @@
 from lungmask_jax.quantify._measures import (
     Signs,
     in_percent,
+    is_at_odds,
     measures,
     of_slices,
     severity,
@@ -14,6 +15,7 @@ from lungmask_jax.quantify._parts import lobe_score
 __all__ = [
     "Signs",
     "in_percent",
+    "is_at_odds",
     "lobe_score",
     "measures",
     "of_slices",

@@ -189,6 +189,25 @@ def in_percent(probability: float) -> str:
     return "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
+def is_at_odds(row: Mapping[str, Any]) -> bool:
+    """Whether signs of pneumonia are likely although hardly any lung is marked.
+
+    Specks in a single slice can make them likely; so can a small lesion. A person must look.
+
+    Args:
+        row: Measures with ``severity`` and ``signs_of_pneumonia``, if they are known.
+
+    Returns:
+        Whether the probability is one half or more, and the severity CT-0.
+
+    Example:
+        >>> is_at_odds({"severity": "CT-0", "signs_of_pneumonia": 0.83})
+        True
+    """
+    likely = row.get("signs_of_pneumonia")
+    return likely is not None and likely >= 0.5 and row.get("severity") == "CT-0"
+
+
 def slice_shares(lungs: Volume, infection: Volume) -> np.ndarray:
     """The infected area of each slice, in percent of the largest lung area in any slice.
 

@@ -180,7 +180,7 @@ def _numbers(
         "scale": _tables.scale(row),
         "score": _tables.number(row.get("ct_severity_score")),
         "signs": _tables.signs(row),
-        "at_odds": _tables.is_at_odds(row),
+        "at_odds": quantify.is_at_odds(row),
         "doubted": _tables.is_doubted(row),
         "notes": _tables.notes(row),
         "quality": _tables.quality(row),

@@ -104,7 +104,7 @@ def _classified(row: Mapping[str, Any]) -> list[Figure]:
     if _known(row, "ct_severity_score"):
         found.append(Figure("CT severity score", number(row["ct_severity_score"]), "of 25"))
     if likely := signs(row):
-        about = ", at odds with the severity" if is_at_odds(row) else ""
+        about = ", at odds with the severity" if quantify.is_at_odds(row) else ""
         found.append(Figure("Signs of pneumonia", likely, f"of any kind{about}"))
     return found
 
@@ -113,11 +113,6 @@ def signs(row: Mapping[str, Any]) -> str:
     """The probability of signs of pneumonia, or an empty text."""
     known = _known(row, "signs_of_pneumonia")
     return quantify.in_percent(row["signs_of_pneumonia"]) if known else ""
-
-
-def is_at_odds(row: Mapping[str, Any]) -> bool:
-    """Whether signs of pneumonia are likely, and hardly any lung is marked."""
-    return bool(signs(row)) and row.get("severity") == "CT-0" and row["signs_of_pneumonia"] >= 0.5
 
 
 def scale(row: Mapping[str, Any]) -> list[dict[str, Any]]:
