@@ -81,6 +81,9 @@ def test_a_mask_that_was_changed_since_fails_its_scan_and_stays(scans, tmp_path,
     assert "b_lungs.nii.gz in" in failed.reason
     assert "changed since it was measured" in failed.reason
     assert mask.read_bytes() == b"corrected by hand"
+    assert run(scans, out, overwrite=True) == {"a": "done", "b": "done*", "c": "done"}
+    assert mask.read_bytes() != b"corrected by hand"
+    assert run(scans, out) == {"a": "done", "b": "done", "c": "done"}
 
 
 def test_results_that_were_copied_are_done_whatever_the_order(scans, tmp_path, segmented):

@@ -141,9 +141,11 @@ class Outputs:
         if not same or not all((self.folder / one).is_file() for one in values["files_written"]):
             return {}
         if other := changed_since(path, values):
+            if self.overwrite:
+                return {}
             raise ScanError(
                 f"{', '.join(other)} in {self.folder} changed since it was measured: move it, give "
-                "another --out, or make it again with --again --overwrite; "
+                "another --out, or make it again with --overwrite; "
                 "lungmask_jax.quantify.measures measures masks that were corrected"
             )
         return values if values.get("source") == source else records.change(path, source=source)

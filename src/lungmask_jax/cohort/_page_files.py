@@ -39,8 +39,7 @@ def result(record: Path, values: Mapping[str, Any], read: Read, window: Window) 
         )
     if other := changed_since(record, values):
         raise ScanError(
-            f"{', '.join(other)} changed since it was measured: segment it again with --again "
-            "--overwrite"
+            f"{', '.join(other)} changed since it was measured: segment it again with --overwrite"
         )
     masks = {name: io.load_mask(path) for name, path in files.items()}
     uncertainty = masks.pop(_UNCERTAINTY, None)
